@@ -1,0 +1,176 @@
+"""From a plain description to an object, and the list of what a description may name.
+
+A description is a dict with `_target_`, the full path of a class, and the keyword arguments of its constructor. A
+checkpoint carries such descriptions, and a checkpoint is data, never code: only classes of the allowed packages are
+built from one, and the name is refused before anything of it is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from r2cmn.types import Config
+
+_ALLOWED = ["r2cmn.", "torch.optim."]
+_SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
+_CONTAINERS = (dict, list, tuple)
+
+
+class DescriptionError(ValueError):
+    """A description names an unknown class, an option that the class does not have, or lacks one that it needs."""
+
+
+class NotAllowedError(DescriptionError):
+    """A description names a class outside the allowed packages."""
+
+
+def allow_targets(*prefixes: str) -> None:
+    """Let descriptions name classes of further packages.
+
+    Args:
+        prefixes: packages, such as "my_project."; a closing dot is added where it lacks.
+    """
+    for prefix in prefixes:
+        dotted = prefix if prefix.endswith(".") else prefix + "."
+        if dotted not in _ALLOWED:
+            _ALLOWED.append(dotted)
+
+
+def check_allowed(description: Any) -> None:
+    """Refuse a description any part of which names a class outside the allowed packages.
+
+    Raises:
+        NotAllowedError: naming the first such class; nothing has been imported then.
+    """
+    if isinstance(description, dict):
+        target = description.get("_target_")
+        if target is not None and not (isinstance(target, str) and target.startswith(tuple(_ALLOWED))):
+            raise NotAllowedError(
+                f"'{target}' is not one of the classes that a description may name ({', '.join(_ALLOWED)}…): "
+                "if you trust it, call r2cmn.allow_targets('its_package') first"
+            )
+        for value in description.values():
+            check_allowed(value)
+    elif isinstance(description, list | tuple):
+        for value in description:
+            check_allowed(value)
+
+
+def find_class(target: str) -> type:
+    """Import the class that `target` names.
+
+    Raises:
+        NotAllowedError: where it lies outside the allowed packages, also when it is only reached through one of them.
+        DescriptionError: where there is no such class.
+    """
+    check_allowed({"_target_": target})
+    module_name, _, name = target.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError) as error:
+        raise DescriptionError(f"there is no class '{target}': {error}") from error
+    if not inspect.isclass(found):
+        raise DescriptionError(f"'{target}' is not a class")
+    check_allowed({"_target_": f"{found.__module__}.{found.__qualname__}"})
+    return found
+
+
+def check_options(cls: type, options: Config, named: str) -> None:
+    """Compare the keys of a description with the constructor's parameters.
+
+    Args:
+        cls: the class to be built.
+        options: the keyword arguments, without `_target_`.
+        named: what to call the description in an error, such as "memory".
+
+    Raises:
+        DescriptionError: naming the unknown or the missing option.
+    """
+    parameters = [p for name, p in inspect.signature(cls.__init__).parameters.items() if name != "self"]  # type: ignore[misc]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    known = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
+    for key in options:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            has = f"did you mean '{near[0]}'?" if near else f"its options: {', '.join(known[:12]) or 'none'}"
+            raise DescriptionError(f"{named}.{key}: {cls.__name__} has no option '{key}' ({has})")
+    for parameter in parameters:
+        if parameter.default is parameter.empty and parameter.name in known and parameter.name not in options:
+            raise DescriptionError(f"{named}.{parameter.name}: {cls.__name__} needs a value for '{parameter.name}'")
+    _check_types(cls, options, named)
+
+
+def _check_types(cls: type, options: Config, named: str) -> None:
+    try:
+        hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
+    except (NameError, TypeError):  # a class of another package whose hints cannot be resolved here
+        return
+    for key, value in options.items():
+        if key in hints and not _fits(value, hints[key]):
+            wanted = " or ".join(_names(hints[key]))
+            raise DescriptionError(f"{named}.{key}: {value!r} is not {wanted}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value fits a type hint; a hint that names another class is left to that class."""
+    origin = dict if typing.get_origin(hint) is Mapping else typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, each) for each in typing.get_args(hint))
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
+    if isinstance(value, str) and "${" in value:  # a reference that is not resolved yet
+        return True
+    if not isinstance(value, bool | int | float | str | type(None)):
+        wrong_container = origin in _CONTAINERS and isinstance(value, dict) != (origin is dict)
+        return hint not in (*_SCALARS, Path) and not wrong_container
+    if hint in (int, float):
+        return isinstance(value, (int, float) if hint is float else int) and not isinstance(value, bool)
+    return isinstance(value, hint) if hint in _SCALARS else (origin or hint) not in _CONTAINERS
+
+
+def _names(hint: Any) -> list[str]:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return [name for each in typing.get_args(hint) for name in _names(each)]
+    if origin is typing.Literal:
+        return [repr(value) for value in typing.get_args(hint)]
+    containers: dict[Any, str] = {list: "a list", tuple: "a list", dict: "a set of keys", Mapping: "a set of keys"}
+    words: dict[Any, str] = {**_SCALARS, **containers, Path: "a path"}
+    return [words.get(origin or hint, getattr(hint, "__name__", str(hint)))]
+
+
+def build(description: Config, named: str = "description", **more: Any) -> Any:
+    """Build the object that a description names.
+
+    Args:
+        description: `_target_` and keyword arguments; a nested description is handed on as it is.
+        named: what to call the description in an error.
+        more: keyword arguments that the description cannot hold, such as the size of the vocabulary.
+
+    Raises:
+        DescriptionError: naming the class or the option at fault.
+    """
+    if not isinstance(description, dict):
+        raise DescriptionError(f"{named}: {description!r} is not a description with '_target_', the path of a class")
+    if "_target_" not in description:
+        raise DescriptionError(f"{named} has no '_target_', the full path of a class")
+    check_allowed(description)
+    options = {**{k: v for k, v in description.items() if k != "_target_"}, **more}
+    cls = find_class(description["_target_"])
+    check_options(cls, options, named)
+    try:
+        return cls(**options)
+    except ValueError as error:
+        if type(error) is not ValueError or f"{named}." in str(error):
+            raise
+        raise DescriptionError(f"{named}: {error}") from error
+    except (TypeError, ArithmeticError, RuntimeError) as error:  # torch computes before it looks at what it was given
+        raise DescriptionError(f"{named} cannot be built: {str(error).splitlines()[0]}") from error

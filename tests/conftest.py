@@ -1,0 +1,87 @@
+"""Where the material outside the repository lies, a seed for every test, and small data sets drawn on the spot."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from r2cmn import build
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("R2CMN_SHARED", ROOT.parent / "shared"))
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """Keep what is remembered of checked images out of the user's folder."""
+    monkeypatch.setenv("R2CMN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _own_allowed_targets(monkeypatch):
+    """Let no test see the packages that another one, or a configuration that it checked, has allowed."""
+    monkeypatch.setattr("r2cmn.build._ALLOWED", list(build._ALLOWED))
+
+
+def _make_dataset(dir: Path, num_studies: int = 12, num_views: int = 2, size: int = 64) -> Path:
+    generator = np.random.default_rng(0)
+    sentences = [
+        "The lungs are clear.",
+        "The heart is enlarged.",
+        "There is a small effusion on the left.",
+        "No pneumothorax is seen.",
+        "The spine is bent.",
+    ]
+    annotation: dict[str, list[dict]] = {"train": [], "val": [], "test": []}
+    num_held_out = max(1, num_studies // 4)
+    for number in range(num_studies):
+        split = "test" if number < num_held_out else "val" if number < 2 * num_held_out else "train"
+        paths = [f"study_{number}/{view}.png" for view in range(num_views)]
+        for path in paths:
+            file = dir / "images" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(generator.integers(0, 256, (size, size), dtype=np.uint8)).save(file)
+        report = " ".join(generator.choice(sentences, size=3, replace=False).tolist())
+        annotation[split].append({"id": f"study_{number}", "report": report, "image_path": paths, "split": split})
+    (dir / "annotation.json").write_text(json.dumps(annotation))
+    return dir
+
+
+@pytest.fixture(scope="session")
+def make_dataset() -> Callable[..., Path]:
+    """Return `make_dataset(dir, num_studies=12, num_views=2, size=64)`, which writes a data folder and returns it."""
+    return _make_dataset
+
+
+@pytest.fixture
+def tiny_dataset(tmp_path) -> Path:
+    """A data folder of 6 train, 3 val and 3 test studies, two views of 64 x 64 each."""
+    return _make_dataset(tmp_path / "tiny")
+
+
+@pytest.fixture(scope="session")
+def iu_xray_dir() -> Path:
+    """The real IU X-Ray set, or skip with the reason."""
+    path = Path(os.environ.get("R2CMN_DATA", SHARED / "data" / "iu_xray"))
+    if not (path / "annotation.json").is_file():
+        pytest.skip(f"the real IU X-Ray set is not at {path}: set R2CMN_DATA to its folder")
+    return path
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> Path:
+    """Arrays recorded from the released code, or skip with the reason."""
+    path = SHARED / "golden"
+    if not (path / "README.md").is_file():
+        pytest.skip(f"the recorded arrays are not at {path}: set R2CMN_SHARED to the folder that holds golden/")
+    return path
