@@ -1,0 +1,1 @@
+"""Reports and images: tokenizer, data sets and data modules."""

@@ -1,0 +1,245 @@
+"""Checks every study before the first batch, so that no run ends on a broken file hours later."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console, Group
+from rich.progress import track
+from rich.table import Table
+from rich.text import Text
+
+from r2cmn.data.images import load_image
+from r2cmn.data.reports import DataError, Study
+
+MAX_LISTED = 20
+"""Bad samples listed by name; of the others the count is given."""
+
+_DIGEST_SIZE = 16
+_CHUNK = 64  # images a thread checks at a time
+
+
+class BadSample(NamedTuple):
+    """A study that cannot be used, and why."""
+
+    split: str
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """What became of the studies of a data set; rich prints it as a small table.
+
+    Attributes:
+        read: studies of each split in the annotation.
+        kept: studies of each split that are used.
+        repeated: share, 0 to 1, of each split's kept reports that are word for word a report of train; without train.
+        bad: the studies left out.
+    """
+
+    read: dict[str, int]
+    kept: dict[str, int]
+    repeated: dict[str, float]
+    bad: tuple[BadSample, ...] = ()
+
+    def __rich__(self) -> Group:
+        table = Table(
+            "split", "studies", "left out", "used", "report also in train", title="Data", title_justify="left"
+        )
+        for split, read in self.read.items():
+            share = f"{self.repeated[split]:.1%}" if split in self.repeated else ""
+            table.add_row(split, str(read), str(read - self.kept[split]), str(self.kept[split]), share)
+        names = [f"{sample.split}/{sample.id}: {sample.reason}" for sample in self.bad]
+        return Group(table, Text(_first(names, separator="\n"))) if names else Group(table)
+
+
+def check_studies(
+    studies_by_split: dict[str, list[Study]], num_views: int, on_bad_sample: str = "error"
+) -> tuple[dict[str, list[Study]], Funnel]:
+    """Find repeated ids, empty reports, missing views and images that cannot be read whole.
+
+    Ids and reports come first; images are decoded in threads, and an image found good is remembered by its path, size
+    and time of change in `$R2CMN_CACHE` or `~/.cache/r2cmn`.
+
+    Args:
+        studies_by_split: what `read_annotation` returns.
+        num_views: images that a study needs; only these are opened.
+        on_bad_sample: "error" refuses the data set, "skip" leaves bad studies out.
+
+    Raises:
+        DataError: under "error" naming the bad studies; always where two splits share a study or a patient, and where
+            a split has no studies left.
+        ValueError: for another `on_bad_sample`.
+    """
+    if on_bad_sample not in ("error", "skip"):
+        raise ValueError(f"on_bad_sample is 'error' or 'skip', not {on_bad_sample!r}")
+    _refuse_overlap(studies_by_split)
+    bad = _bad_entries(studies_by_split, num_views)
+    if bad and on_bad_sample == "error":
+        raise DataError(_refusal(bad, studies_by_split))
+    bad |= _bad_images(_without(studies_by_split, bad), num_views)
+    if bad and on_bad_sample == "error":
+        raise DataError(_refusal(bad, studies_by_split))
+    kept = {split: list(studies.values()) for split, studies in _without(studies_by_split, bad).items()}
+    for split, studies in kept.items():
+        if not studies:
+            raise DataError(
+                f"split '{split}' has no studies left: {len(studies_by_split[split])} were in the annotation"
+            )
+    return kept, _funnel(studies_by_split, kept, bad)
+
+
+_Bad = dict[tuple[str, int], BadSample]
+"""Bad samples by split and position, because ids may be repeated."""
+
+
+def _refuse_overlap(studies_by_split: dict[str, list[Study]]) -> None:
+    for what in ("id", "patient"):
+        seen: dict[str, str] = {}
+        shared: dict[str, str] = {}
+        for split, studies in studies_by_split.items():
+            for study in studies:
+                name = getattr(study, what)
+                if name is not None and seen.setdefault(name, split) != split:
+                    shared[name] = f"{name} ({seen[name]} and {split})"
+        if shared:
+            noun = "study" if what == "id" else "patient"
+            names = _first(list(shared.values()))
+            raise DataError(f"no {noun} may be in two splits, or the model is tested on what it learnt from: {names}")
+
+
+def _bad_entries(studies_by_split: dict[str, list[Study]], num_views: int) -> _Bad:
+    bad: _Bad = {}
+    for split, studies in studies_by_split.items():
+        uses: Counter[str] = Counter()
+        for position, study in enumerate(studies):
+            uses[study.id] += 1
+            reason = None
+            if uses[study.id] > 1:
+                reason = "its id is that of an earlier study"
+            elif not any(character.isalnum() for character in study.report):
+                reason = "its report has no words"
+            elif len(study.images) < num_views:
+                reason = f"it has {len(study.images)} of {num_views} images"
+            if reason:
+                bad[split, position] = BadSample(split, study.id, reason)
+    return bad
+
+
+def _bad_images(studies_by_split: dict[str, dict[int, Study]], num_views: int) -> _Bad:
+    paths = {p for studies in studies_by_split.values() for s in studies.values() for p in s.images[:num_views]}
+    faults = find_bad_images(sorted(paths))
+    bad: _Bad = {}
+    for split, studies in studies_by_split.items():
+        for position, study in studies.items():
+            reasons = [faults[path] for path in study.images[:num_views] if path in faults]
+            if reasons:
+                bad[split, position] = BadSample(split, study.id, "; ".join(reasons))
+    return bad
+
+
+def find_bad_images(paths: Sequence[Path]) -> dict[Path, str]:
+    """Return the images that cannot be read whole, each with the reason; those found good before are not opened."""
+    checked = _CheckedImages()
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    faults: dict[Path, str] = {}
+    with ThreadPoolExecutor(max_workers=min(32, 2 * (os.cpu_count() or 1))) as pool:
+        show = len(paths) >= 2000 and sys.stderr.isatty()
+        found = pool.map(lambda chunk: {path: checked.fault(path) for path in chunk}, chunks)
+        console = Console(stderr=True)
+        for reasons in track(found, "checking images", len(chunks), console=console, transient=True, disable=not show):
+            faults |= {path: reason for path, reason in reasons.items() if reason is not None}
+    checked.save()
+    return faults
+
+
+class _CheckedImages:
+    """Digests of path, size and time of change of the images found good, 16 bytes each, in one file."""
+
+    def __init__(self) -> None:
+        folder = os.environ.get("R2CMN_CACHE") or Path.home() / ".cache" / "r2cmn"
+        self.path = Path(folder) / "checked_images.bin"
+        self.known = self._read()
+        self.new: set[bytes] = set()
+
+    def fault(self, path: Path) -> str | None:
+        """Return why an image cannot be read whole, or None."""
+        try:
+            status = path.stat()
+            # not resolve(), which asks the file system for each part of the path
+            key = f"{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}"
+            digest = hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=_DIGEST_SIZE).digest()
+            if digest not in self.known:
+                load_image(path)
+                self.new.add(digest)
+        except FileNotFoundError:
+            return f"there is no image at {path}"
+        except (OSError, ValueError) as error:
+            return str(error)
+        return None
+
+    def save(self) -> None:
+        """Remember the new ones; where the folder cannot be written, the next start checks again."""
+        if not self.new:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Renamed into place, since several ranks or trials may write at once.
+            with tempfile.NamedTemporaryFile(dir=self.path.parent, delete=False) as file:
+                file.write(b"".join(sorted(self._read() | self.new)))
+            Path(file.name).replace(self.path)
+        except OSError:
+            return
+
+    def _read(self) -> set[bytes]:
+        try:
+            content = self.path.read_bytes()
+        except OSError:
+            return set()
+        return {content[i : i + _DIGEST_SIZE] for i in range(0, len(content) - _DIGEST_SIZE + 1, _DIGEST_SIZE)}
+
+
+def _without(studies_by_split: dict[str, list[Study]], bad: _Bad) -> dict[str, dict[int, Study]]:
+    return {
+        split: {position: study for position, study in enumerate(studies) if (split, position) not in bad}
+        for split, studies in studies_by_split.items()
+    }
+
+
+def _funnel(read: dict[str, list[Study]], kept: dict[str, list[Study]], bad: _Bad) -> Funnel:
+    known = {study.report.strip() for study in kept.get("train", [])}
+    repeated = {
+        split: sum(study.report.strip() in known for study in studies) / len(studies)
+        for split, studies in kept.items()
+        if split != "train"
+    }
+    return Funnel(
+        read={split: len(studies) for split, studies in read.items()},
+        kept={split: len(studies) for split, studies in kept.items()},
+        repeated=repeated,
+        bad=tuple(bad.values()),
+    )
+
+
+def _refusal(bad: _Bad, studies_by_split: dict[str, list[Study]]) -> str:
+    total = sum(len(studies) for studies in studies_by_split.values())
+    named = _first([f"{sample.split}/{sample.id}: {sample.reason}" for sample in bad.values()])
+    return (
+        f"{len(bad)} of {total} studies cannot be used ({named}): mend or remove them, "
+        "or set data.on_bad_sample=skip to leave them out"
+    )
+
+
+def _first(names: Sequence[str], separator: str = "; ") -> str:
+    more = [f"and {len(names) - MAX_LISTED} more"] if len(names) > MAX_LISTED else []
+    return separator.join([*names[:MAX_LISTED], *more])

@@ -1,0 +1,192 @@
+"""A data folder as Lightning's data module: checked once, tokenised, batched."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities import rank_zero_only
+from rich.console import Console
+from torch.utils.data import DataLoader
+
+from r2cmn.data.check import Funnel, check_studies
+from r2cmn.data.images import ImageTransform
+from r2cmn.data.reports import DataError, ReportDataset, Study, collate, read_annotation
+from r2cmn.data.tokenizer import Tokenizer
+from r2cmn.types import Batch
+
+LICENSE_CLASSES = ("public", "non_commercial", "dua")
+"""What may be shown of a data set: under `dua`, a data use agreement, neither text nor images reach a logger."""
+
+
+class ReportDataModule(pl.LightningDataModule):
+    """Chest X-ray studies of a folder with `annotation.json` and `images/`, as `r2cmn.data.reports` describes it.
+
+    Use it as it is for data of your own; a data set with fixed choices is a subclass with other defaults.
+
+    Attributes:
+        studies: of each split, those that passed the check; the index of a sample is its position here.
+        tokenizer: its words are those of the training reports.
+        transform: what is done to images.
+        num_views: images taken of each study.
+        funnel: what the check found.
+        license_class: public, non_commercial or dua.
+
+    The first two, `num_views` and `funnel` stand after `setup`.
+
+    Args:
+        dir: the data folder; None for the one that the environment variable `dir_variable` names.
+        text: `max_length`, `threshold` and `cleaning` of `Tokenizer.build`.
+        images: `resize`, `size` and `horizontal_flip` of `ImageTransform`, and `num_views`: images taken of each
+            study, None for the fewest that any study with images has.
+        batch_size: studies of a batch.
+        num_workers: processes that load; 0 loads in the process that trains.
+        on_bad_sample: "error" refuses a data set with bad studies, "skip" leaves them out and says how many.
+        license_class: public, non_commercial or dua; None for the data set's own.
+
+    Raises:
+        DataError: where no folder is named.
+        ValueError: for an unknown option or an impossible value, here, before any data is read.
+    """
+
+    text_defaults: ClassVar[dict[str, Any]] = {"max_length": 60, "threshold": 3, "cleaning": "iu_xray"}
+    images_defaults: ClassVar[dict[str, Any]] = {
+        "resize": 256,
+        "size": 224,
+        "horizontal_flip": False,
+        "num_views": None,
+    }
+    license_default: ClassVar[str] = "non_commercial"
+    dir_variable: ClassVar[str | None] = None
+    """The environment variable that names the folder where `dir` is None."""
+
+    def __init__(
+        self,
+        dir: str | Path | None = None,
+        text: Mapping[str, Any] | None = None,
+        images: Mapping[str, Any] | None = None,
+        batch_size: int = 16,
+        num_workers: int = 2,
+        on_bad_sample: str = "error",
+        license_class: str | None = None,
+    ):
+        super().__init__()
+        if dir is None and self.dir_variable:
+            dir = os.environ.get(self.dir_variable) or None
+        if dir is None:
+            variable = f" or the environment variable {self.dir_variable}" if self.dir_variable else ""
+            raise DataError(
+                f"no data folder is given: set data.dir=/path/to/folder (annotation.json, images/){variable}"
+            )
+        if batch_size < 1 or num_workers < 0:
+            raise ValueError(f"batch_size is {batch_size} and num_workers {num_workers}: at least 1 and at least 0")
+        if on_bad_sample not in ("error", "skip"):
+            raise ValueError(f"on_bad_sample is 'error' or 'skip', not {on_bad_sample!r}")
+        self.license_class = self.license_default if license_class is None else license_class
+        if self.license_class not in LICENSE_CLASSES:
+            raise ValueError(f"license_class is one of {', '.join(LICENSE_CLASSES)}, not {license_class!r}")
+        self.dir = Path(dir).expanduser()
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.on_bad_sample = on_bad_sample
+        self._text = _merged("text", self.text_defaults, text)
+        Tokenizer.build([], **self._text)  # refuses impossible values before the data is read
+        image_options = _merged("images", self.images_defaults, images)
+        self._num_views: int | None = image_options.pop("num_views")
+        if self._num_views is not None and self._num_views < 1:
+            raise ValueError(f"images.num_views is {self._num_views}, but a study is seen from at least 1 view")
+        self.transform = ImageTransform(**image_options)
+        self.num_views: int
+        self.tokenizer: Tokenizer
+        self.funnel: Funnel
+        self.studies: dict[str, list[Study]] = {}
+        self._datasets: dict[str, ReportDataset] = {}
+
+    def prepare_data(self) -> None:
+        """Check the images where one process a machine does it, so that the others find the result."""
+        self.setup()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read and check the data and build the tokenizer, once for all stages.
+
+        Raises:
+            DataError: in one sentence that names the file or the study at fault.
+        """
+        if self.studies:
+            return
+        studies = read_annotation(self.dir)
+        self.num_views = self._num_views or _fewest_views(studies)
+        self.studies, self.funnel = check_studies(studies, self.num_views, self.on_bad_sample)
+        self.tokenizer = Tokenizer.build((study.report for study in self.studies["train"]), **self._text)
+        rank_zero_only(Console(stderr=True).print)(self.funnel)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches of train in a new order each epoch, with random crops."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Batches of val in the order of the annotation."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Batches of test in the order of the annotation."""
+        return self._loader("test")
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a checkpoint carries of the data, in plain containers: enough to read images and write words."""
+        self.setup()
+        return {
+            "tokenizer": self.tokenizer.to_dict(),
+            "images": {**self.transform.to_dict(), "num_views": self.num_views},
+            "license_class": self.license_class,
+        }
+
+    def _loader(self, split: str) -> DataLoader[Batch]:
+        self.setup()
+        if split not in self._datasets:
+            transform = self.transform.train if split == "train" else self.transform.evaluation
+            self._datasets[split] = ReportDataset(self.studies[split], self.tokenizer, transform, self.num_views)
+        return DataLoader(
+            self._datasets[split],  # type: ignore[arg-type]
+            batch_size=self.batch_size,
+            shuffle=split == "train",
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=partial(start_worker, rank=self.trainer.global_rank if self.trainer else 0),
+            # Workers that lived on would keep their generators, and a resumed run would crop otherwise than the first.
+            persistent_workers=False,
+        )
+
+
+def start_worker(_worker: int, rank: int) -> None:
+    """Make a worker of the loader crop otherwise than those of other ranks, and keep it small.
+
+    DataLoader seeds worker w with base + w; ranks of one run draw the same base, so the rank is mixed in here.
+    """
+    if rank:
+        torch.manual_seed(hash((torch.initial_seed(), rank)))
+    gc.freeze()  # a collection would write to every object of the parent, and so copy its page
+
+
+def _merged(name: str, defaults: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
+    unknown = sorted(set(given or {}) - set(defaults))
+    if unknown:
+        raise ValueError(f"data.{name} has no option '{unknown[0]}': it has {', '.join(defaults)}")
+    merged = {**defaults, **(given or {})}
+    for key, value in merged.items():
+        kind = int if defaults[key] is None else type(defaults[key])
+        if type(value) is not kind and not (key == "num_views" and value is None):
+            raise ValueError(f"data.{name}.{key} is {value!r}, not of type {kind.__name__}")
+    return merged
+
+
+def _fewest_views(studies_by_split: dict[str, list[Study]]) -> int:
+    views = [len(study.images) for studies in studies_by_split.values() for study in studies if study.images]
+    return min(views, default=1)

@@ -1,0 +1,123 @@
+"""From an image file to the tensor that a backbone reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+
+MAX_PIXELS = 89_478_485
+"""Pixels of an image at most; Pillow's own limit, and five times the largest detector of a chest X-ray machine."""
+
+_SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+_IMAGENET_MEAN = [0.485, 0.456, 0.406]
+_IMAGENET_STD = [0.229, 0.224, 0.225]
+
+
+class ImageError(ValueError):
+    """A file is not an image that can be read whole."""
+
+
+def load_image(path: str | Path) -> Image.Image:
+    """Read an image whole, as 8-bit RGB.
+
+    16-bit images are scaled by their full range, 65,535 to 255; transparency is laid over black, as air is in an
+    X-ray; a palette is resolved; an orientation in the EXIF data is ignored, as in the released code.
+
+    Raises:
+        ImageError: where the file is missing, truncated, empty, no image, of an unusual number format or too large.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(f"{path} has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+            image.load()
+            return as_rgb(image)
+    except ImageError:
+        raise
+    except FileNotFoundError:
+        raise ImageError(f"there is no image at {path}") from None
+    except Image.UnidentifiedImageError:
+        what = "is empty" if path.stat().st_size == 0 else "is not an image of a known format"
+        raise ImageError(f"{path} {what}") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"{path} has more than {MAX_PIXELS:,} pixels") from None
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others
+        raise ImageError(f"{path} cannot be read whole: {error}") from None
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Return a picture as 8-bit RGB, as `load_image` describes it.
+
+    Raises:
+        ImageError: for a number format whose range is unknown.
+    """
+    if image.mode in _SIXTEEN_BIT_MODES:
+        return _sixteen_to_eight_bits(image).convert("RGB")
+    if image.mode == "F":
+        raise ImageError(f"{_name(image)} holds real numbers, whose range is unknown: save it with 8 or 16 bits")
+    if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
+        pixels = image.convert("RGBA")
+        black = Image.new("RGBA", pixels.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, pixels).convert("RGB")
+    return image.convert("RGB")
+
+
+def _name(image: Image.Image) -> str:
+    return str(getattr(image, "filename", "") or "the picture")
+
+
+def _sixteen_to_eight_bits(image: Image.Image) -> Image.Image:
+    # Pillow's own conversion cuts at 255, which turns a 16-bit X-ray white.
+    values = v2.functional.pil_to_tensor(image.convert("I")).to(torch.int64)
+    if values.min() < 0 or values.max() > 65_535:
+        raise ImageError(f"{_name(image)} holds values outside 0 to 65,535: save it with 8 or 16 bits")
+    return v2.functional.to_pil_image(((values + 128) // 257).to(torch.uint8))
+
+
+class ImageTransform:
+    """Cuts and normalises images as the released code does, with ImageNet's mean and standard deviation.
+
+    Args:
+        resize: pixels of the short side before a training crop; at least `size`.
+        size: pixels of both sides of what the backbone reads.
+        horizontal_flip: mirror half of the training images. Off, because a mirrored X-ray contradicts a report that
+            says left or right; the released code has it on.
+
+    Raises:
+        ValueError: where the crop would be larger than the image.
+    """
+
+    def __init__(self, resize: int = 256, size: int = 224, horizontal_flip: bool = False):
+        if not 0 < size <= resize:
+            raise ValueError(
+                f"images.size is {size} and images.resize {resize}: a crop is at most as large as the image"
+            )
+        self.resize = resize
+        self.size = size
+        self.horizontal_flip = horizontal_flip
+        normalise = [
+            v2.PILToTensor(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(_IMAGENET_MEAN, _IMAGENET_STD),
+        ]
+        flip = [v2.RandomHorizontalFlip()] if horizontal_flip else []
+        self._train = v2.Compose([v2.Resize(resize), v2.RandomCrop(size), *flip, *normalise])
+        self._evaluation = v2.Compose([v2.Resize((size, size)), *normalise])
+
+    def train(self, image: Image.Image) -> Tensor:
+        """Resize the short side and cut a square at a random place, drawn from torch's generator: (3, size, size)."""
+        return self._train(image)
+
+    def evaluation(self, image: Image.Image) -> Tensor:
+        """Resize to a square, whatever the shape was: (3, size, size)."""
+        return self._evaluation(image)
+
+    def to_dict(self) -> dict[str, int | bool]:
+        """Return plain values from which `ImageTransform(**transform.to_dict())` builds an equal transform."""
+        return {"resize": self.resize, "size": self.size, "horizontal_flip": self.horizontal_flip}

@@ -1,0 +1,18 @@
+"""MIMIC-CXR (Johnson et al., 2019) in the format and the split of R2Gen."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from r2cmn.data.datamodule import ReportDataModule
+
+
+class MIMICCXRDataModule(ReportDataModule):
+    """MIMIC-CXR: one view an entry, at most 100 ids a report, words used ten times or more (section 3.1).
+
+    PhysioNet's data use agreement holds for its reports and images, and for weights trained on them.
+    """
+
+    text_defaults: ClassVar[dict[str, Any]] = {"max_length": 100, "threshold": 10, "cleaning": "mimic_cxr"}
+    images_defaults: ClassVar[dict[str, Any]] = {**ReportDataModule.images_defaults, "num_views": 1}
+    license_default: ClassVar[str] = "dua"
