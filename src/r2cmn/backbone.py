@@ -1,0 +1,184 @@
+"""From images to patches, Eq. 3: a timm trunk and a projection to the model's dimension.
+
+Shapes: B studies, I views, P patches a view, F features of the trunk, D `dim`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+_CONNECT_SECONDS = 5
+_WAYS_OUT = "give backbone.pretrained=/path/to/weights (.pth or .safetensors) or backbone.pretrained=false"
+
+
+class Backbone(nn.Module):
+    """The visual extractor f_v of section 2.1: the last feature map of a trunk, row by row, of all views in turn.
+
+    Args:
+        name: any timm model that can return features: a ResNet, VGG, DenseNet, ConvNeXt, ViT, Swin, ...
+        dim: D.
+        pretrained: True fetches timm's weights (or takes them from the local cache), False starts at random, a path
+            reads a .pth or .safetensors file in timm's or torchvision's naming.
+        frozen: the trunk learns nothing and stays in evaluation mode; the projection still learns.
+        dropout: after the projection; 0.5 in the released code.
+        image_size: H = W of the images; heeded only by trunks that are built for one size, as ViT and Swin are.
+
+    Raises:
+        ValueError: where timm knows no such trunk, or its weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        name: str = "resnet101",
+        dim: int = 512,
+        pretrained: bool | str = True,
+        frozen: bool = False,
+        dropout: float = 0.5,
+        image_size: int = 224,
+    ) -> None:
+        super().__init__()
+        self.trunk = _create_trunk(name, pretrained, image_size)
+        self.frozen = frozen
+        # Departs from the paper: Eq. 3 leaves the projection unsaid; this one is the released code's.
+        self.projection = nn.Sequential(
+            nn.Linear(self.trunk.feature_info.channels()[-1], dim), nn.ReLU(), nn.Dropout(dropout)
+        )
+        if frozen:
+            self.trunk.requires_grad_(False)
+            self.trunk.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, I, 3, H, W) to patches (B, I * P, D), Eq. 3."""
+        return self.project(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Run the trunk over images (B, I, 3, H, W): (B, I * P, F); what may be kept where the trunk is frozen."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            if self._shares_statistics():
+                # One view at a time, as in the released code: batch norm sees frontal and lateral views apart.
+                return torch.cat([self._patches(view) for view in images.unbind(1)], dim=1)
+            batch, num_views = images.shape[:2]
+            return self._patches(images.flatten(0, 1)).unflatten(0, (batch, num_views)).flatten(1, 2)
+
+    def project(self, features: Tensor) -> Tensor:
+        """Map the trunk's features (B, S, F) to patches (B, S, D)."""
+        return self.projection(features)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Switch to training mode, except a frozen trunk."""
+        super().train(mode)
+        if self.frozen:
+            self.trunk.eval()
+        return self
+
+    def _patches(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) to their patches in row-major order (B, P, F)."""
+        feature_map = self.trunk(images)[-1]
+        if getattr(self.trunk, "output_fmt", "NCHW") == "NHWC":
+            return feature_map.flatten(1, 2)
+        return feature_map.flatten(2).transpose(1, 2)
+
+    def _shares_statistics(self) -> bool:
+        return any(isinstance(module, _BatchNorm) and module.training for module in self.trunk.modules())
+
+
+def _create_trunk(name: str, pretrained: bool | str, image_size: int) -> Any:
+    """Build a timm trunk that returns a list with its last feature map."""
+    import timm  # here, so that importing r2cmn does not take the seconds that importing timm takes
+
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=5)
+        hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() names them all"
+        raise ValueError(f"backbone.name: timm has no model '{name}'; {hint}")
+    cfg = timm.models.get_pretrained_cfg(name)
+    options: dict[str, Any] = {"features_only": True, "out_indices": [-1]}
+    if cfg is not None and cfg.fixed_input_size:
+        options["img_size"] = image_size
+    if isinstance(pretrained, str):
+        trunk = timm.create_model(name, pretrained=False, **options)
+        _load_file(trunk, Path(pretrained).expanduser(), name)
+        return trunk
+    if pretrained:
+        options["pretrained_cfg_overlay"] = _locate_weights(cfg, name)
+    try:
+        return timm.create_model(name, pretrained=pretrained, **options)
+    except OSError as error:
+        raise ValueError(
+            f"backbone.pretrained: the weights of '{name}' could not be fetched ({type(error).__name__}): {_WAYS_OUT}"
+        ) from error
+
+
+def _locate_weights(cfg: Any, name: str) -> dict[str, str]:
+    """Say where timm shall read the weights: the local cache, else (an empty answer) its hub, which must be in reach.
+
+    Raises:
+        ValueError: where there are none, or they can neither be read nor fetched; within seconds, where the hub's own
+            attempts would go on for a minute.
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if cfg is None or not (cfg.hf_hub_id or cfg.url or cfg.file):
+        raise ValueError(f"backbone.pretrained: timm has no weights for '{name}': {_WAYS_OUT}")
+    if not cfg.hf_hub_id:
+        return {}
+    for filename in ("model.safetensors", "pytorch_model.bin"):
+        cached = try_to_load_from_cache(cfg.hf_hub_id, cfg.hf_hub_filename or filename)
+        if isinstance(cached, str):
+            return {"file": cached}
+    if constants.HF_HUB_OFFLINE or not _is_reachable(constants.ENDPOINT):
+        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
+        raise ValueError(
+            f"backbone.pretrained: the weights of '{name}' are not in the local cache and {why}: {_WAYS_OUT}"
+        )
+    return {}
+
+
+def _is_reachable(address: str) -> bool:
+    """Tell whether anything answers, through the proxy of the environment if there is one."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=_CONNECT_SECONDS):
+            return True
+    except urllib.error.HTTPError:
+        return True  # an error page is an answer
+    except OSError:
+        return False
+
+
+def _load_file(trunk: Any, path: Path, name: str) -> None:
+    """Fill every parameter and buffer of the trunk from a file, which may hold more, such as a classifier.
+
+    Raises:
+        ValueError: where the file cannot be read, or lacks a tensor of the trunk, or has one of another shape.
+    """
+    import timm
+
+    if not path.is_file():
+        raise ValueError(f"backbone.pretrained: there is no file '{path}'")
+    try:
+        found = {_plain(key): value for key, value in timm.models.load_state_dict(str(path), weights_only=True).items()}
+    except Exception as error:
+        first_line = next(iter(str(error).splitlines()), "")
+        raise ValueError(f"backbone.pretrained: '{path}' is not a file of weights: {first_line}") from error
+    filled = {}
+    for key, value in trunk.state_dict().items():
+        tensor = found.get(_plain(key))
+        if tensor is None and key.endswith("num_batches_tracked"):
+            tensor = value  # files older than this counter do not have it
+        if tensor is None or tensor.shape != value.shape:
+            what = "has no" if tensor is None else f"has {tuple(tensor.shape)}, not {tuple(value.shape)}, for"
+            raise ValueError(f"backbone.pretrained: '{path}' does not fit '{name}': it {what} '{key}'")
+        filled[key] = tensor
+    trunk.load_state_dict(filled)
+
+
+def _plain(key: str) -> str:
+    """Spell a key alike with and without the wrapper that makes a timm model return features."""
+    return key.removeprefix("model.").replace(".", "_")

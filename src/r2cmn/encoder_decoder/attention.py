@@ -1,0 +1,54 @@
+"""Multi-head attention whose keys and values can be projected once and read often.
+
+Shapes: B studies, L rows that ask, S rows that are read, D `dim`, d = D / num_heads.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+
+class MultiHeadAttention(nn.Module):
+    """Scaled dot-product attention of several heads (Vaswani et al., 2017, section 3.2).
+
+    Args:
+        dim: D.
+        num_heads: must divide `dim`.
+        dropout: probability to drop an attention weight.
+
+    Raises:
+        ValueError: where `num_heads` does not divide `dim`.
+    """
+
+    def __init__(self, dim: int, num_heads: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        if num_heads < 1 or dim % num_heads:
+            raise ValueError(f"encoder_decoder.num_heads must be a divisor of dim ({dim}), not {num_heads}")
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
+        self.output = nn.Linear(dim, dim)
+
+    def project(self, read: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys and values (B, num_heads, S, d) of the rows (B, S, D) that are read."""
+        return self._split(self.key(read)), self._split(self.value(read))
+
+    def forward(self, asking: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Let rows (B, L, D) read what was projected: (B, L, D).
+
+        Args:
+            asking: the rows that ask.
+            keys: (B, num_heads, S, d).
+            values: (B, num_heads, S, d).
+            mask: bool, broadcast to (B, num_heads, L, S), True where reading is allowed; None allows all.
+        """
+        heads = F.scaled_dot_product_attention(
+            self._split(self.query(asking)), keys, values, mask, self.dropout if self.training else 0.0
+        )
+        return self.output(heads.transpose(1, 2).flatten(2))
+
+    def _split(self, rows: Tensor) -> Tensor:
+        return rows.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)

@@ -1,0 +1,180 @@
+"""The Transformer of the paper: section 2.3, Eqs. 14-15, with the norms before the parts as in the released code.
+
+Shapes: B studies, S patches, T words, D `dim`, W `vocabulary_size`, h `num_heads`, d = D / h.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from r2cmn.encoder_decoder.attention import MultiHeadAttention
+from r2cmn.encoder_decoder.norm import LayerNorm
+from r2cmn.encoder_decoder.positions import sinusoids
+from r2cmn.types import Source, State
+
+KeysAndValues = tuple[Tensor, Tensor]
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and feed-forward, each behind a norm and added to what it read."""
+
+    def __init__(
+        self, dim: int, num_heads: int, dim_feedforward: int, dropout: float, attention_dropout: float
+    ) -> None:
+        super().__init__()
+        self.self_attention = MultiHeadAttention(dim, num_heads, attention_dropout)
+        self.feed_forward = _feed_forward(dim, dim_feedforward, dropout)
+        self.self_norm = LayerNorm(dim)
+        self.feed_forward_norm = LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Map patches (B, S, D) to (B, S, D)."""
+        normed = self.self_norm(patches)
+        patches = patches + self.dropout(self.self_attention(normed, *self.self_attention.project(normed)))
+        return patches + self.dropout(self.feed_forward(self.feed_forward_norm(patches)))
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention over the words so far, attention over the patches and feed-forward."""
+
+    def __init__(
+        self, dim: int, num_heads: int, dim_feedforward: int, dropout: float, attention_dropout: float
+    ) -> None:
+        super().__init__()
+        self.self_attention = MultiHeadAttention(dim, num_heads, attention_dropout)
+        self.cross_attention = MultiHeadAttention(dim, num_heads, attention_dropout)
+        self.feed_forward = _feed_forward(dim, dim_feedforward, dropout)
+        self.self_norm = LayerNorm(dim)
+        self.cross_norm = LayerNorm(dim)
+        self.feed_forward_norm = LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, words: Tensor, mask: Tensor, patches: KeysAndValues, past: KeysAndValues | None = None
+    ) -> tuple[Tensor, KeysAndValues]:
+        """Map words (B, T, D) to (B, T, D), and return the keys and values of all words so far.
+
+        Args:
+            words: what the layer below says of them.
+            mask: bool, broadcast to (B, h, T, words so far), True where reading is allowed.
+            patches: keys and values (B, h, S, d) of what the encoder said.
+            past: keys and values of the words before these, or None at the beginning of the report.
+        """
+        normed = self.self_norm(words)
+        keys, values = self.self_attention.project(normed)
+        if past is not None:
+            keys, values = torch.cat([past[0], keys], dim=2), torch.cat([past[1], values], dim=2)
+        words = words + self.dropout(self.self_attention(normed, keys, values, mask))
+        words = words + self.dropout(self.cross_attention(self.cross_norm(words), *patches))
+        return words + self.dropout(self.feed_forward(self.feed_forward_norm(words))), (keys, values)
+
+
+class Transformer(nn.Module):
+    """Encoder and decoder of BASE, BASE+MEM and CMN.
+
+    Every parameter of two or more dimensions starts Xavier-uniform except the output map, all else as torch has it: as
+    in the released code, whose maps that are copies also start with the same biases (`r2cmn.initialization.Released`).
+
+    Args:
+        vocabulary_size: W = V+1, the words and id 0 (padding, begin and end).
+        dim: D, even the memory's and the backbone's.
+        num_layers: layers of the encoder, and of the decoder.
+        num_heads: heads of every attention; must divide `dim`.
+        dim_feedforward: inner size of the feed-forward parts.
+        dropout: after the sinusoids, inside the feed-forward and on what each part adds.
+        attention_dropout: of the attention weights; the released code has 0.1 whatever `dropout` says.
+
+    Raises:
+        ValueError: where a number cannot be; the message names the key.
+    """
+
+    encoder: Sequence[EncoderLayer]
+    decoder: Sequence[DecoderLayer]
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        dim: int = 512,
+        num_layers: int = 3,
+        num_heads: int = 8,
+        dim_feedforward: int = 512,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if num_layers < 1:
+            raise ValueError(f"encoder_decoder.num_layers must be at least 1, not {num_layers}")
+        sizes = (dim, num_heads, dim_feedforward, dropout, attention_dropout)
+        self.dim = dim
+        self.embedding = nn.Embedding(vocabulary_size, dim)
+        self.dropout = nn.Dropout(dropout)
+        self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(num_layers))  # type: ignore[assignment]
+        self.encoder_norm = LayerNorm(dim)
+        self.decoder = nn.ModuleList(DecoderLayer(*sizes) for _ in range(num_layers))  # type: ignore[assignment]
+        self.decoder_norm = LayerNorm(dim)
+        for parameter in self.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+        self.output = nn.Linear(dim, vocabulary_size)
+
+    def encode(self, patches: Tensor) -> Source:
+        """Read patches (B, S, D), Eq. 14: `encoded` (B, S, D)."""
+        positions = torch.arange(patches.shape[1], device=patches.device)
+        encoded = self.dropout(patches + sinusoids(positions, self.dim, patches.dtype))
+        for layer in self.encoder:
+            encoded = layer(encoded)
+        return {"encoded": self.encoder_norm(encoded)}
+
+    def embed(self, tokens: Tensor, position: Tensor) -> Tensor:
+        """Embed tokens (B, T) that start at `position` (B,) or (1,) of their report: (B, T, D)."""
+        embedded = self.embedding(tokens) * math.sqrt(self.dim)
+        positions = position[:, None] + torch.arange(tokens.shape[1], device=tokens.device)
+        return self.dropout(embedded + sinusoids(positions, self.dim, embedded.dtype))
+
+    def decode(self, tokens: Tensor, words: Tensor, source: Source) -> Tensor:
+        """Teacher forcing, Eq. 15: tokens (B, T), words (B, T, D) -> log-probabilities (B, T, W) of each next word."""
+        length = tokens.shape[1]
+        first = torch.arange(length, device=tokens.device) == 0
+        visible = (tokens > 0) | first  # padding is read by nobody, the opening 0 by all
+        causal = torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
+        mask = visible[:, None, None, :] & causal  # (B, 1, T, T)
+        for layer in self.decoder:
+            words, _ = layer(words, mask, layer.cross_attention.project(source["encoded"]))
+        return self._log_probabilities(words)
+
+    def start(self, source: Source) -> State:
+        """Return the state before the first word: the patches projected once, no words yet."""
+        encoded = source["encoded"]
+        position = torch.zeros(len(encoded), dtype=torch.long, device=encoded.device)
+        state = {"position": position, "visible": position.new_zeros(len(encoded), 0, dtype=torch.bool)}
+        for i, layer in enumerate(self.decoder):
+            keys, values = layer.cross_attention.project(encoded)
+            state[f"{i}.cross_keys"], state[f"{i}.cross_values"] = keys, values
+            state[f"{i}.self_keys"], state[f"{i}.self_values"] = keys[:, :, :0], values[:, :, :0]
+        return state
+
+    def step(self, tokens: Tensor, words: Tensor, state: State) -> tuple[Tensor, State]:
+        """One word: tokens (B,), words (B, 1, D) -> log-probabilities (B, W), the next state."""
+        visible = torch.cat([state["visible"], ((tokens > 0) | (state["position"] == 0))[:, None]], dim=1)
+        following = {**state, "position": state["position"] + 1, "visible": visible}
+        mask = visible[:, None, None, :]  # (B, 1, 1, T)
+        for i, layer in enumerate(self.decoder):
+            patches = state[f"{i}.cross_keys"], state[f"{i}.cross_values"]
+            past = state[f"{i}.self_keys"], state[f"{i}.self_values"]
+            words, (keys, values) = layer(words, mask, patches, past)
+            following[f"{i}.self_keys"], following[f"{i}.self_values"] = keys, values
+        return self._log_probabilities(words).squeeze(1), following
+
+    def _log_probabilities(self, words: Tensor) -> Tensor:
+        return self.output(self.decoder_norm(words)).log_softmax(-1)
+
+
+def _feed_forward(dim: int, dim_feedforward: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(dim, dim_feedforward), nn.ReLU(), nn.Dropout(dropout), nn.Linear(dim_feedforward, dim)
+    )

@@ -1,0 +1,50 @@
+"""Where the parameters of a model start, beyond what each part does by itself.
+
+A part draws its own parameters as the released code does: Xavier-uniform for every matrix of the Transformer and of the
+memory's maps, normal with deviation 1 / D for the memory's matrix, torch's default for the projection of patches, the
+output map and all biases, ones and zeros for norms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from r2cmn.encoder_decoder.attention import MultiHeadAttention
+from r2cmn.encoder_decoder.transformer import DecoderLayer, EncoderLayer
+from r2cmn.memory import MemoryNetwork
+from r2cmn.model import CMN
+
+
+class Independent:
+    """Every map starts with biases of its own."""
+
+    def __call__(self, model: CMN) -> None:
+        """Leave the model as its parts were drawn."""
+
+
+class Released:
+    """Maps that are copies of one another in the released code start with the same biases, as they do there.
+
+    These are the four maps of a memory; the maps of all attentions of encoder and decoder; the first maps of all
+    feed-forward parts; and their second ones. An encoder-decoder without such parts starts as it was drawn.
+    """
+
+    def __call__(self, model: CMN) -> None:
+        """Copy the first bias of like maps to the others."""
+        modules = list(model.modules())
+        for network in (m for m in modules if isinstance(m, MemoryNetwork)):
+            _share([network.query, network.key, network.value, network.output])
+        attentions = [m for m in modules if isinstance(m, MultiHeadAttention)]
+        _share([linear for a in attentions for linear in (a.query, a.key, a.value, a.output)])
+        layers = [m for m in modules if isinstance(m, EncoderLayer | DecoderLayer)]
+        for position in (0, 3):
+            _share([layer.feed_forward[position] for layer in layers])  # type: ignore[misc]
+
+
+def _share(maps: Sequence[nn.Linear]) -> None:
+    with torch.no_grad():
+        for each in maps[1:]:
+            each.bias.copy_(maps[0].bias)

@@ -1,0 +1,56 @@
+"""The paper in one class.
+
+Shapes: B studies, I views, S patches of all views, T words, D `dim`, W columns of the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from r2cmn.types import EncoderDecoder, Memory, Source, State
+
+
+class CMN(nn.Module):
+    """Figure 2 of the paper: a visual extractor, a memory for both modalities, an encoder and a decoder.
+
+    Args:
+        backbone: images (B, I, 3, H, W) -> patches (B, S, D).
+        memory: an nn.Module that answers patches and words (B, S or T, D).
+        encoder_decoder: an nn.Module that reads patches and writes words.
+    """
+
+    def __init__(self, backbone: nn.Module, memory: Memory, encoder_decoder: EncoderDecoder) -> None:
+        super().__init__()
+        self.backbone: Callable[[Tensor], Tensor] = backbone
+        self.memory = memory
+        self.encoder_decoder = encoder_decoder
+
+    def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
+        """Teacher forcing: images (B, I, 3, H, W), tokens (B, T) -> log-probabilities (B, T, W), Eqs. 3-15."""
+        return self.decode(tokens, self.encode(images))
+
+    def encode(self, images: Tensor) -> Source:
+        """Read images (B, I, 3, H, W)."""
+        patches = self.backbone(images)  # Eq. 3
+        responses = self.memory.visual(patches)  # Eqs. 4, 5, 7, 9, 11, 12
+        return self.encoder_decoder.encode(responses)  # Eq. 14
+
+    def decode(self, tokens: Tensor, source: Source) -> Tensor:
+        """Write under teacher forcing: tokens (B, T) from position 0 -> log-probabilities (B, T, W)."""
+        words = self.encoder_decoder.embed(tokens, tokens.new_zeros(1))
+        responses = self.memory.textual(words)  # Eqs. 4, 6, 8, 10, 11, 13
+        return self.encoder_decoder.decode(tokens, responses, source)  # Eq. 15
+
+    def start(self, source: Source) -> State:
+        """Return the state before the first word."""
+        return self.encoder_decoder.start(source)
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """Read one word (B,) of every report and return log-probabilities (B, W) of the next, and the next state.
+
+        Only the newest word is embedded and sent to the memory: its response depends on nothing else.
+        """
+        words = self.encoder_decoder.embed(tokens[:, None], state["position"])
+        return self.encoder_decoder.step(tokens, self.memory.textual(words), state)

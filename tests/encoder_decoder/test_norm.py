@@ -1,0 +1,39 @@
+"""Layer norm against the released formula, number by number."""
+
+import math
+
+import pytest
+import torch
+
+from r2cmn.encoder_decoder.norm import LayerNorm
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("dim", [2, 8, 512])
+def test_it_is_the_released_formula(dim, scale):
+    norm = LayerNorm(dim).double()
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    rows = scale * torch.randn(3, 4, dim, dtype=torch.float64)
+    for row, normed in zip(rows.flatten(0, 1), norm(rows).flatten(0, 1), strict=True):
+        values = row.tolist()
+        mean = sum(values) / dim
+        deviation = math.sqrt(sum((x - mean) ** 2 for x in values) / (dim - 1))
+        parameters = zip(values, norm.weight, norm.bias, strict=True)
+        by_hand = [gain * (x - mean) / (deviation + 1e-6) + bias for x, gain, bias in parameters]
+        assert torch.allclose(normed, torch.stack(by_hand), rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_goes_in_and_out(dtype):
+    rows = (100 + torch.randn(5, 64)).to(dtype)
+    norm = LayerNorm(64)
+    expected = norm(rows.float())
+    assert norm.to(dtype)(rows).dtype == dtype
+    assert torch.allclose(norm.to(dtype)(rows).float(), expected, atol=3e-2)
+
+
+def test_a_constant_row_has_finite_gradients():
+    rows = torch.ones(2, 8, requires_grad=True)
+    LayerNorm(8)(rows).sum().backward()
+    assert rows.grad.isfinite().all()
