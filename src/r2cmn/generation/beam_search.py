@@ -1,0 +1,174 @@
+"""Beam search as in the released code: the same candidates and the same answer, without the steps that cannot matter.
+
+Shapes: B studies, A studies still searched, b beams, W columns of the output (V words and id 0), L `max_length`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from r2cmn.types import Hypotheses, State, Step
+
+
+class BeamSearch:
+    """Keep the `num_beams` likeliest beginnings of each report; answer with the best report that ended.
+
+    Follows the beam search of the released code. A beginning that emits 0 is stored with its sum of log-probabilities
+    and competes no longer; all that live after `max_length` words are stored too. The answer is the stored report with
+    the largest value: its sum, divided by the length penalty if one is given.
+
+    Where the released code always runs `max_length` steps, a study ends here as soon as no living beginning can
+    overtake its best stored report, and its rows leave the batch. The answer is the same: log-probabilities are at
+    most 0 and penalties grow with the length, so a living sum never becomes worth more than sum / penalty(max_length).
+
+    Args:
+        num_beams: b; 1 is greedy search. May exceed the number of candidates.
+        max_length: L, the largest number of words, the closing 0 included.
+        length_penalty: None compares sums; "average" compares sum / length (`avg_0` in the released code); a number a
+            compares sum / ((5 + length) / 6)^a (`wu_a` there; Wu et al., 2016, Eq. 14). Lengths count the closing 0.
+        no_repeat_ngram: forbid the second occurrence of a sequence of so many words; 0 forbids nothing.
+        temperature: divides the log-probabilities before they are normalised anew, from the second word on and never
+            for the first: as in the released code. Scores are then sums of the tempered log-probabilities.
+
+    Raises:
+        ValueError: where a value is out of its range; the message names the key.
+    """
+
+    def __init__(
+        self,
+        num_beams: int = 3,
+        max_length: int = 60,
+        length_penalty: float | str | None = None,
+        no_repeat_ngram: int = 0,
+        temperature: float = 1.0,
+    ) -> None:
+        if num_beams < 1:
+            raise ValueError(f"generation.num_beams must be at least 1, not {num_beams}")
+        if max_length < 1:
+            raise ValueError(f"generation.max_length must be at least 1, not {max_length}")
+        is_number = isinstance(length_penalty, int | float) and not isinstance(length_penalty, bool)
+        if not (length_penalty in (None, "average") or (is_number and 0 <= float(length_penalty) < float("inf"))):
+            raise ValueError(
+                "generation.length_penalty must be null, 'average' or a number of at least 0 "
+                f"(the exponent of Wu et al.), not {length_penalty!r}"
+            )
+        if no_repeat_ngram < 0:
+            raise ValueError(f"generation.no_repeat_ngram must be 0 (forbid nothing) or more, not {no_repeat_ngram}")
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"generation.temperature must be greater than 0, not {temperature}")
+        self.num_beams = num_beams
+        self.max_length = max_length
+        self.length_penalty = length_penalty
+        self.no_repeat_ngram = no_repeat_ngram
+        self.temperature = temperature
+
+    def __call__(self, step: Step, state: State) -> Hypotheses:
+        """Write one report for every row of the state: tokens (B, L), scores (B,)."""
+        first = next(iter(state.values()))
+        log_p, following = step(torch.zeros(len(first), dtype=torch.long, device=first.device), state)
+        search = _Search.start(log_p, self.max_length)
+        # What every step so far has handed on untouched, as attention keys of the patches, is alike for all beams of a
+        # study and as large as all else together: it is copied only when a study leaves, not at every word.
+        shared: set[str] = set()
+        for length in range(1, self.max_length + 1):
+            words, rows = self._extend(search, self._forbid(search, log_p, length), length)
+            if len(rows) == 0:
+                break
+            kept = shared if len(rows) == len(log_p) else set()
+            state = {name: value if name in kept else value[rows] for name, value in following.items()}
+            log_p, following = step(words, state)
+            alike = set(state) if length == 1 else shared
+            shared = {name for name in alike if following.get(name) is state[name]}
+            if self.temperature != 1:
+                log_p = (log_p / self.temperature).log_softmax(-1)
+        return Hypotheses(search.best_tokens, search.best_values)
+
+    def _extend(self, search: _Search, log_p: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """Add a word to every beam; return the words (A * b,) to feed next and the rows of the state they follow."""
+        beams, words = search.advance(log_p, self.num_beams, length)
+        ended = (words == 0) | (length == self.max_length)
+        search.store((search.sums / self._penalty(length)).masked_fill(~ended, -torch.inf))
+        # The released code lowers the sum of an ended beam by 1000 and keeps its slot, so that its children lose to
+        # those of any living beam. One living beam has W >= b children: the next step again fills all b slots from
+        # the living, and an ended beam costs no width. -inf says the same for every W and every sum.
+        search.sums = search.sums.masked_fill(ended, -torch.inf)
+        bound = search.sums.max(1).values / self._penalty(self.max_length)
+        going = bound > search.best_values[search.studies]
+        first_row = torch.arange(len(beams), device=beams.device)[:, None] * (len(log_p) // max(len(beams), 1))
+        rows = (first_row + beams)[going].flatten()
+        search.keep(going)
+        return words[going].flatten(), rows
+
+    def _penalty(self, length: int) -> float:
+        if self.length_penalty is None:
+            return 1.0
+        if self.length_penalty == "average":
+            return float(length)
+        return float(((5 + length) / 6) ** float(self.length_penalty))
+
+    def _forbid(self, search: _Search, log_p: Tensor, length: int) -> Tensor:
+        """Set to -inf every word that would repeat an n-gram of its row; 0 never does, since no living row holds it."""
+        n, num_words = self.no_repeat_ngram, length - 1
+        if n == 0 or num_words < n:
+            return log_p
+        tokens = search.tokens.flatten(0, 1)[:, :num_words]
+        ngrams = tokens.unfold(1, n, 1)  # (A * b, num_words - n + 1, n)
+        repeated = (ngrams[..., :-1] == tokens[:, None, num_words - n + 1 :]).all(-1)
+        row, start = repeated.nonzero(as_tuple=True)
+        return log_p.index_put((row, ngrams[row, start, -1]), log_p.new_tensor(-torch.inf))
+
+
+@dataclass
+class _Search:
+    """What the search knows: the beams of the studies still searched, and the best stored report of every study.
+
+    A beam with the sum -inf is a slot without a living beginning: nothing that follows from it can be stored.
+    """
+
+    studies: Tensor  # (A,) which of the B studies
+    tokens: Tensor  # (A, b, L)
+    sums: Tensor  # (A, b)
+    best_tokens: Tensor  # (B, L)
+    best_values: Tensor  # (B,)
+
+    @classmethod
+    def start(cls, log_p: Tensor, max_length: int) -> _Search:
+        """Begin with one empty beam a study."""
+        size, device = len(log_p), log_p.device
+        # half precision has too few digits to add up a report
+        dtype = torch.promote_types(log_p.dtype, torch.float32)
+        return cls(
+            studies=torch.arange(size, device=device),
+            tokens=torch.zeros(size, 1, max_length, dtype=torch.long, device=device),
+            sums=torch.zeros(size, 1, dtype=dtype, device=device),
+            best_tokens=torch.zeros(size, max_length, dtype=torch.long, device=device),
+            best_values=torch.full((size,), -torch.inf, dtype=dtype, device=device),
+        )
+
+    def advance(self, log_p: Tensor, num_beams: int, length: int) -> tuple[Tensor, Tensor]:
+        """Keep the best of all beams x words; return for each the beam that it follows and its word, both (A, b)."""
+        num_columns = log_p.shape[-1]
+        candidates = (self.sums[:, :, None] + log_p.view(*self.sums.shape, num_columns)).flatten(1)
+        if candidates.shape[1] < num_beams:
+            candidates = torch.nn.functional.pad(candidates, (0, num_beams - candidates.shape[1]), value=-torch.inf)
+        self.sums, chosen = candidates.topk(num_beams, dim=1)
+        chosen = chosen.masked_fill(self.sums == -torch.inf, 0)  # also a padded candidate points at a row and a word
+        beams, words = chosen // num_columns, chosen % num_columns
+        self.tokens = self.tokens.gather(1, beams[:, :, None].expand(-1, -1, self.tokens.shape[-1]))
+        self.tokens[:, :, length - 1] = words
+        return beams, words
+
+    def store(self, values: Tensor) -> None:
+        """Store the best ended beam of each study where it beats the stored one; values (A, b) are -inf elsewhere."""
+        value, beam = values.max(1)
+        better = value > self.best_values[self.studies]
+        studies = self.studies[better]
+        self.best_values[studies] = value[better]
+        self.best_tokens[studies] = self.tokens[better, beam[better]]
+
+    def keep(self, going: Tensor) -> None:
+        """Let the other studies leave the search."""
+        self.studies, self.tokens, self.sums = self.studies[going], self.tokens[going], self.sums[going]
