@@ -1,0 +1,247 @@
+"""The LightningModule: a model with its tokenizer and preprocessing, its training, its scoring and its checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from r2cmn.build import DescriptionError, build, check_allowed, find_class
+from r2cmn.data.images import ImageTransform, as_rgb, load_image
+from r2cmn.data.tokenizer import Tokenizer
+from r2cmn.model import CMN
+from r2cmn.types import Batch, Config, Hypotheses
+
+GENERATION: Config = {"_target_": "r2cmn.generation.BeamSearch", "num_beams": 3}
+OBJECTIVE: Config = {"_target_": "r2cmn.objectives.CrossEntropy"}
+METRICS: Config = {"_target_": "r2cmn.metrics.report.ReportMetrics"}
+# The paper, section 3.3: Adam, 5e-5 for the visual extractor and 1e-4 for the rest, times 0.8 an epoch.
+OPTIMIZER: Config = {
+    "_target_": "torch.optim.Adam",
+    "lr": 1e-4,
+    "backbone_lr": 5e-5,
+    "schedule": {"_target_": "torch.optim.lr_scheduler.StepLR", "step_size": 1, "gamma": 0.8},
+}
+
+Study = Sequence[str | Path | Image]
+"""The views of one study, as files or pictures."""
+
+
+def build_model(model: Config, vocabulary_size: int) -> CMN:
+    """Build the composite model from the descriptions of its three parts.
+
+    Args:
+        model: `backbone`, `memory` and `encoder_decoder`, each a description, and `init`, what is done to the
+            parameters besides, if anything.
+        vocabulary_size: V+1, the columns of the output.
+
+    Raises:
+        DescriptionError: where a part is missing or a description does not fit its class.
+        ValueError: where values do not fit each other; the message names the key.
+    """
+    check_allowed(model)
+    for part in ("backbone", "memory", "encoder_decoder"):
+        if part not in model:
+            raise DescriptionError(f"the model has no '{part}': it needs backbone, memory and encoder_decoder")
+    cmn = CMN(
+        build(model["backbone"], "backbone"),
+        build(model["memory"], "memory"),
+        build(model["encoder_decoder"], "encoder_decoder", vocabulary_size=vocabulary_size),
+    )
+    if "init" in model:
+        build(model["init"], "init")(cmn)
+    return cmn
+
+
+class CMNModule(pl.LightningModule):
+    """A report generator that can be trained, scored, saved, loaded elsewhere and asked for reports.
+
+    Every hyperparameter is a plain container, so that a checkpoint holds all that is needed to rebuild the module and
+    passes torch's safe loader: `CMNModule.load_from_checkpoint(path)` needs no Hydra run, no data and no download.
+
+    Args:
+        model: descriptions of `backbone`, `memory` and `encoder_decoder`.
+        data: what the data module says of itself (`describe()`): `tokenizer`, `images`, `license_class`.
+        generation: description of the way to write a report; beam search with 3 beams where it is None.
+        objective: description of what training minimises; cross entropy (Eq. 2) where it is None.
+        optimizer: description of a torch optimizer, with `backbone_lr` for the trunk and a `schedule` besides.
+        metrics: description of the scores of generated reports.
+
+    Raises:
+        NotAllowedError: where a description names a class outside the allowed packages, before any of it is imported.
+    """
+
+    def __init__(
+        self,
+        model: Config,
+        data: Config,
+        generation: Config | None = None,
+        objective: Config | None = None,
+        optimizer: Config | None = None,
+        metrics: Config | None = None,
+    ) -> None:
+        super().__init__()
+        check_allowed([model, data, generation, objective, optimizer, metrics])
+        # logger=False: the tokenizer's words are text of the data set and go to no logger
+        self.save_hyperparameters(logger=False)
+        self.tokenizer = Tokenizer(**data["tokenizer"])
+        self.num_views: int = data["images"]["num_views"]
+        self.transform = ImageTransform(**{k: v for k, v in data["images"].items() if k != "num_views"})
+        self.license_class: str = data["license_class"]
+        self.model = build_model(model, self.tokenizer.vocabulary_size)
+        generation = {"max_length": self.tokenizer.max_length, **(generation or GENERATION)}
+        self.generation = build(generation, "generation")
+        self.objective = build(objective or OBJECTIVE, "objective")
+        self.val_metrics = build(metrics or METRICS, "metrics")
+        self.test_metrics = build(metrics or METRICS, "metrics")
+        self.reports: list[tuple[int, str, str]] = []
+        """(index, generated, reference) of the last validation or test, on every process."""
+
+    # ---- writing reports -------------------------------------------------------------------------------------------
+
+    def write(self, images: Tensor) -> Hypotheses:
+        """Write a report for each study of a batch of normalised images (B, I, 3, H, W), as token ids.
+
+        The trunk follows the trainer's precision; words are decoded in float32, where autocast only costs.
+        """
+        with torch.inference_mode():
+            source = self.model.encode(images)
+            with torch.autocast(images.device.type, enabled=False):
+                dtype = next(self.model.parameters()).dtype
+                source = {
+                    name: value.to(dtype) if value.is_floating_point() else value for name, value in source.items()
+                }
+                return self.generation(self.model.step, self.model.start(source))
+
+    def generate(self, studies: Tensor | Sequence[Study]) -> list[str]:
+        """Write the report of each study.
+
+        Args:
+            studies: normalised images (B, I, 3, H, W), or a list of studies, each a list of image files or pictures,
+                one a view. The preprocessing is the one that the model was trained with.
+
+        Returns:
+            One report a study.
+
+        Raises:
+            ValueError: where studies differ in their number of views, or a file is not an image.
+        """
+        images = studies if isinstance(studies, Tensor) else self.read(studies)
+        if images.dim() != 5:
+            raise ValueError(f"images are of shape (B, I, 3, H, W), not {tuple(images.shape)}")
+        was_training = self.training
+        self.eval()
+        try:
+            return [self.tokenizer.decode(row) for row in self.write(images.to(self.device)).tokens.tolist()]
+        finally:
+            self.train(was_training)
+
+    forward = generate
+
+    def read(self, studies: Sequence[Study]) -> Tensor:
+        """Read and preprocess studies: (B, I, 3, H, W).
+
+        Raises:
+            ValueError: where studies differ in their number of views, or a file is not an image.
+        """
+        if isinstance(studies, str | Path | Image) or any(isinstance(study, str | Path | Image) for study in studies):
+            raise ValueError("studies are lists of views, one list a study: [['frontal.png', 'lateral.png'], ...]")
+        views = {len(study) for study in studies}
+        if len(views) != 1 or 0 in views:
+            raise ValueError(f"the studies of one batch must have the same number of views, not {sorted(views)}")
+        pictures = [[as_rgb(v) if isinstance(v, Image) else load_image(v) for v in study] for study in studies]
+        return torch.stack([torch.stack([self.transform.evaluation(view) for view in study]) for study in pictures])
+
+    # ---- training --------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        loss = self.objective(self.model, batch)
+        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=len(batch.index))
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimizer with two groups, the trunk and the rest, and the schedule."""
+        description = copy.deepcopy(self.hparams["optimizer"] or OPTIMIZER)
+        backbone_lr = description.pop("backbone_lr", description.get("lr"))
+        schedule = description.pop("schedule", None)
+        backbone: Any = self.model.backbone
+        trunk = [p for p in backbone.trunk.parameters() if p.requires_grad]
+        in_trunk = {id(p) for p in backbone.trunk.parameters()}
+        rest = [p for p in self.model.parameters() if p.requires_grad and id(p) not in in_trunk]
+        groups = [{"params": rest, "name": "rest"}]
+        if trunk:
+            groups.insert(0, {"params": trunk, "name": "backbone", "lr": backbone_lr})
+        optimizer = build(description, "optimizer", params=groups)
+        if schedule is None:
+            return optimizer
+        return [optimizer], [{"scheduler": build(schedule, "optimizer.schedule", optimizer=optimizer), "name": "lr"}]
+
+    # ---- scoring ---------------------------------------------------------------------------------------------------
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Write the reports of a batch and keep them beside their references; log the loss."""
+        self._score(batch, self.val_metrics)
+        loss = self.objective(self.model, batch)
+        self.log("val/loss", loss, prog_bar=True, sync_dist=True, batch_size=len(batch.index))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Write the reports of a batch and keep them beside their references."""
+        self._score(batch, self.test_metrics)
+
+    def _score(self, batch: Batch, metrics: Any) -> None:
+        generated = [self.tokenizer.decode(row) for row in self.write(batch.images).tokens.tolist()]
+        # as released: the reference is decoded from the ids, cut and with <unk>
+        references = [self.tokenizer.decode(row) for row in batch.tokens[:, 1:].tolist()]
+        metrics.update(generated, references, batch.index)
+
+    def on_validation_epoch_end(self) -> None:
+        """Score all reports of the validation set."""
+        self._finish("val", self.val_metrics)
+
+    def on_test_epoch_end(self) -> None:
+        """Score all reports of the test set."""
+        self._finish("test", self.test_metrics)
+
+    def _finish(self, split: str, metrics: Any) -> None:
+        self.reports = metrics.reports()
+        scores = metrics.compute()
+        metrics.reset()
+        # scores are the same on every process; what could not be computed (METEOR without Java) is not logged
+        for name, value in scores.items():
+            if not math.isnan(value):
+                self.log(f"{split}/{name}", value, prog_bar=name == "BLEU_4")
+
+    # ---- checkpoints -----------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Describe the trunk as it is loaded: without fetching weights, since the checkpoint holds them."""
+        parameters = copy.deepcopy(dict(checkpoint["hyper_parameters"]))
+        backbone = parameters["model"]["backbone"]
+        if _takes_pretrained(backbone):
+            backbone["pretrained"] = False
+        checkpoint["hyper_parameters"] = parameters
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse weights of another model with a sentence."""
+        theirs = {k: v.shape for k, v in checkpoint["state_dict"].items()}
+        ours = {k: v.shape for k, v in self.state_dict().items()}
+        differing = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))
+        if differing:
+            raise ValueError(
+                f"the checkpoint holds another model: {len(differing)} weights differ, first '{differing[0]}' "
+                f"({theirs.get(differing[0], 'absent')} there, {ours.get(differing[0], 'absent')} here)"
+            )
+
+
+def _takes_pretrained(backbone: Config) -> bool:
+    import inspect
+
+    return "pretrained" in inspect.signature(find_class(backbone["_target_"])).parameters

@@ -1,0 +1,94 @@
+import os
+import pathlib
+import zipfile
+
+import pytest
+import torch
+
+from r2cmn.checkpoint_io import AtomicCheckpointIO, CheckpointError, newest_intact, read_checkpoint
+
+GOOD = {"hyper_parameters": {"model": {}}, "state_dict": {"w": torch.ones(3)}}
+
+
+def test_what_is_written_is_read_back_and_nothing_else_is_left(tmp_path):
+    path = tmp_path / "deep" / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint(GOOD, path)
+    assert torch.equal(read_checkpoint(path)["state_dict"]["w"], torch.ones(3))
+    assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_the_temporary_folder_is_not_used(tmp_path, monkeypatch):
+    # the usual cluster: the temporary folder is another file system, a move from there is a copy that can be torn
+    monkeypatch.setenv("TMPDIR", "/proc/nowhere")
+    monkeypatch.setattr("tempfile.tempdir", None)
+    AtomicCheckpointIO().save_checkpoint(GOOD, tmp_path / "last.ckpt")
+    assert zipfile.is_zipfile(tmp_path / "last.ckpt")
+
+
+def test_a_failing_write_leaves_the_earlier_file_whole(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint(GOOD, path)
+    before = path.read_bytes()
+
+    def full(checkpoint, file):
+        file.write(b"half")
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"last\.ckpt could not be written"):
+        AtomicCheckpointIO().save_checkpoint({"x": 1}, path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_newest_intact_passes_over_torn_and_empty_files(tmp_path):
+    writer = AtomicCheckpointIO()
+    for age, name in ((30, "old.ckpt"), (20, "middle.ckpt"), (10, "torn.ckpt"), (0, "empty.ckpt")):
+        writer.save_checkpoint(GOOD, tmp_path / name)
+        if name == "torn.ckpt":
+            whole = (tmp_path / name).read_bytes()
+            (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+        if name == "empty.ckpt":
+            (tmp_path / name).write_bytes(b"")
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+    assert newest_intact(tmp_path) == tmp_path / "middle.ckpt"
+    assert newest_intact(tmp_path / "none") is None
+
+
+class Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (pathlib.Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "text", "torn", "code", "released", "other", "list"])
+def test_what_is_no_checkpoint_is_refused_in_one_sentence(tmp_path, kind):
+    path, witness = tmp_path / "x.ckpt", tmp_path / "ran"
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("hello")
+    elif kind != "missing":
+        content = {
+            "torn": GOOD,
+            "code": {**GOOD, "evil": Evil(witness)},
+            "released": {"state_dict": {}, "monitor_best": 0.1, "epoch": 3},
+            "other": {"state_dict": {}, "hyper_parameters": {"lr": 1}},
+            "list": [1, 2],
+        }[kind]
+        torch.save(content, path)
+        if kind == "torn":
+            path.write_bytes(path.read_bytes()[:-200])
+    sentence = {
+        "missing": "there is no checkpoint", "empty": "is empty", "text": "not a whole torch file",
+        "torn": "not a whole",
+        "code": "more than plain data", "released": "released R2Gen family", "other": "not a checkpoint of r2cmn",
+        "list": "not a checkpoint of r2cmn",
+    }[kind]  # fmt: skip
+    with pytest.raises(CheckpointError, match=sentence) as caught:
+        read_checkpoint(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not witness.exists()
