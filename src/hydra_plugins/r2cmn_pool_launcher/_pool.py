@@ -1,0 +1,174 @@
+"""Running trials over slots, each in a process group of its own, and stopping them all when the sweep is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+from hydra_plugins.r2cmn_pool_launcher._devices import PoolError, Slot
+from hydra_plugins.r2cmn_pool_launcher._trial import Trial, describe_exit, read_last_lines
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1
+STOPPING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+@dataclass
+class Attempt:
+    """A running process of a trial."""
+
+    trial: Trial
+    slot: Slot
+    process: subprocess.Popen[bytes]
+    log_start: int  # bytes of earlier attempts in the log
+    started: float
+
+    def send(self, signum: int) -> None:
+        """Signal the whole process group: under DDP the trial is several processes."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signum)
+
+
+class Pool:
+    """Runs each trial in a process of its own, as many at once as there are slots.
+
+    `stopped_by` is the signal that stopped the sweep, or None.
+    """
+
+    def __init__(self, slots: Sequence[Slot], environment: Mapping[str, str], retries: int, grace_s: float) -> None:
+        self.environment = dict(environment)
+        self.retries = retries
+        self.grace_s = grace_s
+        self.stopped_by: int | None = None
+        self._num_signals = 0
+        self._free = deque(slots)
+        self._running: list[Attempt] = []
+
+    def run(self, trials: Sequence[Trial]) -> None:
+        """Run the trials that are waiting; their status says afterwards what became of each."""
+        waiting = deque(trial for trial in trials if trial.status == "waiting")
+        with self._signals():
+            try:
+                while (waiting or self._running) and self.stopped_by is None:
+                    while waiting and self._free:
+                        self._start(waiting.popleft())
+                    time.sleep(POLL_S)
+                    waiting.extend(self._collect())
+                self._stop()
+            finally:
+                for attempt in self._running:  # only after an error of our own
+                    attempt.send(signal.SIGKILL)
+
+    def _start(self, trial: Trial) -> None:
+        trial.num_attempts += 1
+        try:
+            trial.directory.mkdir(parents=True, exist_ok=True)
+            trial.failure.unlink(missing_ok=True)
+            attempt = self._open(trial, self._free[0])
+        except OSError as error:  # no memory for a process, a full disk, a folder without rights
+            trial.fail(f"could not start: {error}")
+            log.error(f"{trial.label} failed ({trial.reason})")
+            return
+        self._free.popleft()
+        self._running.append(attempt)
+        trial.status = "running"
+        log.info(f"{trial.label} started on {attempt.slot.label}, log in {trial.log}")
+
+    def _open(self, trial: Trial, slot: Slot) -> Attempt:
+        with trial.log.open("ab") as output:
+            output.write(f"$ {shlex.join(trial.command)}\n".encode())
+            output.flush()
+            log_start = output.tell()  # before the start: the process moves the shared end
+            process = subprocess.Popen(
+                trial.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.environment, **slot.environment},
+                start_new_session=True,
+            )
+            return Attempt(trial, slot, process, log_start, time.monotonic())
+
+    def _collect(self) -> list[Trial]:
+        """Take in the attempts that ended; return the trials to try again."""
+        ended = [attempt for attempt in self._running if attempt.process.poll() is not None]
+        again = []
+        for attempt in ended:
+            attempt.send(signal.SIGKILL)  # what a dead trial left behind would hold the GPU
+            self._running.remove(attempt)
+            self._free.append(attempt.slot)
+            self._judge(attempt)
+            trial = attempt.trial
+            if trial.status == "failed" and trial.num_attempts <= self.retries:
+                log.info(f"{trial.label} is tried again ({trial.num_attempts} of {self.retries} retries)")
+                again.append(trial)
+        return again
+
+    def _judge(self, attempt: Attempt) -> None:
+        """Done is what left a result, whatever the exit status: Lightning exits with 0 after a SIGTERM."""
+        trial = attempt.trial
+        trial.seconds = time.monotonic() - attempt.started
+        try:
+            if trial.result.is_file():
+                trial.objective = trial.read_result()
+                trial.status = "done"
+                log.info(f"{trial.label} done in {trial.seconds:.0f} s")
+                return
+            last_lines = read_last_lines(trial.log, attempt.log_start)
+            reason = describe_exit(attempt.process.returncode, last_lines)
+        except PoolError as error:
+            last_lines, reason = [], str(error)
+        if self.stopped_by is not None:
+            trial.fail(f"stopped by {signal.Signals(self.stopped_by).name}", last_lines, status="stopped")
+        else:
+            trial.fail(reason, last_lines)
+        log.error(f"{trial.label} {trial.status} ({trial.reason}) — see {trial.log}")
+
+    def _stop(self) -> None:
+        """Pass the signal on to what still runs; kill it when the grace time is over or at a second signal."""
+        if self.stopped_by is None:
+            return
+        if self._running:
+            log.warning(
+                f"{signal.Signals(self.stopped_by).name}: stopping {len(self._running)} trials, "
+                f"killed after {self.grace_s:g} s or at a second signal"
+            )
+        deadline = time.monotonic() + self.grace_s
+        for attempt in self._running:
+            attempt.send(self.stopped_by)
+        while self._running:
+            if time.monotonic() > deadline or self._num_signals > 1:
+                for attempt in self._running:
+                    attempt.send(signal.SIGKILL)
+            time.sleep(POLL_S)
+            self._collect()
+
+    def _note_signal(self, signum: int, _frame: FrameType | None) -> None:
+        # Only noted: an exception raised here could hit between the start of a process and our knowing of it.
+        self.stopped_by = self.stopped_by or signum
+        self._num_signals += 1
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Note the stopping signals while trials run; those that are ignored (nohup) stay ignored."""
+        before = {}
+        if threading.current_thread() is threading.main_thread():
+            numbers = [getattr(signal, name) for name in STOPPING_SIGNALS if hasattr(signal, name)]
+            heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+            before = {number: signal.signal(number, self._note_signal) for number in heeded}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)

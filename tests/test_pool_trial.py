@@ -1,0 +1,59 @@
+"""A trial's folder: what is skipped, what is refused, what is said of a failure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hydra_plugins.r2cmn_pool_launcher._devices import PoolError
+from hydra_plugins.r2cmn_pool_launcher._trial import Trial, describe_exit, read_last_lines
+from hydra_plugins.r2cmn_pool_launcher.pool_launcher import skip_finished
+
+
+def make_trial(directory: Path, overrides: list[str], result: object = None) -> Trial:
+    directory.mkdir(exist_ok=True)
+    if result is not None:
+        (directory / "result.json").write_text(result if isinstance(result, str) else json.dumps(result))
+    return Trial(0, overrides, directory, [])
+
+
+@pytest.mark.parametrize(
+    ("returncode", "lines", "expected"),
+    [
+        (1, ["Traceback:", "ValueError: no such word", "see also"], "exit 1: ValueError: no such word"),
+        (2, ["usage: toy"], "exit 2: usage: toy"),
+        (-9, ["ValueError: old", "epoch 3"], "killed by SIGKILL: epoch 3"),
+        (0, [], "ended without result: it printed nothing"),
+    ],
+)
+def test_the_end_of_a_process_is_described(returncode, lines, expected):
+    assert describe_exit(returncode, lines) == expected
+
+
+def test_last_lines_skip_progress_bars_earlier_attempts_and_the_advice_of_hydra(tmp_path):
+    log = tmp_path / "trial.log"
+    log.write_bytes(b"first attempt\n10%\r20%\n\xff\nSet the environment variable HYDRA_FULL_ERROR=1 for more.\n")
+    assert read_last_lines(log, len(b"first attempt\n")) == ["10%", "20%", "\ufffd"]
+    assert read_last_lines(tmp_path / "none") == []
+
+
+def test_a_result_of_the_same_overrides_is_skipped(tmp_path):
+    trial = make_trial(tmp_path, ["x=2", "+a=1"], {"overrides": ["+a=1", "x=2"], "objective": 4})
+    skip_finished([trial])
+    assert (trial.status, trial.objective) == ("skipped", 4.0)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{"overrides": ["x=1"]}, {"objective": 1.0}, {"overrides": ["x=2"], "objective": "high"}, "{", "[]"],
+)
+def test_any_other_result_is_refused(tmp_path, result):
+    with pytest.raises(PoolError, match=r"result\.json"):
+        skip_finished([make_trial(tmp_path, ["x=2"], result)])
+
+
+def test_two_trials_in_one_folder_are_refused(tmp_path):
+    with pytest.raises(PoolError, match="subdir"):
+        skip_finished([make_trial(tmp_path, ["x=1"]), make_trial(tmp_path, ["x=2"])])
