@@ -1,0 +1,245 @@
+"""`r2cmn import-checkpoint` and `export-checkpoint`: files of the released R2GenCMN trainer to ours and back."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from r2cmn.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from r2cmn.config import compose, conf_dir, plain
+from r2cmn.data.images import ImageTransform
+from r2cmn.data.tokenizer import Tokenizer
+from r2cmn.module import CMNModule
+from r2cmn.official import optimizer, weights
+from r2cmn.official.files import read_released
+from r2cmn.official.weights import ReleasedFileError
+from r2cmn.types import Config
+
+_PREFIX = "module."  # of every key in files written on more than one GPU
+_EXTRAS = "released"
+"""Key of our checkpoint under which stands what only the released file has, for the way back."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What went from one file into the other.
+
+    Attributes:
+        keys: the released name of every tensor used, and ours; of the memory's second appearance and the sinusoids,
+            which are compared, what they were compared with.
+        num_moments: parameters whose optimizer state went along.
+        epoch: epochs trained.
+        notes: what the user should know besides.
+    """
+
+    keys: dict[str, str]
+    num_moments: int
+    epoch: int
+    notes: tuple[str, ...] = ()
+
+
+def datasets() -> list[str]:
+    """Name the data sets for which there is a preset of the released scripts."""
+    suffix = "_released"
+    return sorted(path.stem.removesuffix(suffix) for path in (conf_dir() / "experiment").glob(f"*{suffix}.yaml"))
+
+
+def import_checkpoint(
+    path: Path, annotation: Path, dataset: str, out: Path, overrides: Sequence[str] = (), backbone: Config | None = None
+) -> Conversion:
+    """Turn a file of the released trainer into a checkpoint that generates, is tested and goes on training.
+
+    Args:
+        path: `model_best.pth` or `current_checkpoint.pth`.
+        annotation: the annotation that the model was trained with; the vocabulary is rebuilt from it.
+        dataset: one of `datasets()`, whose released preset says what weights do not show.
+        out: where the checkpoint goes.
+        overrides: of the preset, such as `memory.num_queried=16` or `data.text.threshold=5`.
+        backbone: description of a trunk with the children of torchvision's ResNet, where it is none of its sizes.
+
+    Raises:
+        ReleasedFileError: in one sentence that names the key or the number at fault.
+    """
+    content = read_released(path)
+    theirs, prefix = _without_prefix(content["state_dict"])
+    weights.check_kind(theirs)
+    sizes = weights.sizes(theirs)
+    config = _preset(dataset, overrides)
+    if backbone is None:
+        backbone = {**config["backbone"], "name": f"{weights.trunk_name(theirs)}.tv_in1k"}
+    backbone = {**backbone, "dim": sizes["dim"]} | ({"pretrained": False} if "pretrained" in backbone else {})
+    heads = config["encoder_decoder"]["num_heads"]
+    memory = {**config["memory"], "dim": sizes["dim"], "num_vectors": sizes["num_vectors"], "num_threads": heads}
+    kept = {name: sizes[name] for name in ("dim", "num_layers", "dim_feedforward")}
+    model = {"backbone": backbone, "memory": memory, "encoder_decoder": {**config["encoder_decoder"], **kept}}
+    tokenizer = _tokenizer(annotation, config["data"]["text"], sizes["vocabulary_size"])
+    module = _module(model, tokenizer, config, content.get("optimizer"))
+    ours = weights.to_ours(theirs, module.model.state_dict(), sizes["num_layers"])
+    module.model.load_state_dict(ours)
+    checkpoint, notes = _checkpoint(module, content, sizes["num_layers"])
+    positions = {key: theirs[key] for key in weights.POSITIONS}
+    best = float(content["monitor_best"])
+    checkpoint[_EXTRAS] = {"monitor_best": best, "prefix": prefix, "positions": positions}
+    AtomicCheckpointIO().save_checkpoint(checkpoint, out)
+    moments = len(checkpoint.get("optimizer_states", [{"state": ()}])[0]["state"])
+    return Conversion(weights.used(theirs, ours, sizes["num_layers"]), moments, content["epoch"], notes)
+
+
+def _without_prefix(state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], str]:
+    wrapped = bool(state) and all(key.startswith(_PREFIX) for key in state)
+    return {key.removeprefix(_PREFIX) if wrapped else key: v for key, v in state.items()}, _PREFIX if wrapped else ""
+
+
+def _preset(dataset: str, overrides: Sequence[str]) -> dict[str, Any]:
+    if dataset not in datasets():
+        raise ReleasedFileError(f"--dataset is one of {', '.join(datasets())}, not '{dataset}'")
+    config = compose([f"experiment={dataset}_released", "data.dir=.", *overrides])
+    parts = ("backbone", "memory", "encoder_decoder", "generation", "objective", "optimizer", "metrics", "data")
+    return {name: plain(config[name]) for name in parts}
+
+
+def _tokenizer(annotation: Path, text: Config, vocabulary_size: int) -> Tokenizer:
+    try:
+        reports = [entry["report"] for entry in json.loads(annotation.read_text(encoding="utf-8-sig"))["train"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ReleasedFileError(
+            f"{annotation} is no annotation with the reports of a split 'train': {type(error).__name__} {error}"
+        ) from error
+    tokenizer = Tokenizer.build(reports, **text)
+    if tokenizer.vocabulary_size != vocabulary_size:
+        raise ReleasedFileError(
+            f"the weights have {vocabulary_size - 1} words, but {annotation} with words used {text['threshold']} times "
+            f"or more has {len(tokenizer.words)}: it is not what the model was trained with"
+        )
+    return tokenizer
+
+
+def _module(model: Config, tokenizer: Tokenizer, config: Config, state: Any) -> CMNModule:
+    """Build the module with the settings of the optimizer in the file, where there is one."""
+    images = dict(config["data"]["images"])
+    num_views = images.pop("num_views")
+    data = {
+        "tokenizer": tokenizer.to_dict(),
+        "images": {**ImageTransform(**images).to_dict(), "num_views": num_views},
+        "license_class": config["data"]["license_class"],
+    }
+    adam = dict(config["optimizer"])
+    if state is not None:
+        trunk, rest = state["param_groups"][0], state["param_groups"][-1]
+        adam |= {key: _plain_value(rest[key]) for key in ("betas", "eps", "weight_decay", "amsgrad")}
+        adam |= {"backbone_lr": trunk.get("initial_lr", trunk["lr"]), "lr": rest.get("initial_lr", rest["lr"])}
+    parts = {name: config[name] for name in ("generation", "objective", "metrics")}
+    return CMNModule(model=model, data=data, optimizer=adam, **parts)
+
+
+def _plain_value(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _checkpoint(module: CMNModule, content: Config, num_layers: int) -> tuple[Config, tuple[str, ...]]:
+    """Write down what Lightning does at the end of an epoch; without an optimizer, what it needs to test."""
+    epoch, state = content["epoch"], content.get("optimizer")
+    progress = {"ready": epoch, "started": epoch, "processed": epoch, "completed": epoch - 1}
+    loops: Config = {"state_dict": {}, "epoch_progress": {"total": progress, "current": dict(progress)}}
+    checkpoint: Config = {
+        "epoch": epoch - 1,
+        "global_step": 0,
+        "pytorch-lightning_version": pl.__version__,
+        "state_dict": module.state_dict(),
+        "loops": {"fit_loop": loops},
+        "callbacks": {},
+        "hparams_name": "kwargs",
+        "hyper_parameters": dict(module.hparams),
+    }
+    module.on_save_checkpoint(checkpoint)
+    if state is None:
+        return checkpoint, (
+            "the file has no optimizer: the checkpoint generates and is tested, but cannot go on training",
+        )
+    model = module.model.state_dict()
+    theirs = optimizer.released_order(weights.pairs(model, num_layers))
+    adam = optimizer.to_ours(state, theirs, optimizer.our_order(model), model)
+    steps = int(max((float(values["step"]) for values in adam["state"].values()), default=0))
+    done = {"total": {"ready": steps, "completed": steps}, "current": {"ready": 0, "completed": 0}}
+    loops["epoch_loop.automatic_optimization.optim_progress"] = {
+        "optimizer": {"step": done, "zero_grad": {k: {**v, "started": v["ready"]} for k, v in done.items()}}
+    }
+    loops["epoch_loop.state_dict"] = {"_batches_that_stepped": steps}
+    schedule, notes = _schedule(module, adam, epoch)
+    return checkpoint | {"global_step": steps, "optimizer_states": [adam], "lr_schedulers": [schedule]}, notes
+
+
+def _schedule(module: CMNModule, adam: Config, epoch: int) -> tuple[Config, tuple[str, ...]]:
+    """Return the state of the schedule after the epochs trained; the released file has none."""
+    _, [planned] = module.configure_optimizers()
+    scheduler = planned["scheduler"]
+    rates = [group["lr"] for group in adam["param_groups"]]
+    state = {**scheduler.state_dict(), "last_epoch": epoch, "_step_count": epoch + 1, "_last_lr": rates}
+    expected = [rate * scheduler.gamma ** (epoch // scheduler.step_size) for rate in state["base_lrs"]]
+    if all(abs(rate - other) <= 1e-6 * other for rate, other in zip(rates, expected, strict=True)):
+        return state, ()
+    note = (
+        f"the file's learning rates are {rates}, where the preset's schedule has {expected} after {epoch} epochs: "
+        "training goes on from the file's; give optimizer.schedule.step_size=… if the run had another"
+    )
+    return state, (note,)
+
+
+def export_checkpoint(path: Path, out: Path) -> Conversion:
+    """Turn a checkpoint into a file of the released trainer.
+
+    Args:
+        path: a checkpoint, imported or trained here.
+        out: where the file goes.
+
+    Raises:
+        ReleasedFileError: naming what of the model the released code cannot hold.
+    """
+    content = read_checkpoint(path)
+    parts = content["hyper_parameters"]["model"]
+    _check_holdable(parts)
+    model = {key.removeprefix("model."): value for key, value in content["state_dict"].items()}
+    num_layers = parts["encoder_decoder"].get("num_layers", 3)
+    theirs = weights.to_theirs(model, num_layers)
+    extras = content.get(_EXTRAS, {"monitor_best": _best(content), "prefix": "", "positions": {}})
+    theirs |= extras["positions"]
+    epoch = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    released = {"epoch": epoch, "state_dict": OrderedDict((extras["prefix"] + k, v) for k, v in theirs.items())}
+    if content.get("optimizer_states"):
+        order = optimizer.released_order(weights.pairs(model, num_layers))
+        adam = optimizer.to_theirs(content["optimizer_states"][0], optimizer.our_order(model), order)
+        released["optimizer"] = adam
+    released["monitor_best"] = extras["monitor_best"]
+    AtomicCheckpointIO().save_checkpoint(released, out)
+    moments = len(released.get("optimizer", {"state": ()})["state"])
+    return Conversion(weights.used(theirs, model, num_layers), moments, epoch)
+
+
+def _check_holdable(parts: Config) -> None:
+    """Refuse what weights do not show but the released code does not do."""
+    kinds = {"memory": "CrossModalMemory", "encoder_decoder": "Transformer"}
+    for part, kind in kinds.items():
+        if not parts[part]["_target_"].endswith(f".{kind}"):
+            raise ReleasedFileError(f"the released code cannot hold this model: its {part} is no {kind}")
+    memory, heads = parts["memory"], parts["encoder_decoder"].get("num_heads", 8)
+    if not memory.get("residual", True):
+        raise ReleasedFileError(
+            "the released code cannot hold this model: it adds responses, but memory.residual is false"
+        )
+    threads = memory.get("num_threads", 8)
+    if threads != heads:
+        raise ReleasedFileError(
+            f"the released code cannot hold this model: it has as many threads as heads, not {threads} and {heads}"
+        )
+
+
+def _best(content: Config) -> float:
+    scores = [each.get("best_model_score") for each in content.get("callbacks", {}).values() if isinstance(each, dict)]
+    return next((float(score) for score in scores if score is not None), 0.0)

@@ -1,0 +1,1 @@
+"""What the released R2GenCMN code keeps in its files, in its naming and in ours."""

@@ -1,0 +1,168 @@
+"""Released names and ours: trunks against torchvision's own, everything else there and back, and every refusal."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from r2cmn.backbone import Backbone
+from r2cmn.encoder_decoder.positions import sinusoids
+from r2cmn.encoder_decoder.transformer import Transformer
+from r2cmn.memory import CrossModalMemory
+from r2cmn.model import CMN
+from r2cmn.official import weights
+from r2cmn.official.weights import ReleasedFileError
+
+SIZES = {"vocabulary_size": 9, "dim": 8, "num_vectors": 6, "num_layers": 2, "dim_feedforward": 12}
+
+
+def make_model(trunk="resnet18"):
+    memory = CrossModalMemory(8, 6, 2, 2)
+    return CMN(Backbone(trunk, dim=8, pretrained=False), memory, Transformer(9, 8, 2, 2, 12)).eval()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model()
+
+
+def released_trunk(name):
+    """The released code's visual extractor: a torchvision model with random weights and statistics."""
+    network = getattr(torchvision.models, name)(weights=None)
+    trunk = nn.Sequential(*list(network.children())[:-2]).eval()
+    for module in trunk.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return trunk
+
+
+QUICK = ["resnet18", "vgg11"]
+SLOW = [
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "vgg11_bn",
+    "vgg13",
+    "vgg13_bn",
+    "vgg16",
+    "vgg16_bn",
+    "vgg19",
+    "vgg19_bn",
+]
+
+
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+def test_every_trunk_is_recognised_and_computes_what_torchvision_does(name):
+    trunk = released_trunk(name)
+    theirs = {weights.TRUNK + key: value for key, value in trunk.state_dict().items()}
+    assert weights.trunk_name(theirs) == name
+    ours = Backbone(f"{name}.tv_in1k", dim=8, pretrained=False).eval()
+    names = weights.pairs([f"backbone.trunk.{key}" for key in ours.trunk.state_dict()], 1)
+    trunk_names = {key: value for key, value in names.items() if key.startswith(weights.TRUNK)}
+    assert list(trunk_names) == list(theirs)  # the order, too: the released optimizer counts by it
+    ours.trunk.load_state_dict({v.removeprefix("backbone.trunk."): theirs[k] for k, v in trunk_names.items()})
+    images = torch.randn(1, 2, 3, 224, 224)
+    with torch.no_grad():
+        features = ours.features(images)
+        expected = torch.cat([trunk(view).flatten(2).transpose(1, 2) for view in images.unbind(1)], dim=1)
+    assert features.shape == expected.shape == (1, 98, expected.shape[-1])
+    difference = ((features - expected).abs().max() / expected.abs().max()).item()
+    print(f"{name}: {difference:.1e} of the largest feature")
+    assert difference < 1e-5
+
+
+def test_what_the_released_code_leaves_of_a_densenet():
+    assert list(released_trunk("densenet121").state_dict()) == []
+    with pytest.raises(ReleasedFileError, match=r"leaves nothing of a DenseNet.* no trunk"):
+        weights.trunk_name({"encoder_decoder.memory_matrix": None})
+    with pytest.raises(ReleasedFileError, match="with a DenseNet trunk"):
+        weights.trunk_name(["visual_extractor.model.0.denseblock1.denselayer1.norm1.weight"])
+
+
+def test_another_trunk_is_refused_both_ways():
+    with pytest.raises(ReleasedFileError, match=r"first key 'visual_extractor.model.0.weight', is no ResNet or VGG"):
+        weights.trunk_name(["visual_extractor.model.0.weight", "visual_extractor.model.4.0.conv1.weight"])
+    for name in ("resnet10t", "swin_tiny_patch4_window7_224"):
+        names = [f"backbone.trunk.{key}" for key in Backbone(name, dim=8, pretrained=False).trunk.state_dict()]
+        with pytest.raises(ReleasedFileError, match=r"'backbone.trunk.*' belongs to no ResNet or VGG"):
+            weights.pairs(names, 1)
+
+
+def test_there_and_back_is_bit_equal(model):
+    ours = model.state_dict()
+    theirs = weights.to_theirs(ours, 2)
+    assert weights.sizes(theirs) == SIZES
+    weights.check_kind(theirs)
+    again = weights.to_ours(theirs, make_model().state_dict(), 2)
+    assert again.keys() == ours.keys()
+    assert all(torch.equal(again[name], ours[name]) for name in ours)
+    used = weights.used(theirs, ours, 2)
+    assert used.keys() == theirs.keys()
+    assert sorted(name for name in used.values() if not name.startswith("(")) == sorted(ours)
+    assert sum(name.startswith("(") for name in used.values()) == 8 + 2
+
+
+def test_the_sinusoids_are_those_that_the_model_computes():
+    table = weights.sinusoid_table(8)
+    assert table.shape == (1, 5000, 8)
+    assert torch.allclose(table[0, :100], sinusoids(torch.arange(100), 8), atol=1e-5)
+
+
+def _without(theirs, key):
+    del theirs[key]
+
+
+def _cut(theirs, key):
+    theirs[key] = theirs[key][1:]
+
+
+def _other(theirs, key):
+    theirs[key] = theirs[key] + 0.5
+
+
+def _half(theirs, key):
+    theirs[key] = theirs[key].half()
+
+
+def _more(theirs, key):
+    theirs[key] = torch.zeros(1)
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "sentence"),
+    [
+        (_without, "encoder_decoder.logit.bias", "'encoder_decoder.logit.bias' is missing"),
+        (_without, "visual_extractor.model.1.running_var", "'visual_extractor.model.1.running_var' is missing"),
+        (_without, "encoder_decoder.model.cmn.linears.3.bias", "'encoder_decoder.model.cmn.linears.3.bias' is missing"),
+        (_more, "encoder_decoder.logit.2.weight", "'encoder_decoder.logit.2.weight' is unexpected"),
+        (_more, "visual_extractor.model.9.weight", "'visual_extractor.model.9.weight' is unexpected"),
+        (_cut, "encoder_decoder.att_embed.0.bias", r"has the shape \(7,\) instead of"),
+        (_half, "encoder_decoder.logit.bias", "'encoder_decoder.logit.bias' is of type torch.float16"),
+        (_other, "encoder_decoder.model.cmn.linears.1.weight", "one weight, but differ"),
+        (_other, "encoder_decoder.model.src_embed.0.pe", "does not hold the sinus"),
+    ],
+)  # fmt: skip
+def test_whatever_does_not_fit_is_named(model, change, key, sentence):
+    theirs = weights.to_theirs(model.state_dict(), 2)
+    change(theirs, key)
+    with pytest.raises(ReleasedFileError, match=sentence):
+        weights.to_ours(theirs, model.state_dict(), 2)
+
+
+def test_other_models_are_recognised(model):
+    theirs = weights.to_theirs(model.state_dict(), 2)
+    with pytest.raises(ReleasedFileError, match="weights of R2Gen, not of R2GenCMN"):
+        weights.check_kind([*theirs, "encoder_decoder.model.rm.attn.linears.0.weight"])
+    with pytest.raises(ReleasedFileError, match=r"'encoder_decoder.memory_matrix' is missing"):
+        weights.check_kind(["fc.weight"])
+
+
+def test_a_model_that_the_released_code_lacks_is_not_exported(model):
+    ours = dict(model.state_dict())
+    with pytest.raises(ReleasedFileError, match=r"has 'memory.second.matrix'"):
+        weights.to_theirs({**ours, "memory.second.matrix": torch.zeros(1)}, 2)
+    del ours["memory.network.value.bias"]
+    with pytest.raises(ReleasedFileError, match=r"lacks 'memory.network.value.bias'"):
+        weights.to_theirs(ours, 2)
