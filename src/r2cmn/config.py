@@ -1,0 +1,199 @@
+"""Finding, composing and checking the configuration, before any data is read."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from r2cmn.build import DescriptionError, allow_targets, build, check_options, find_class
+from r2cmn.module import build_model
+from r2cmn.types import Config
+
+PARTS = ("backbone", "memory", "encoder_decoder", "init", "generation", "objective", "optimizer", "metrics", "data")
+_LEAST = {"seed": 0, "dim": 1, "trainer.accumulate_grad_batches": 1, "trainer.check_val_every_n_epoch": 1}
+
+
+class ConfigError(ValueError):
+    """A configuration names an unknown key or choice, or holds a value that cannot be."""
+
+
+def conf_dir() -> Path:
+    """Return the folder of the configuration: beside the installed package, or at the top of the checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "conf", here.parents[1] / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise ConfigError(f"the configuration folder is missing from the installation at {here}: install r2cmn again")
+
+
+def compose(
+    overrides: Sequence[str] = (), config_dir: str | Path | None = None, config_name: str = "config"
+) -> DictConfig:
+    """Compose the configuration of `r2cmn train` in Python.
+
+    Args:
+        overrides: as on the command line, `["memory=none", "data.batch_size=8"]`.
+        config_dir: a folder with further choices.
+        config_name: the primary file.
+
+    Raises:
+        ConfigError: one sentence that names the key or the choice at fault.
+    """
+    further = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
+    earlier = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return hydra_compose(config_name, [*further, *overrides])
+    except OverrideParseException as error:
+        raise ConfigError(f"the override '{error.override}' cannot be read: {str(error).splitlines()[0]}") from error
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(_sentence(error)) from error
+    finally:
+        GlobalHydra.instance().hydra = earlier
+
+
+def _sentence(error: Exception) -> str:
+    cause = error.__cause__
+    key = getattr(cause, "full_key", None)
+    if key is not None and "not in struct" in str(cause):
+        parent = getattr(cause, "parent_node", None)
+        known = [str(k) for k in parent] if isinstance(parent, DictConfig) else []
+        near = difflib.get_close_matches(str(key).rpartition(".")[2], known, 1)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
+        return f"unknown key '{key}' ({hint})"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines[0].startswith("Config group override must be"):
+        return "GROUP=VALUE needs the name of a choice, such as logger=csv (~GROUP leaves a group out)"
+    if len(lines) > 2 and lines[1].startswith("Available options"):
+        end = next((n for n, line in enumerate(lines) if line.startswith("Config search path")), len(lines))
+        return f"{lines[0].rpartition(': ')[2]}: there are {', '.join(lines[2:end])}"
+    return " ".join(lines[:2] if "Could not" in lines[0] else lines[:1]).rstrip(".")
+
+
+def plain(config: Any) -> Any:
+    """Return plain containers with every reference resolved.
+
+    Raises:
+        ConfigError: naming the key that has no value or refers to nothing.
+    """
+    try:
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        if isinstance(error, MissingMandatoryValue):
+            what = "PATH" if str(key).endswith(("dir", "path")) else "VALUE"
+            raise ConfigError(f"{key} has no value: give {key}={what}") from error
+        text = str(error).splitlines()[0]
+        raise ConfigError(f"{key}: {text}" if key else text) from error
+
+
+def check(config: DictConfig) -> None:
+    """Compare every description with its class and build the model without memory or data.
+
+    Raises:
+        ValueError: one sentence that names the key at fault.
+    """
+    _check_run(config)
+    parts = {name: plain(config[name]) for name in PARTS}
+    for name, part in parts.items():
+        if not isinstance(part, dict) or not isinstance(part.get("_target_"), str):
+            raise ConfigError(f"{name} has no '_target_', the full path of a class")
+        # what the user's own configuration names is the user's own choice
+        allow_targets(part["_target_"].rpartition(".")[0])
+    for group in ("trainer", "callbacks", "logger"):
+        descriptions = (
+            {group: config[group]}
+            if group == "trainer"
+            else {f"{group}.{k}": v for k, v in objects(config[group]).items()}
+        )
+        for name, description in descriptions.items():
+            _check_library(name, OmegaConf.to_container(description, resolve=False))
+    check_options(find_class(parts["data"]["_target_"]), _options(parts["data"]), "data")
+    _check_model(parts)
+    for name in ("generation", "objective", "metrics"):
+        build(
+            parts[name], name, **({"max_length": 1} if name == "generation" and "max_length" not in parts[name] else {})
+        )
+    _check_optimizer(parts["optimizer"])
+
+
+def _check_run(config: DictConfig) -> None:
+    """What belongs to no class: stages, seed, dim, checkpoint, compile, and numbers that Lightning takes unseen."""
+    stages = config.stages
+    if not isinstance(stages, ListConfig) or not stages or any(stage not in ("fit", "test") for stage in stages):
+        raise ConfigError(f"stages must be [fit], [test] or [fit,test], not {stages}")
+    for key, least in _LEAST.items():
+        value = OmegaConf.select(config, key)
+        if value is None and key.startswith("trainer."):  # Lightning's own default
+            continue
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ConfigError(f"{key}: {value!r} is not a whole number")
+        if not least <= value < 2**32:
+            raise ConfigError(f"{key} must be at least {least} and below 2**32, not {value}")
+    if not isinstance(config.checkpoint, str | None):
+        raise ConfigError(f"checkpoint: {config.checkpoint!r} is neither a file nor 'last'")
+    if not isinstance(config.compile, bool):
+        raise ConfigError(f"compile: {config.compile!r} is not true or false")
+
+
+def _check_library(name: str, description: Any) -> None:
+    """Compare a description of a callback, a logger or the trainer with its class, which may be any library's."""
+    if not isinstance(description, dict) or not isinstance(description.get("_target_"), str):
+        raise ConfigError(f"{name} has no '_target_', the full path of a class")
+    target = description["_target_"]
+    try:
+        cls = getattr(importlib.import_module(target.rpartition(".")[0]), target.rpartition(".")[2])
+    except (ImportError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{name}._target_: there is no class '{target}': {error}") from error
+    check_options(cls, _options(description), name)
+
+
+def _options(description: Config) -> Config:
+    return {k: v for k, v in description.items() if k != "_target_"}
+
+
+def _check_optimizer(description: Config) -> None:
+    options = {k: v for k, v in description.items() if k not in ("backbone_lr", "schedule")}
+    schedule = description.get("schedule")
+    for key in ("lr", "backbone_lr"):  # torch compares them before it asks what they are
+        rate = description.get(key, 0)
+        if not isinstance(rate, int | float) or isinstance(rate, bool) or rate < 0:
+            raise ConfigError(f"optimizer.{key}: {rate!r} is not a number of at least 0")
+    optimizer = build(options, "optimizer", params=[torch.nn.Parameter(torch.zeros(1))])
+    if schedule is not None:
+        build(schedule, "optimizer.schedule", optimizer=optimizer)
+
+
+def _check_model(parts: dict[str, Config]) -> None:
+    model = {name: dict(parts[name]) for name in ("backbone", "memory", "encoder_decoder", "init")}
+    if model["backbone"].get("pretrained"):
+        model["backbone"]["pretrained"] = False
+    size = (parts["data"].get("images") or {}).get("size")
+    with torch.device("meta"):
+        backbone = build_model(model, vocabulary_size=3).eval().backbone
+        if not isinstance(size, int) or size < 1:  # the data module's to refuse
+            return
+        try:
+            backbone(torch.empty(1, 1, 3, size, size))
+        except (AssertionError, RuntimeError) as error:
+            raise ConfigError(f"backbone does not take images of data.images.size={size}: {error}") from error
+
+
+def objects(config: Any) -> dict[str, Any]:
+    """Return the descriptions of a group such as `callbacks` that are not null, in order."""
+    return {name: node for name, node in (config or {}).items() if node is not None}
+
+
+__all__ = ["ConfigError", "DescriptionError", "check", "compose", "conf_dir", "objects", "plain"]

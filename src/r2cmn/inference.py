@@ -1,0 +1,159 @@
+"""`r2cmn generate`: studies on disk in, reports out."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from r2cmn.build import allow_targets
+from r2cmn.checkpoint_io import CheckpointError, read_checkpoint
+from r2cmn.module import CMNModule
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
+
+
+@dataclass(frozen=True)
+class StudyFiles:
+    """The views of one study on disk."""
+
+    id: str
+    images: tuple[Path, ...]
+
+
+def load_module(checkpoint: Path, device: str = "auto", allow: list[str] | None = None) -> CMNModule:
+    """Load a trained module for generation.
+
+    Args:
+        checkpoint: a file written by `r2cmn train`.
+        device: a torch device, or auto: a GPU where there is one.
+        allow: packages whose classes the checkpoint may name.
+
+    Raises:
+        CheckpointError: where the file is not a checkpoint of r2cmn, or the device is not there.
+    """
+    allow_targets(*(allow or []))
+    read_checkpoint(checkpoint)
+    module = CMNModule.load_from_checkpoint(checkpoint, map_location="cpu")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return module.to(torch.device(device)).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise CheckpointError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def find_studies(path: Path) -> list[StudyFiles]:
+    """Find the studies of a folder (a subfolder a study, or a file a study) or of a CSV (columns id, images).
+
+    Raises:
+        ValueError: where there is none, a column lacks, an id repeats or a file is missing; the message names it.
+    """
+    studies = _studies_of_csv(path) if path.is_file() else _studies_of_folder(path)
+    if not studies:
+        raise ValueError(f"{path} holds no study: neither images (PNG, JPEG) nor folders of images")
+    seen: set[str] = set()
+    for study in studies:
+        if study.id in seen:
+            raise ValueError(f"{path}: the id '{study.id}' stands for more than one study")
+        seen.add(study.id)
+        for image in study.images:
+            if not image.is_file():
+                raise ValueError(f"{path}: the image {image} of study '{study.id}' does not exist")
+    return studies
+
+
+def _studies_of_folder(folder: Path) -> list[StudyFiles]:
+    folders = [(f.name, sorted(i for i in f.iterdir() if _is_image(i))) for f in sorted(folder.iterdir()) if f.is_dir()]
+    nested = [StudyFiles(name, tuple(images)) for name, images in folders if images]
+    return nested or [StudyFiles(i.stem, (i,)) for i in sorted(folder.iterdir()) if _is_image(i)]
+
+
+def _is_image(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _studies_of_csv(path: Path) -> list[StudyFiles]:
+    rows = read_rows(path, ("id", "images"))
+    studies = []
+    for row in rows:
+        images = tuple(path.parent / name.strip() for name in row["images"].split(";") if name.strip())
+        if not images:
+            raise ValueError(f"{path}: study '{row['id']}' has no image")
+        studies.append(StudyFiles(row["id"], images))
+    return studies
+
+
+def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Read a CSV as text; nothing is turned into a number or a missing value.
+
+    Raises:
+        ValueError: where the file is missing, is not UTF-8 text, lacks a column, has a short row or no row.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns_there = list(reader.fieldnames or [])
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is not a CSV of UTF-8 text: {error}") from error
+    missing = [c for c in columns if c not in columns_there]
+    if missing:
+        raise ValueError(f"{path} has no column '{missing[0]}' (its columns: {', '.join(columns_there) or 'none'})")
+    for number, row in enumerate(rows, 2):
+        if any(row[c] is None for c in columns):
+            raise ValueError(f"{path}, row {number}: the row is shorter than the header")
+    if not rows:
+        raise ValueError(f"{path} has a header but no row")
+    return rows
+
+
+def write_reports(module: CMNModule, studies: list[StudyFiles], out: Path, batch_size: int = 16) -> None:
+    """Write a CSV (id, report) with the report of each study, whole or not at all.
+
+    Studies with the same number of views share a batch; the order of the rows is that of the studies.
+
+    Raises:
+        ValueError: where a file is not an image; the message names it.
+    """
+    order = sorted(range(len(studies)), key=lambda i: (len(studies[i].images), i))
+    batches: list[list[int]] = []
+    for i in order:
+        same = (
+            batches and len(batches[-1]) < batch_size and len(studies[batches[-1][0]].images) == len(studies[i].images)
+        )
+        batches[-1].append(i) if same else batches.append([i])
+    reports: dict[int, str] = {}
+    for batch in track(batches, description=f"{len(studies)} studies", console=Console(stderr=True)):
+        reports |= dict(zip(batch, module.generate([studies[i].images for i in batch]), strict=True))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.part")
+    try:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["id", "report"])
+            writer.writerows([study.id, reports[i]] for i, study in enumerate(studies))
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_predictions(path: Path, column: str = "reference") -> tuple[list[str], list[str]]:
+    """Read generated reports and references from a CSV with the columns id, generated and `column`.
+
+    Raises:
+        ValueError: where a column lacks or an id repeats; the message names it.
+    """
+    rows = read_rows(path, ("id", "generated", column))
+    seen: set[str] = set()
+    for row in rows:
+        if row["id"] in seen:
+            raise ValueError(f"{path}: the id '{row['id']}' stands there more than once")
+        seen.add(row["id"])
+    return [row["generated"] for row in rows], [row[column] for row in rows]

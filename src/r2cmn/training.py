@@ -1,0 +1,282 @@
+"""`r2cmn train`: fit, then test once with the best validation checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from rich.console import Console
+from rich.table import Table
+
+from r2cmn.build import build
+from r2cmn.checkpoint_io import AtomicCheckpointIO, CheckpointError, newest_intact, read_checkpoint
+from r2cmn.config import ConfigError, check, objects, plain
+from r2cmn.loggers import Wandb
+from r2cmn.module import CMNModule
+
+log = logging.getLogger("r2cmn")
+
+
+class InterruptedRunError(Exception):
+    """The run was stopped with Ctrl-C."""
+
+
+def train(config: DictConfig) -> dict[str, Any]:
+    """Run the stages of a configuration in the current Hydra output folder.
+
+    Returns:
+        What `result.json` holds: `objective` (best validation score), `scores` of the test, `overrides`, ...
+
+    Raises:
+        ValueError: for a configuration, data or a checkpoint that cannot be used, in one sentence.
+        InterruptedRunError: after Ctrl-C.
+    """
+    start = time.monotonic()
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    check(config)
+    _refuse_phantom_sweep(config)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    checkpoint = find_checkpoint(config.checkpoint, folder)
+    stages = list(config.stages)
+    if stages == ["test"] and checkpoint is None:
+        raise ConfigError("stages=[test] needs checkpoint=PATH (or run_dir=RUN checkpoint=last): what is to be tested?")
+    content = read_checkpoint(checkpoint) if checkpoint is not None else None
+    data = build(plain(config.data), "data")
+    data.prepare_data()
+    data.setup("fit")
+    module = make_module(config, data, checkpoint)
+    if content is not None:
+        _read_alike(module, data, content, stages)
+    if data.license_class == "dua":  # a checkpoint that is tested remembers the data that it was trained on
+        module.license_class = "dua"
+    trainer = make_trainer(config, folder, module.license_class)
+    with _closing(trainer):
+        return _run_stages(config, folder, data, module, trainer, checkpoint, start)
+
+
+def _run_stages(
+    config: DictConfig, folder: Path, data: Any, module: CMNModule, trainer: pl.Trainer, checkpoint: Path | None,
+    start: float,
+) -> dict[str, Any]:  # fmt: skip
+    stages = list(config.stages)
+    if trainer.is_global_zero:
+        (folder / "result.json").unlink(missing_ok=True)  # it would say that this run is done
+        (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+        _log_parameters(trainer, module, config)
+    result: dict[str, Any] = {"objective": None, "scores": {}}
+    if "fit" in stages:
+        if config.compile:
+            module.model.compile()
+        _run(trainer, trainer.fit, module, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None)
+        best = trainer.checkpoint_callback.best_model_score  # type: ignore[union-attr]
+        result["objective"] = float(best) if best is not None else None
+        result["epochs"] = trainer.current_epoch
+    if "test" in stages:
+        result["scores"] = _test(trainer, module, data, stages, checkpoint)
+    if trainer.is_global_zero:
+        result |= {"overrides": sorted(HydraConfig.get().overrides.task), "seconds": round(time.monotonic() - start, 1)}
+        _write_result(folder, result)
+    return result
+
+
+def find_checkpoint(choice: str | None, folder: Path) -> Path | None:
+    """Return the file that `checkpoint=` names; `last` is the newest intact one of the run folder.
+
+    Raises:
+        CheckpointError: where there is none.
+    """
+    if choice is None:
+        return None
+    if choice == "last":
+        found = newest_intact(folder / "checkpoints")
+        if found is None:
+            raise CheckpointError(
+                f"checkpoint=last: there is no intact checkpoint in {folder / 'checkpoints'}; "
+                "name the run to go on with: run_dir=RUN checkpoint=last"
+            )
+        return found
+    path = Path(choice).expanduser()
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint={choice}: there is no such file")
+    return path
+
+
+def make_module(config: DictConfig, data: Any, checkpoint: Path | None) -> CMNModule:
+    """Build the module of a configuration for a data module that is set up, or load it for testing alone."""
+    if "fit" not in config.stages:
+        assert checkpoint is not None
+        return CMNModule.load_from_checkpoint(checkpoint, map_location="cpu")
+    model = {name: plain(config[name]) for name in ("backbone", "memory", "encoder_decoder", "init")}
+    if checkpoint is not None and model["backbone"].get("pretrained"):
+        model["backbone"]["pretrained"] = False  # the checkpoint holds the weights
+    parts = {name: plain(config[name]) for name in ("generation", "objective", "optimizer", "metrics")}
+    return CMNModule(model=model, data=data.describe(), **parts)
+
+
+def _read_alike(module: CMNModule, data: Any, content: dict[str, Any], stages: list[str]) -> None:
+    """Give the data the words and the image size of a checkpoint that is tested; refuse to go on with other words."""
+    theirs, ours = content["hyper_parameters"]["data"]["tokenizer"], data.tokenizer.to_dict()
+    if "fit" in stages and theirs != ours:
+        raise CheckpointError(
+            f"the checkpoint was trained with other words ({len(theirs['words'])}, at most {theirs['max_length']} a "
+            f"report) than these data give ({len(ours['words'])}, {ours['max_length']}): go on with its own data"
+        )
+    if theirs != ours:
+        log.warning(
+            "the reports are read with the checkpoint's %d words, not with the %d that these data would give",
+            len(theirs["words"]), len(ours["words"]),
+        )  # fmt: skip
+    data.tokenizer = module.tokenizer
+    if "fit" not in stages:
+        data.transform = module.transform
+
+
+def make_trainer(config: DictConfig, folder: Path, license_class: str) -> pl.Trainer:
+    """Build the trainer with the callbacks and loggers of a configuration.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        license_class: of what is trained or tested; a logger with an option of this name is told.
+
+    Raises:
+        ValueError: where a value cannot be, with the sentence of the class that refused it.
+    """
+    every, epochs = config.trainer.get("check_val_every_n_epoch"), config.trainer.get("max_epochs")
+    # a run shorter than the interval would end without a score, and without a best checkpoint
+    options = {"check_val_every_n_epoch": min(every, epochs)} if every and epochs and epochs > 0 else {}
+    try:
+        return instantiate(
+            config.trainer,
+            **options,
+            callbacks=[instantiate(node, _convert_="all") for node in objects(config.callbacks).values()],
+            logger=[_logger(node, license_class) for node in objects(config.logger).values()],
+            plugins=[AtomicCheckpointIO()],
+            default_root_dir=str(folder),
+            _convert_="all",
+        )
+    except InstantiationException as error:
+        raise ConfigError(f"{error.__cause__ or error}") from error
+    except MisconfigurationException as error:
+        raise ConfigError(str(error)) from error
+
+
+def _logger(node: DictConfig, license_class: str) -> Any:
+    told = {"license_class": license_class} if "license_class" in node else {}
+    return instantiate(node, _convert_="all", **told)
+
+
+@contextlib.contextmanager
+def _closing(trainer: pl.Trainer) -> Iterator[None]:
+    """End what W&B would keep open for the next training of this process."""
+    exit_code = 1
+    try:
+        yield
+        exit_code = 0
+    finally:
+        for logger in trainer.loggers:
+            if isinstance(logger, Wandb):
+                logger.finish(exit_code)
+
+
+def _refuse_phantom_sweep(config: DictConfig) -> None:
+    """A rank of Lightning's `ddp` repeats the command line: under -m each would run a sweep of its own."""
+    hydra = HydraConfig.get()
+    devices = config.trainer.get("devices", 1)
+    if hydra.mode == RunMode.MULTIRUN and isinstance(devices, int | str) and str(devices) != "1":
+        raise ConfigError(
+            f"a sweep of trials with trainer.devices={devices} needs a launcher that gives each trial a process of its "
+            "own: add hydra/launcher=pool (hydra.launcher.gpus_per_trial=N), or submitit_slurm on a cluster"
+        )
+
+
+def _run(trainer: pl.Trainer, stage: Any, *arguments: Any, **options: Any) -> Any:
+    try:
+        return stage(*arguments, **options)
+    except SystemExit as stop:  # what Lightning turns Ctrl-C into
+        if trainer.interrupted:
+            raise InterruptedRunError from stop
+        raise
+    except MisconfigurationException as error:
+        raise ConfigError(str(error)) from error
+    except RuntimeError as error:
+        if "Early stopping conditioned on metric" in str(error):  # Lightning's sentence; it has no class for it
+            raise ConfigError(str(error)) from error
+        raise
+
+
+def _test(
+    trainer: pl.Trainer, module: CMNModule, data: Any, stages: list[str], checkpoint: Path | None
+) -> dict[str, float]:
+    best = None
+    if "fit" in stages:
+        best = trainer.checkpoint_callback.best_model_path or None  # type: ignore[union-attr]
+        if best is None:
+            log.warning("no validation score was logged: the test scores the weights of the last epoch")
+    _run(trainer, trainer.test, module, datamodule=data, ckpt_path=best, verbose=False)
+    scores = {name.removeprefix("test/"): float(value) for name, value in trainer.callback_metrics.items()}
+    if trainer.is_global_zero:
+        tested = Path(str(best or checkpoint)).name
+        print_scores(scores, f"test, {len(module.reports)} reports, checkpoint {tested}")
+        print_reports(module.reports, 3)
+    return scores
+
+
+def print_scores(scores: dict[str, float], title: str) -> None:
+    """Print a table of scores; what could not be computed reads n/a."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("score")
+    table.add_column("value", justify="right")
+    names = ["BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L", "CIDEr"]
+    for name in [*names, *(n for n in scores if n not in names)]:
+        table.add_row(name, f"{scores[name]:.4f}" if name in scores else "n/a")
+    Console().print(table)
+
+
+def print_reports(reports: list[tuple[int, str, str]], number: int) -> None:
+    """Print generated reports beside their references, spread over the set."""
+    console = Console(highlight=False)
+    for index, generated, reference in reports[:: max(1, len(reports) // number)][:number]:
+        console.print(
+            f"[bold]study {index}, generated[/]  {generated}\n[dim]         reference  {reference}[/]", markup=True
+        )
+
+
+def _log_parameters(trainer: pl.Trainer, module: CMNModule, config: DictConfig) -> None:
+    memory: Any = module.model.memory
+    count = {
+        "total": sum(p.numel() for p in module.model.parameters()),
+        "trainable": sum(p.numel() for p in module.model.parameters() if p.requires_grad),
+        "memory": sum(p.numel() for p in memory.parameters()),
+    }
+    log.info("parameters: %s", ", ".join(f"{name} {number:,}" for name, number in count.items()))
+    content = plain(config)
+    if module.license_class == "dua":
+        content["data"]["dir"] = None  # a path may name a patient
+    for logger in trainer.loggers:
+        logger.log_hyperparams({**content, "parameters": count})
+
+
+def _write_result(folder: Path, result: dict[str, Any]) -> None:
+    """Write `result.json` last and whole: its presence is what says that the run is done."""
+    temporary = folder / ".result.json.part"
+    temporary.write_text(json.dumps(result, indent=2))
+    temporary.replace(folder / "result.json")
+
+
+def command_line() -> str:
+    """Return the command that was given, to be shown in advice."""
+    return " ".join(["r2cmn", *sys.argv[1:]])

@@ -1,0 +1,443 @@
+"""The command line in this very process: what is asked for wrongly is refused in one sentence, and leaves no result."""
+
+import csv
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from PIL import Image
+
+from r2cmn import CMNModule, ReportDataModule, cli, compose
+from r2cmn.config import plain
+
+TINY = [
+    "data=folder", "data.images={resize: 40, size: 32}", "data.text={threshold: 1}", "data.batch_size=4",
+    "data.num_workers=0", "backbone.name=test_resnet", "dim=16", "memory.num_vectors=8", "memory.num_queried=2",
+    "memory.num_threads=2", "encoder_decoder.num_layers=1", "encoder_decoder.num_heads=2", "metrics.meteor=false",
+    "trainer.accelerator=cpu", "trainer.max_epochs=1", "trainer.enable_progress_bar=false", "generation=greedy",
+]  # fmt: skip
+PARTS = ("backbone", "memory", "encoder_decoder")
+WHOLE = {"result.json", "predictions.csv", "reports.csv"}
+"""What says that a run is done; a refused one leaves none of it."""
+
+
+@pytest.fixture
+def run(monkeypatch, capfd, tmp_path):
+    """Run `r2cmn ...` here and return its exit status, stdout and stderr; what it changes in this process is undone."""
+    root = logging.getLogger()
+    handlers, level, environment = root.handlers[:], root.level, dict(os.environ)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        GlobalHydra.instance().clear()
+        HydraConfig.instance().cfg = None
+        monkeypatch.setattr(sys, "argv", [sys.argv[0], *map(str, arguments)])
+        capfd.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capfd.readouterr()
+        return SimpleNamespace(code=code, out=out, err=err)
+
+    yield call
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    os.environ.clear()
+    os.environ.update(environment)
+    for name, before in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        signal.signal(name, before)
+    GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
+
+
+@pytest.fixture
+def train(run, tmp_path):
+    """Run a tiny `r2cmn train` into the folder `run` of the test; `TINY` is on the left of what is given."""
+
+    def call(*arguments, without=()):
+        tiny = [each for each in TINY if not each.startswith(tuple(without))] if without else TINY
+        return run("train", *tiny, f"run_dir={tmp_path / 'run'}", *arguments)
+
+    return call
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Write the checkpoint of an untrained tiny module for two views, and return its path."""
+
+    def call(words=("<unk>", "clear", "lungs"), max_length=5):
+        config = compose([*TINY, "data.dir=nowhere"])
+        data = {
+            "tokenizer": {"words": list(words), "cleaning": "iu_xray", "max_length": max_length},
+            "images": {"resize": 40, "size": 32, "horizontal_flip": False, "num_views": 2},
+            "license_class": "public",
+        }
+        module = CMNModule(
+            {p: plain(config[p]) for p in PARTS},
+            data,
+            generation=plain(config.generation),
+            metrics=plain(config.metrics),
+        )
+        trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False)
+        trainer.strategy.connect(module)
+        trainer.save_checkpoint(tmp_path / "model.ckpt")
+        return tmp_path / "model.ckpt"
+
+    return call
+
+
+def assert_refused(result, pattern, folder):
+    """One sentence, which matches, on stderr's last line; no traceback; nothing that looks like a result."""
+    said = [line for line in result.err.splitlines() if line.strip()]
+    assert result.code not in (0, None), result.err
+    assert "Traceback" not in result.out + result.err
+    assert re.search(pattern, said[-1]), result.err
+    complaints = [line for line in said if line.startswith("r2cmn: error:") or " ERROR " in line]
+    assert complaints == said[-1:], result.err
+    assert not WHOLE & {path.name for path in folder.rglob("*")}
+    assert not list(folder.rglob("*.part"))
+
+
+# ---- what works ------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_its_folder_and_prints_it_last(train, make_dataset, tmp_path):
+    result = train(f"data.dir={make_dataset(tmp_path / 'data', size=48)}")
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[-1] == str(tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"predictions.csv", "metrics.csv", "config.yaml", "train.log", "result.json", "checkpoints"} <= names
+    scores = json.loads((tmp_path / "run" / "result.json").read_text())["scores"]
+    assert {"BLEU_1", "BLEU_4", "ROUGE_L", "CIDEr", "distinct"} <= set(scores)
+    assert "METEOR" in result.out
+    assert "n/a" in result.out
+    with (tmp_path / "run" / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == ["study_0", "study_1", "study_2"]
+
+    # the same folder again, and this time it goes wrong: what is left must not say that the run is done
+    again = train(f"data.dir={tmp_path / 'data'}", "callbacks.early_stopping.monitor=val/nothing")
+    assert again.code == 1
+    assert "val/nothing" in again.err
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_testing_alone_scores_the_checkpoint_that_it_is_given(train, save, make_dataset, tmp_path):
+    data = make_dataset(tmp_path / "data", size=48)
+    images = "data.images={resize: 90, size: 80}"  # the checkpoint's hold
+    result = train(f"data.dir={data}", "stages=[test]", f"checkpoint={save()}", images, without=["data.images"])
+    assert result.code == 0, result.err
+    assert "the checkpoint's 3 words, not with the" in result.err
+    with (tmp_path / "run" / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:  # the references are read in the model's words, not in numbers that mean others
+        words = [word if word in ("clear", "lungs") else "<unk>" for word in row["reference_full"].split()]
+        assert row["reference"] == " ".join(words[:4])
+    assert "checkpoint model.ckpt" in " ".join(result.out.split())
+    assert not list((tmp_path / "run").rglob("*.ckpt"))
+
+
+def test_generate_writes_one_report_or_a_file_of_them(run, save, make_dataset, tmp_path):
+    data, checkpoint = make_dataset(tmp_path / "data", num_studies=4, size=48), save()
+    studies = sorted((data / "images").iterdir())
+    one = run("generate", checkpoint, *sorted(studies[0].iterdir()), "--device", "cpu")
+    assert one.code == 0, one.err
+    assert one.err == ""
+    assert set(one.out.split()) <= {"clear", "lungs", "<unk>"}
+    note = run("generate", checkpoint, studies[0] / "0.png", "--device", "cpu")
+    assert note.code == 0
+    assert "trained on 2 view(s), this study has 1" in note.err
+    many = run("generate", checkpoint, data / "images", "--out", tmp_path / "out" / "reports.csv", "--device", "cpu")
+    assert many.code == 0, many.err
+    assert many.out.splitlines()[-1] == str(tmp_path / "out" / "reports.csv")
+    with (tmp_path / "out" / "reports.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == [study.name for study in studies]
+    assert rows[0]["report"] == one.out.strip()
+
+
+def test_evaluate_prints_and_writes_scores(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))  # without Java, which takes seconds
+    (tmp_path / "p.csv").write_text("id,generated,reference\na,the lungs are clear .,the lungs are clear .\n")
+    result = run("evaluate", tmp_path / "p.csv", "--json", tmp_path / "s.json")
+    assert result.code == 0, result.err
+    assert json.loads((tmp_path / "s.json").read_text())["scores"]["BLEU_4"] == pytest.approx(1.0)
+    assert "BLEU_4" in result.out
+    assert [line[:12] for line in result.err.splitlines()] == ["r2cmn: note:"]
+    assert "METEOR" in result.err
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["generate"], ["evaluate"], ["doctor"]])
+def test_help_teaches_by_example(run, command):
+    result = run(*command, "--help")
+    assert result.code == 0
+    assert "Traceback" not in result.err
+    assert "r2cmn " + " ".join(command) in result.out
+
+
+# ---- wrong configurations --------------------------------------------------------------------------------------------
+
+WRONG = {
+    "unknown key": ("memory.num_vektors=3", "memory.num_vektors.*did you mean 'num_vectors'"),
+    "unknown key at the top": ("memroy=none", "unknown key 'memroy'.*did you mean 'memory'"),
+    "unknown choice": ("memory=crossmodal", "memory/crossmodal.*cross_modal, none, separate"),
+    "no choice at all": ("logger=null", "name of a choice"),
+    "torn override": ("dim=[", "'dim=\\[' cannot be read"),
+    "K > N": ("memory.num_queried=9", "memory.num_queried must lie between 1 and memory.num_vectors \\(8\\), not 9"),
+    "threads of the memory": ("memory.num_threads=3", "memory.num_threads must be a divisor of dim \\(16\\), not 3"),
+    "heads": ("encoder_decoder.num_heads=3", "encoder_decoder.num_heads must be a divisor of dim \\(16\\), not 3"),
+    "dim is a word": ("dim=wide", "dim: 'wide' is not a whole number"),
+    "trunk": ("backbone.name=resnet999", "backbone.name.*resnet999.*did you mean"),
+    "image size of a ViT": (
+        "backbone.name=vit_tiny_patch16_224 +backbone.image_size=64",
+        "backbone does not take images of data.images.size=32.*64",
+    ),
+    "weights": ("backbone.pretrained=/nowhere.pth", "backbone.pretrained.*/nowhere.pth"),
+    "precision": ("trainer.precision=7", "trainer.precision: 7"),
+    "odd stage": ("stages=[fitt]", "stages must be .*fitt"),
+    "test without checkpoint": ("stages=[test]", "stages=\\[test\\] needs checkpoint=PATH"),
+    "checkpoint=last with none": ("checkpoint=last", "checkpoint=last: there is no intact checkpoint in .*run"),
+    "checkpoint missing": ("checkpoint=/nowhere.ckpt", "checkpoint=/nowhere.ckpt: there is no such file"),
+    "batch_size 0": ("data.batch_size=0", "batch_size is 0"),
+    "batch_size is a word": ("data.batch_size=two", "data.batch_size: 'two' is not a whole number"),
+    "cleaning": ("+data.text.cleaning=soap", "cleaning.*soap"),
+    "share": ("callbacks.degeneracy.max_share=3", "callbacks.degeneracy.max_share"),
+    "class of another kind": ("memory._target_=os.system", "'os.system' is not a class"),
+    "run folder": ("run_dir=/proc/nowhere/run", "/proc/nowhere"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_configuration_is_one_sentence(train, make_dataset, tmp_path, case):
+    override, pattern = WRONG[case]
+    data = (
+        [] if override.startswith("data=") else [f"data.dir={make_dataset(tmp_path / 'data', num_studies=3, size=8)}"]
+    )
+    assert_refused(train(*data, *override.split()), pattern, tmp_path)
+
+
+def test_data_folder_without_a_folder_says_how_to_name_it(train, tmp_path):
+    assert_refused(train(), "data.dir has no value: give data.dir=PATH", tmp_path)
+
+
+def test_a_memory_without_vectors_has_no_key_for_them(train, tmp_path):
+    result = train("memory=none", "memory.num_queried=2", without=["memory."])
+    assert_refused(result, "unknown key 'memory.num_queried'", tmp_path)
+
+
+SWEPT = {
+    "typo": (["memroy=none,separate"], "unknown key 'memroy'"),
+    "typo beside a sweep": (["seed=0,1", "memroy=none"], "unknown key 'memroy'"),
+    "K with memory=none": (["memory=none", "memory.num_queried=2,4"], "unknown key 'memory.num_queried'"),
+    "torn list": (["seed=0,1,"], "'?seed=0,1,'?|mismatched input"),
+    "unknown choice": (["memory=nope,none"], "memory/nope"),
+}
+
+
+@pytest.mark.parametrize("case", SWEPT)
+def test_a_wrong_sweep_is_one_sentence_before_any_trial(run, tmp_path, case):
+    overrides, pattern = SWEPT[case]
+    tiny = [each for each in TINY if not each.startswith("memory.")]
+    result = run("train", "-m", *tiny, f"hydra.sweep.dir={tmp_path / 'sweep'}", "data.dir=nowhere", *overrides)
+    assert_refused(result, pattern, tmp_path)
+    assert not (tmp_path / "sweep").exists()
+
+
+# ---- wrong data ------------------------------------------------------------------------------------------------------
+
+
+def missing_folder(data):
+    shutil.rmtree(data)
+
+
+def malformed_annotation(data):
+    path = data / "annotation.json"
+    path.write_text(path.read_text()[:-20])
+
+
+def _edit(data, **values):
+    path = data / "annotation.json"
+    content = json.loads(path.read_text())
+    content["train"][0] |= values
+    path.write_text(json.dumps(content))
+
+
+def empty_report(data):
+    _edit(data, report=" .")
+
+
+def study_in_two_splits(data):
+    _edit(data, id="study_0")
+
+
+def missing_image(data):
+    (data / "images" / "study_6" / "1.png").unlink()
+
+
+def truncated_jpeg(data):
+    path = data / "images" / "study_6" / "1.jpg"
+    Image.effect_noise((48, 48), 50).save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    _edit(data, image_path=["study_6/0.png", "study_6/1.jpg"])
+
+
+BROKEN = {
+    missing_folder: "no data folder .*data: set data.dir",
+    malformed_annotation: "annotation.json is not valid JSON at line 1, column",
+    empty_report: "train/study_6: its report has no words.*data.on_bad_sample=skip",
+    study_in_two_splits: "no study may be in two splits.*study_0",
+    missing_image: "train/study_6: there is no image at .*study_6/1.png",
+    truncated_jpeg: "train/study_6: .*study_6/1.jpg cannot be read whole",
+}
+
+
+@pytest.mark.parametrize("break_it", BROKEN, ids=lambda function: function.__name__)
+def test_broken_data_is_one_sentence(train, make_dataset, tmp_path, break_it):
+    data = make_dataset(tmp_path / "data", size=48)
+    break_it(data)
+    assert_refused(train(f"data.dir={data}"), BROKEN[break_it], tmp_path)
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+# ---- wrong checkpoints -----------------------------------------------------------------------------------------------
+
+KINDS = {
+    "empty": "model.ckpt is empty",
+    "text": "model.ckpt is not a whole torch file",
+    "torn": "model.ckpt is not a whole torch file",
+    "released": "released R2Gen family's trainer",
+    "dict": "not a checkpoint of r2cmn",
+    "tensor": "not a checkpoint of r2cmn",
+    "folder": "model.ckpt",
+}
+
+
+@pytest.fixture(params=KINDS)
+def wrong_checkpoint(request, tmp_path, save):
+    """The path of a file that is no checkpoint of r2cmn, and what is said of it."""
+    path = tmp_path / "model.ckpt"
+    if request.param == "folder":
+        path.mkdir()
+    elif request.param in ("empty", "text"):
+        path.write_text("" if request.param == "empty" else "weights")
+    elif request.param == "torn":
+        save()
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        content = {
+            "released": {"epoch": 3, "state_dict": {"w": torch.ones(2)}, "optimizer": {}, "monitor_best": 0.1},
+            "dict": {"weights": torch.ones(2)},
+            "tensor": torch.ones(2),
+        }
+        torch.save(content[request.param], path)
+    return path, KINDS[request.param]
+
+
+def test_a_checkpoint_of_another_kind_is_one_sentence(train, run, make_dataset, tmp_path, wrong_checkpoint):
+    path, pattern = wrong_checkpoint
+    data = make_dataset(tmp_path / "data", num_studies=4, size=48)
+    assert_refused(train(f"data.dir={data}", f"checkpoint={path}"), pattern, tmp_path)
+    assert_refused(run("generate", path, data / "images"), pattern, tmp_path)
+
+
+def test_a_checkpoint_of_other_words_is_one_sentence(train, save, make_dataset, tmp_path):
+    # as many words, all weights fit, and every one would mean something else
+    data = make_dataset(tmp_path / "data", num_studies=4, size=48)
+    words = ReportDataModule(data, text={"threshold": 1}).describe()["tokenizer"]["words"]
+    checkpoint = save(words=[f"{word}s" if word != "<unk>" else word for word in words])
+    result = train(f"data.dir={data}", f"checkpoint={checkpoint}")
+    assert_refused(result, rf"the checkpoint was trained with other words \({len(words)}, ", tmp_path)
+
+
+def test_weights_of_another_model_are_one_sentence(train, save, make_dataset, tmp_path):
+    data = make_dataset(tmp_path / "data", num_studies=4, size=48)
+    tokenizer = ReportDataModule(data, text={"threshold": 1}).describe()["tokenizer"]
+    checkpoint = save(words=tokenizer["words"], max_length=60)
+    result = train(f"data.dir={data}", f"checkpoint={checkpoint}", "dim=32")
+    assert_refused(result, r"the checkpoint holds another model: \d+ weights differ, first 'model\.", tmp_path)
+
+
+# ---- wrong images and tables -----------------------------------------------------------------------------------------
+
+
+def test_an_image_that_cannot_be_read_is_one_sentence(run, save, make_dataset, tmp_path):
+    data, checkpoint = make_dataset(tmp_path / "data", num_studies=3, size=48), save()
+    first, second = sorted((data / "images" / "study_0").iterdir())
+    for content, pattern in (
+        (b"an X-ray", "0.png is not an image"),
+        (b"", "0.png is empty"),
+        (None, "no image at .*0.png"),
+    ):
+        first.unlink() if content is None else first.write_bytes(content)
+        assert_refused(run("generate", checkpoint, first, second), pattern, tmp_path)
+    second.write_bytes(second.read_bytes()[:-500])
+    result = run("generate", checkpoint, data / "images")
+    assert_refused(result, "1.png cannot be read whole", tmp_path)
+
+
+def test_where_there_is_nothing_to_read_it_is_one_sentence(run, save, tmp_path):
+    checkpoint = save()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.csv").write_text("id,files\na,b\n")
+    (tmp_path / "missing.csv").write_text("id,images\na,nowhere.png\n")
+    assert_refused(run("generate", checkpoint, tmp_path / "empty"), "empty holds no study", tmp_path)
+    assert_refused(run("generate", checkpoint, tmp_path / "nowhere"), "no image at .*nowhere", tmp_path)
+    assert_refused(run("generate", checkpoint, tmp_path / "nowhere.csv"), "nowhere.csv", tmp_path)
+    assert_refused(run("generate", checkpoint, tmp_path / "bad.csv"), "bad.csv has no column 'images'", tmp_path)
+    assert_refused(run("generate", checkpoint, tmp_path / "missing.csv"), "nowhere.png of study 'a'", tmp_path)
+    assert_refused(run("evaluate", tmp_path / "nowhere.csv"), "there is no file .*nowhere.csv", tmp_path)
+    assert_refused(run("evaluate", tmp_path / "bad.csv"), "bad.csv has no column 'generated'", tmp_path)
+
+
+def test_a_device_that_is_not_there_is_one_sentence(run, save, make_dataset, tmp_path):
+    data, checkpoint = make_dataset(tmp_path / "data", num_studies=3, size=48), save()
+    image = data / "images" / "study_0" / "0.png"
+    for device in ("abacus", "cuda:99"):
+        assert_refused(run("generate", checkpoint, image, "--device", device), f"--device {device}", tmp_path)
+
+
+def test_a_folder_for_reports_that_cannot_be_made_is_one_sentence(run, save, make_dataset, tmp_path):
+    data = make_dataset(tmp_path / "data", num_studies=3, size=48)
+    (tmp_path / "file").write_text("")
+    result = run("generate", save(), data / "images", "--out", tmp_path / "file" / "r.csv")
+    assert_refused(result, str(tmp_path / "file"), tmp_path)
+
+
+# ---- no room ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["40k", "400k", "3m"])
+def test_a_full_disk_is_one_sentence(make_dataset, tmp_path, size):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    options = ["-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
+    mounted = subprocess.run(["mount", *options], capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"a small disk cannot be mounted: {mounted.stderr.strip()}")
+    try:
+        data = make_dataset(tmp_path / "data", size=48)
+        done = subprocess.run(
+            [sys.executable, "-m", "r2cmn", "train", *TINY, f"data.dir={data}", f"run_dir={disk / 'run'}"],
+            capture_output=True, text=True, check=False, cwd=tmp_path,
+        )  # fmt: skip
+        result = SimpleNamespace(code=done.returncode, out=done.stdout, err=done.stderr)
+        assert_refused(result, "No space left on device|could not be written", disk)
+        assert not (disk / "run" / "checkpoints" / "last.ckpt").exists() or size == "3m"
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)

@@ -1,0 +1,201 @@
+"""Studies on disk in, a table of reports out: whole, in order, and text stays text."""
+
+import csv
+
+import pytest
+from PIL import Image
+
+from r2cmn.checkpoint_io import CheckpointError
+from r2cmn.inference import StudyFiles, find_studies, load_module, read_predictions, read_rows, write_reports
+
+
+def draw(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8)).save(path)
+
+
+# ---- find_studies ----------------------------------------------------------------------------------------------------
+
+
+def test_a_subfolder_is_a_study_and_its_files_its_views_in_order(tmp_path):
+    draw(tmp_path / "b" / "2.png", tmp_path / "b" / "1.JPG", tmp_path / "a" / "x.jpeg")
+    (tmp_path / "a" / "notes.txt").write_text("no view")
+    (tmp_path / "empty").mkdir()
+    draw(tmp_path / "loose.png")  # beside folders of studies a loose file is none
+    found = find_studies(tmp_path)
+    assert [(study.id, [p.name for p in study.images]) for study in found] == [
+        ("a", ["x.jpeg"]),
+        ("b", ["1.JPG", "2.png"]),
+    ]
+
+
+def test_without_subfolders_a_file_is_a_study(tmp_path):
+    draw(tmp_path / "two.png", tmp_path / "one.jpg")
+    (tmp_path / "readme.md").write_text("")
+    assert [(s.id, len(s.images)) for s in find_studies(tmp_path)] == [("one", 1), ("two", 1)]
+
+
+def test_two_files_of_one_name_are_two_studies_of_one_id(tmp_path):
+    draw(tmp_path / "one.png", tmp_path / "one.jpg")
+    with pytest.raises(ValueError, match="'one' stands for more than one study"):
+        find_studies(tmp_path)
+
+
+def test_a_csv_names_the_files_beside_it(tmp_path):
+    draw(tmp_path / "x" / "1.png", tmp_path / "2.png")
+    table = tmp_path / "studies.csv"
+    table.write_text(f"id,extra,images\n007,?,x/1.png; 2.png ;\nNA,?,{tmp_path / '2.png'}\n")
+    found = find_studies(table)
+    assert found[0] == StudyFiles("007", (tmp_path / "x" / "1.png", tmp_path / "2.png"))
+    assert found[1] == StudyFiles("NA", (tmp_path / "2.png",))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("id,images\na,2.png\na,2.png\n", "the id 'a' stands for more than one study"),
+        ("id,images\na,\n", "study 'a' has no image"),
+        ("id,images\na,;\n", "study 'a' has no image"),
+        ("id,images\na,gone.png\n", "gone.png of study 'a' does not exist"),
+        ("id,image\na,2.png\n", "has no column 'images' .*id, image"),
+        ("id,images\na\n", "row 2: the row is shorter"),
+        ("id,images\n", "has a header but no row"),
+        ("", "has no column 'id' .*none"),
+    ],
+)
+def test_a_wrong_csv_is_one_sentence(tmp_path, content, sentence):
+    draw(tmp_path / "2.png")
+    (tmp_path / "s.csv").write_text(content)
+    with pytest.raises(ValueError, match=sentence) as caught:
+        find_studies(tmp_path / "s.csv")
+    assert str(tmp_path / "s.csv") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_studies_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds no study"):
+        find_studies(tmp_path)
+
+
+# ---- read_rows -------------------------------------------------------------------------------------------------------
+
+
+def test_what_looks_like_a_number_or_nothing_stays_text(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('id,text\n007,NA\nnull,""\n1e5," spaced, and\nbroken "\n')
+    assert read_rows(path, ("id", "text")) == [
+        {"id": "007", "text": "NA"},
+        {"id": "null", "text": ""},
+        {"id": "1e5", "text": " spaced, and\nbroken "},
+    ]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes("\ufeffid,text\na,größer\n".encode())
+    assert read_rows(path, ("id", "text")) == [{"id": "a", "text": "größer"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("id,text\na,größer\n".encode("latin-1"), "not a CSV of UTF-8 text"),
+        (b"\x89PNG\r\n\x1a\n\x00\xff", "not a CSV of UTF-8 text"),
+        (b'id,text\na,"open\n', "not a CSV of UTF-8 text"),
+        (b"id;text\na;b\n", r"has no column 'id' \(its columns: id;text\)"),
+    ],
+)
+def test_what_is_no_table_is_refused(tmp_path, content, sentence):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=sentence) as caught:
+        read_rows(tmp_path / "t.csv", ("id", "text"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_table_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"no file .*gone\.csv"):
+        read_rows(tmp_path / "gone.csv", ("id",))
+
+
+# ---- read_predictions ------------------------------------------------------------------------------------------------
+
+
+def test_predictions_are_read_against_the_column_asked_for(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("id,generated,reference,reference_full\n1,NA,a b,a b c\n2,,d,d e\n")
+    assert read_predictions(path) == (["NA", ""], ["a b", "d"])
+    assert read_predictions(path, "reference_full") == (["NA", ""], ["a b c", "d e"])
+    with pytest.raises(ValueError, match="has no column 'truth'"):
+        read_predictions(path, "truth")
+
+
+def test_a_prediction_that_stands_twice_is_refused(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("id,generated,reference\n1,a,a\n1,b,b\n")
+    with pytest.raises(ValueError, match="'1' stands there more than once"):
+        read_predictions(path)
+
+
+# ---- write_reports ---------------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """Writes of each study what it is made of, and remembers the batches."""
+
+    num_views = 2
+
+    def __init__(self, fail=False):
+        self.batches = []
+        self.fail = fail
+
+    def generate(self, studies):
+        self.batches.append([len(study) for study in studies])
+        if self.fail and len(self.batches) == 2:
+            raise ValueError("x.png is not an image")
+        return [", ".join(path.name for path in study) for study in studies]
+
+
+def studies(tmp_path, counts):
+    return [StudyFiles(f"s{i}", tuple(tmp_path / f"{i}-{v}" for v in range(n))) for i, n in enumerate(counts)]
+
+
+def test_reports_are_in_the_order_of_the_studies_whatever_their_views(tmp_path):
+    module, out = Recorder(), tmp_path / "deep" / "r.csv"
+    write_reports(module, studies(tmp_path, [2, 1, 2, 3, 1, 2, 2]), out, batch_size=3)
+    assert module.batches == [[1, 1], [2, 2, 2], [2], [3]]
+    with out.open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["id", "report"]
+    assert [row[0] for row in rows[1:]] == [f"s{i}" for i in range(7)]
+    assert rows[1][1] == "0-0, 0-1"
+    assert rows[4][1] == "3-0, 3-1, 3-2"
+    assert [p.name for p in out.parent.iterdir()] == ["r.csv"]
+
+
+def test_a_file_that_fails_leaves_the_earlier_table_alone(tmp_path):
+    out = tmp_path / "r.csv"
+    out.write_text("earlier")
+    with pytest.raises(ValueError, match=r"x\.png"):
+        write_reports(Recorder(fail=True), studies(tmp_path, [1, 1, 1]), out, batch_size=1)
+    assert out.read_text() == "earlier"
+    assert [p.name for p in tmp_path.iterdir()] == ["r.csv"]
+
+
+def test_a_write_that_fails_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):
+    class Full:
+        def writerow(self, row):
+            pass
+
+        def writerows(self, rows):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(csv, "writer", lambda file: Full())
+    with pytest.raises(OSError, match="No space"):
+        write_reports(Recorder(), studies(tmp_path, [1]), tmp_path / "r.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_checkpoint_is_said(tmp_path):
+    with pytest.raises(CheckpointError, match=r"no checkpoint at .*gone\.ckpt"):
+        load_module(tmp_path / "gone.ckpt")
