@@ -91,7 +91,7 @@ class SufficientStatistics:
         return len(self.rouge_l)
 
     def scores(self, weights: Any = None) -> dict[str, Any]:
-        """Return BLEU_1 to BLEU_4, METEOR (nan where left out), ROUGE_L, CIDEr and, with labels, all of clinical efficacy.
+        """Return BLEU_1 to BLEU_4, METEOR (nan where left out), ROUGE_L, CIDEr and, with labels, clinical efficacy.
 
         Args:
             weights: (R, n) how often each report counts in each of R corpora; without it, every report counts once.
