@@ -60,7 +60,7 @@ def bad():
 def assert_same(ours, theirs, tolerance=1e-12):
     assert set(ours) == set(theirs)
     for name in ours:
-        assert ours[name] == pytest.approx(theirs[name], abs=tolerance, nan_ok=True), name
+        assert ours[name] == pytest.approx(tuple(theirs[name]), abs=tolerance, nan_ok=True), name
 
 
 def percentiles(values, level=0.95):
@@ -242,7 +242,7 @@ def test_one_training_has_no_spread(good):
     seeds, interval = test.over_seeds([good.meteor]), test.interval(good.meteor)
     for name, (mean, sd, low, high) in seeds.items():
         assert math.isnan(sd)
-        assert (mean, low, high) == pytest.approx(interval[name], abs=1e-15)
+        assert (mean, low, high) == pytest.approx(tuple(interval[name]), abs=1e-15, nan_ok=True)
 
 
 @pytest.mark.parametrize("num_trainings", [2, 3, 5])

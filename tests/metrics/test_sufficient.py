@@ -180,7 +180,7 @@ def test_meteor_of_one_system_alone_is_left_out():
 def test_what_cannot_be_scored_is_refused():
     with pytest.raises(ValueError, match="2 and 1"):
         SufficientStatistics.of(["a", "b"], ["a"], meteor=False)
-    with pytest.raises(ValueError, match="no reports"):
+    with pytest.raises(ValueError, match="no reports to score: give"):
         SufficientStatistics.of([], [], meteor=False)
     with pytest.raises(ValueError, match=r"metrics\.meteor"):
         SufficientStatistics.of(["a"], ["a"], meteor="yes")

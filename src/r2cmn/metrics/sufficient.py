@@ -73,6 +73,8 @@ class SufficientStatistics:
             MeteorError: if `meteor` is True and it could not be computed.
         """
         check_meteor(meteor)
+        if not len(generated) and not len(references):
+            raise ValueError("there are no reports to score: give at least one")
         generated, references = normalised(generated, references)
         efficacy = None if labels is None else efficacy_statistics(*labels)  # before the minutes that texts can take
         if efficacy is not None and len(efficacy) != len(generated):
