@@ -41,13 +41,13 @@ def baselines(
         data.tokenizer, data.transform, data.num_views = module.tokenizer, module.transform, module.num_views
     found = Baselines(data, num_draws=draws, seed=seed)
     found.add_texts()
+    choice: Any = "auto" if meteor else False
     columns = {}
     if module is None:
         found.add_nearest()
     else:
-        columns["model"] = _add_model(found, module)
-    choice: Any = "auto" if meteor else False
-    columns = {name: nlg_scores(each, found.references, choice) | degeneracy(each) for name, each in columns.items()}
+        written = _add_model(found, module)
+        columns["model"] = nlg_scores(written, found.references, choice) | degeneracy(written)
     columns |= found.scores(choice)
     said = notes(columns["model"], columns) if "model" in columns else []
     print_table(columns, f"test, {len(found.references)} reports", captions(found, said))

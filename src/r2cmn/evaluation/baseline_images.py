@@ -60,7 +60,7 @@ def batches(data: Any, studies: Sequence[Study], doing: str) -> Iterator[Tensor]
 
 
 def pixels(images: Tensor) -> Tensor:
-    """Describe studies by their grey values at 32 x 32 pixels a view, without their mean: cosine is correlation then."""
+    """Describe studies by grey values at 32 x 32 pixels a view, less their mean: the cosine is a correlation then."""
     grey = images.mean(2)  # (B, I, H, W)
     small = functional.adaptive_avg_pool2d(grey, _SIDE).flatten(1)
     return small - small.mean(1, keepdim=True)

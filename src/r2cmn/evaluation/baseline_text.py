@@ -10,7 +10,7 @@ import numpy as np
 
 ORDER = 4
 _CHUNK = 20_000
-"""Candidates at a time: at 100 words each about 250 MB of numbers."""
+"""Candidates at a time, so that the search among 270,000 reports needs no more memory than the reports do."""
 # The numbers that coco-caption adds against divisions by zero.
 _TINY, _SMALL = 1e-15, 1e-9
 

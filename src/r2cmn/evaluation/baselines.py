@@ -1,6 +1,6 @@
 """What a report generator has to beat: reports that look at no image, at a similar study, or at another patient.
 
-On IU X-Ray one fixed report reaches the BLEU-4 of most published systems, so a score says little without these beside it.
+On IU X-Ray one fixed report reaches the BLEU-4 of most published systems: a score says little without these beside it.
 """
 
 from __future__ import annotations
@@ -153,7 +153,10 @@ def _mean(draws: list[Scores]) -> Scores:
 
 
 def notes(model: Scores, baselines: dict[str, Scores]) -> list[str]:
-    """Say in a sentence each where a model's BLEU-4 is not above that of the constant or of its shuffled control."""
+    """Say in a sentence each where a model's BLEU-4 is not above that of the constant or of its shuffled control.
+
+    Equal is not above, and scores that differ by less than 1e-6 are equal: a trainer keeps them in float32.
+    """
     said = {
         "constant": "the model is not better than one fixed report that looks at no image",
         "shuffled_images": "the model is not better than itself on the images of other patients: it does not use them",
@@ -161,7 +164,7 @@ def notes(model: Scores, baselines: dict[str, Scores]) -> list[str]:
     return [
         f"{sentence} (BLEU-4 {model['BLEU_4']:.4f} against {baselines[name]['BLEU_4']:.4f})"
         for name, sentence in said.items()
-        if name in baselines and "BLEU_4" in model and model["BLEU_4"] <= baselines[name]["BLEU_4"] + 1e-9
+        if name in baselines and "BLEU_4" in model and model["BLEU_4"] <= baselines[name]["BLEU_4"] + 1e-6
     ]
 
 
@@ -190,9 +193,7 @@ def captions(baselines: Baselines, said: Sequence[str] = ()) -> list[str]:
     return lines + [f"NOTE: {sentence}." for sentence in said]
 
 
-def compare(
-    data: Any, module: Any, scores: Scores, device: torch.device, folder: Path, title: str
-) -> dict[str, Any]:  # fmt: skip
+def compare(data: Any, module: Any, scores: Scores, device: torch.device, folder: Path, title: str) -> dict[str, Any]:
     """Print the scores of a module that was just tested beside those of the baselines, and warn where it loses.
 
     Nothing in here is collective: under DDP only the first process calls it.
