@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
+from r2cmn.commands.baselines import baselines
+
 app = typer.Typer(
     help="Train, compare and use chest X-ray report generators built on cross-modal memory networks.",
     no_args_is_help=True,
@@ -213,6 +215,9 @@ def evaluate(
     print_scores(known, f"{predictions.name}, {len(generated)} reports, against '{column}'")
     if out is not None:
         out.write_text(json.dumps({"reports": len(generated), "reference": column, "scores": known}, indent=2))
+
+
+app.command(no_args_is_help=True)(baselines)
 
 
 @app.command()
