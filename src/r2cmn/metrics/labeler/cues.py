@@ -1,0 +1,116 @@
+"""What turns a mention into an absent, a doubtful or an unreal one: the table of cues of the rule labeler.
+
+Regular expressions as in `phrases`. A cue before a mention reaches forward, one after it reaches back, both as far as
+`TERMINATORS` let them. Where several apply the order is: not excluded, negated, unreal, doubtful.
+"""
+
+_CHANGE = (
+    r"(?:change|changes|increase|decrease|worsening|progression|improvement|difference|resolution|clearing|alteration|enlargement"
+    r"|reduction|regression)"
+)
+_ADVERBS = r"(?:\w+ ){0,3}"
+_GONE = r"(?:resolved|cleared|resolve|clear|disappeared)"
+_VERBS = r"(?:(?:is|are|was|were|be|been|being|has|have|to|would|felt|thought|considered) ){0,4}"
+_SHOWN = (
+    r"(?:seen|identified|noted|present|visuali[sz]ed|appreciated|evident|detected|demonstrated|visible|found|observed|apparent|shown"
+    r"|suspected|suggested|confirmed|included)"
+)
+
+NOT_CUES = (
+    rf"(?:no|without)(?: any)? (?!evidence|new)(?:(?:\w+) ){{0,3}}?{_CHANGE}\b(?! or\b| nor\b)",
+    rf"not {_ADVERBS}(?:changed|increased|decreased|improved|worsened|progressed)\b",
+    rf"not (?:yet )?{_ADVERBS}{_GONE}\b",
+    rf"(?:fail\w*|yet) to {_GONE}\b",
+    rf"(?:almost|nearly|partially|partly|mostly|largely|incompletely|near) (?:\w+ )?{_GONE}\b",
+    r"(?:near|partial|incomplete|almost|some|nearly)(?: complete)? (?:interval )?(?:resolution|clearing) of\b",
+    r"(?:ensure|document|confirm|follow|to|until|assess|verify)(?: to)?(?: complete| full)? (?:resolution|clearing)(?: of)?\b",
+    r"no doubt\b",
+    r"not (?:only|just|merely|necessarily)\b",
+    r"not (?:absent|negative for|free of|clear of|free from|without)\b",
+    rf"tips? (?:\w+ ){{0,8}}(?:not|cannot be) (?:\w+ ){{0,2}}{_SHOWN}\b",
+    r"no longer (?:intubated)\b",
+)
+"""Words that look like a cue and are none, such as "no change in": they are blotted out first."""
+
+NOT_EXCLUDED_BEFORE = (
+    r"(?:cannot|can not|can't|could not|couldn't|not|difficult to|hard to|impossible to|unable to|without) (?:\w+ ){0,2}"
+    r"(?:exclude|rule out|excluding)",
+)
+NOT_EXCLUDED_AFTER = (
+    rf"{_VERBS}(?:cannot|can not|can't|could not|couldn't|not|never) (?:\w+ ){{0,2}}(?:excluded|ruled out|confirmed)",
+    rf"{_VERBS}(?:difficult|hard|impossible) to (?:\w+ )?(?:exclude|rule out)",
+    rf"{_VERBS}not (?:\w+ )?unlikely",
+)
+"""Doubt in the words of a negation."""
+
+NEGATION_BEFORE = (
+    r"no",
+    r"not(?! (?:\w+ )?(?:exclude|rule))",
+    r"without",
+    r"negative for",
+    r"(?:free|clear|cleared|devoid) (?:of|from)",
+    r"(?:absence|lack|resolution|removal) of",
+    r"neither|nor|never|none of",
+    r"fail\w* to (?:show|demonstrate|reveal)",
+    r"denies",
+    r"ruled out for",
+)
+NEGATION_BESIDE = (r"(?<!has )(?<!have )(?<!been )(?<!is )(?<!are )(?:resolved|absent|removed)",)
+"""Adjectives: they reach over at most three words."""
+NEGATION_AFTER = (
+    rf"{_VERBS}(?:not|no longer) (?:\w+ ){{0,2}}{_SHOWN}",
+    r"(?:is|are|was|were) (?:\w+ )?(?:absent|resolved|gone)",
+    r"(?:has|have|had|having|now) (?:\w+ ){0,2}(?:resolved|cleared|disappeared)",
+    r"(?:has|have|had|was|were|is|are) (?:\w+ ){0,2}(?:removed|discontinued|ruled out|excluded)",
+    r": (?:none|no|absent|negative|not \w+)",
+    r"(?:is|are|seems?|appears?|considered|felt to be|thought to be) (?:\w+ )?unlikely",
+)
+
+UNREAL_BEFORE = (
+    r"(?:history|hx) of|h o",
+    r"(?:evaluate|evaluated|assess|assessed|evaluation|assessment|look|looking|check|screening|monitor) for",
+    r"(?:treatment|treated|therapy|surgery|resection|evaluated) (?:for|of)",
+    r"rule out|r o",
+    r"if|in case of|unless",
+    r"indication :",
+)
+"""What was, what is asked and what might be asked: the mention does not count."""
+
+DOUBT_BEFORE = (
+    r"possib(?:le|ly|ility)|probabl[ey]|likely|perhaps|maybe|potential(?:ly)?|presum\w+|conceivabl[ey]|equivocal|tentative",
+    r"suspect\w*|suspicion|suspicious (?:for|of)|worrisome for|worry for|concern(?:ing|s|ed)?(?: is)? (?:for|of|about)",
+    r"question(?:able)?|query|questioned",
+    r"may|might|could",
+    r"suggest(?:s|ing|ion of|ions of|ive of)?",
+    r"consider|exclude|differential|versus|vs",
+    r"raises?|raising",
+    r"cannot|borderline",
+)
+DOUBT_AFTER = (
+    r"(?:is|are|was|were|be|remains?) (?:\w+ )?(?:possible|suspected|questioned|considered|questionable|a consideration|a possibility|raised)",
+    r"(?:is|are|was|were|be) (?:\w+ ){0,2}(?:likely|probable)(?= ?$| ,| given| in )",
+    rf"{_VERBS}(?:less|more) likely(?= ?$| ,| given| in )",
+    r"(?:may|might|could|should) be (?:present|there|considered|suspected)",
+)
+ALTERNATIVES = (r"or|versus",)
+"""Between two mentions that are not negated: each is one possibility."""
+
+TERMINATORS = (
+    r"(?:but|however|although|though|yet|while|whereas|because|except|save for|aside from|apart from|other than|otherwise|with|now)\b",
+    r"(?:after|following|status post|s p|in the setting of|despite|as well as)\b",
+    r"(?:and|,) (?=(?:there|the|a|an|is|are|has|have|this|that|heart|lungs?|now|trace|tiny|definite|again)\b)",
+    r"and (?=(?:also|stable|unchanged|persistent|persisting|new|increas\w+|decreas\w+|worsen\w+|improv\w+|residual|small|mild\w*"
+    r"|moderate\w*|large|bibasilar|bilateral|probable|probably|possible|possibly|likely)\b)",
+    r", (?=(?:stable|unchanged|persistent|new|increas\w+|decreas\w+|worsen\w+|improv\w+|residual|small|mild|minimal|moderate|large"
+    r"|bibasilar|bilateral|right|left|probable|probably|possible|possibly|likely)(?! (?:\w+ (?:, )?){0,12}(?:or|nor)\b)\b)",
+    r"(?<=seen )(?:and|,)|(?<=identified )(?:and|,)|(?<=noted )(?:and|,)|(?<=present )(?:and|,)",
+)
+"""The end of a part of a sentence; what it looks ahead to belongs to the next part."""
+FORWARD_TERMINATORS = (r"which",)
+"""They end the reach of a cue before a mention only."""
+
+BARRIERS = (
+    r"(?:is|are|was|were|has|have|had|remains?|appears?|seems?|may|might|could|can|represent\w*|reflect\w*|suggest\w*|due to|related to"
+    r"|consistent with|compatible with|concerning for|worrisome for|suspicious for|suspected|no|without)",
+)
+"""Over none of these does a cue reach back: what follows them is said of something else."""
