@@ -24,7 +24,7 @@ _BEFORE = {
     for name in ("NOT_EXCLUDED_BEFORE", "NEGATION_BEFORE", "NEGATION_BESIDE", "UNREAL_BEFORE", "DOUBT_BEFORE")
 }
 _AFTER = {
-    name: compiled(getattr(cues, name)) for name in ("NOT_EXCLUDED_AFTER", "NEGATION_AFTER", "DOUBT_AFTER", "BARRIERS")
+    name: compiled(getattr(cues, name)) for name in ("NOT_EXCLUDED_AFTER", "NEGATION_AFTER", "UNREAL_AFTER", "DOUBT_AFTER", "BARRIERS")
 }
 _ALTERNATIVES, _FORWARD_TERMINATORS = compiled(cues.ALTERNATIVES), compiled(cues.FORWARD_TERMINATORS)
 
@@ -64,7 +64,7 @@ class Context:
             return NEGATIVE
         if outside and self._beside(start):
             return NEGATIVE
-        if before("UNREAL_BEFORE"):
+        if before("UNREAL_BEFORE") or self._after("UNREAL_AFTER", end):
             return BLANK
         if before("DOUBT_BEFORE") or self._within("DOUBT_BEFORE", start, end) or self._after("DOUBT_AFTER", end):
             return UNCERTAIN

@@ -5,7 +5,7 @@ Regular expressions as in `phrases`. A cue before a mention reaches forward, one
 """
 
 _CHANGE = (
-    r"(?:change|changes|increase|decrease|worsening|progression|improvement|difference|resolution|clearing|alteration|enlargement"
+    r"(?:change|changes|increase|decrease|worsening|progression|improvement|difference|resolution|clearing|alteration"
     r"|reduction|regression)"
 )
 _ADVERBS = r"(?:\w+ ){0,3}"
@@ -15,6 +15,7 @@ _SHOWN = (
     r"(?:seen|identified|noted|present|visuali[sz]ed|appreciated|evident|detected|demonstrated|visible|found|observed|apparent|shown"
     r"|suspected|suggested|confirmed|included)"
 )
+_ELSEWHERE = r"(?:the |a |an )?(?:lateral|frontal|prior|previous|recent|earlier|comparison|pa|ap)"
 
 NOT_CUES = (
     rf"(?:no|without)(?: any)? (?!evidence|new)(?:(?:\w+) ){{0,3}}?{_CHANGE}\b(?! or\b| nor\b)",
@@ -25,12 +26,12 @@ NOT_CUES = (
     r"(?:near|partial|incomplete|almost|some|nearly)(?: complete)? (?:interval )?(?:resolution|clearing) of\b",
     r"(?:ensure|document|confirm|follow|to|until|assess|verify)(?: to)?(?: complete| full)? (?:resolution|clearing)(?: of)?\b",
     r"no doubt\b",
-    r"not (?:only|just|merely|necessarily)\b",
+    r"not (?:only|just|merely|necessarily|much)\b",
     r"not (?:absent|negative for|free of|clear of|free from|without)\b",
     rf"tips? (?:\w+ ){{0,8}}(?:not|cannot be) (?:\w+ ){{0,2}}{_SHOWN}\b",
-    r"no longer (?:intubated)\b",
 )
-"""Words that look like a cue and are none, such as "no change in": they are blotted out first."""
+"""Words that look like a cue and are none, such as "no change in": they are blotted out first,
+with "#", and begin a new part of the sentence."""
 
 NOT_EXCLUDED_BEFORE = (
     r"(?:cannot|can not|can't|could not|couldn't|not|difficult to|hard to|impossible to|unable to|without) (?:\w+ ){0,2}"
@@ -58,7 +59,8 @@ NEGATION_BEFORE = (
 NEGATION_BESIDE = (r"(?<!has )(?<!have )(?<!been )(?<!is )(?<!are )(?:resolved|absent|removed)",)
 """Adjectives: they reach over at most three words."""
 NEGATION_AFTER = (
-    rf"{_VERBS}(?:not|no longer) (?:\w+ ){{0,2}}{_SHOWN}",
+    rf"{_VERBS}(?:not|no longer) (?!well |clearly |optimally |fully )(?:\w+ ){{0,2}}{_SHOWN}(?! (?:on|in) {_ELSEWHERE}\b)",
+    r"(?:is|are|appears?|remains?) (?:\w+ )?(?:normal|unremarkable|within (?:normal )?limits)",
     r"(?:is|are|was|were) (?:\w+ )?(?:absent|resolved|gone)",
     r"(?:has|have|had|having|now) (?:\w+ ){0,2}(?:resolved|cleared|disappeared)",
     r"(?:has|have|had|was|were|is|are) (?:\w+ ){0,2}(?:removed|discontinued|ruled out|excluded)",
@@ -69,12 +71,16 @@ NEGATION_AFTER = (
 UNREAL_BEFORE = (
     r"(?:history|hx) of|h o",
     r"(?:evaluate|evaluated|assess|assessed|evaluation|assessment|look|looking|check|screening|monitor) for",
+    r"(?<!further )(?:evaluation|assessment|exclusion) of",
+    r"correlat\w+ (?:\w+ ){0,2}(?:for|regarding|with)",
     r"(?:treatment|treated|therapy|surgery|resection|evaluated) (?:for|of)",
     r"rule out|r o",
     r"if|in case of|unless",
     r"indication :",
 )
 """What was, what is asked and what might be asked: the mention does not count."""
+
+UNREAL_AFTER = (r"may not (?:always )?be (?:demonstrated|seen|visible|detected|apparent)",)
 
 DOUBT_BEFORE = (
     r"possib(?:le|ly|ility)|probabl[ey]|likely|perhaps|maybe|potential(?:ly)?|presum\w+|conceivabl[ey]|equivocal|tentative",
@@ -85,18 +91,23 @@ DOUBT_BEFORE = (
     r"consider|exclude|differential|versus|vs",
     r"raises?|raising",
     r"cannot|borderline",
+    r"in the (?:appropriate|right|proper|correct) clinical (?:setting|context)",
 )
 DOUBT_AFTER = (
-    r"(?:is|are|was|were|be|remains?) (?:\w+ )?(?:possible|suspected|questioned|considered|questionable|a consideration|a possibility|raised)",
+    r"(?:is|are|was|were|be|remains?) (?:\w+ )?(?:possible|suspected|questioned|considered|questionable|raised)",
     r"(?:is|are|was|were|be) (?:\w+ ){0,2}(?:likely|probable)(?= ?$| ,| given| in )",
     rf"{_VERBS}(?:less|more) likely(?= ?$| ,| given| in )",
+    r"(?:is|are|be|remains?) (?:\w+ ){0,2}(?:consideration|possibility|concern|in the differential)",
+    rf"{_VERBS}not (?:well|clearly|optimally|fully) {_SHOWN}",
+    r"in the (?:appropriate|right|proper|correct) clinical (?:setting|context)",
     r"(?:may|might|could|should) be (?:present|there|considered|suspected)",
 )
 ALTERNATIVES = (r"or|versus",)
 """Between two mentions that are not negated: each is one possibility."""
 
 TERMINATORS = (
-    r"(?:but|however|although|though|yet|while|whereas|because|except|save for|aside from|apart from|other than|otherwise|with|now)\b",
+    r"(?:but|however|although|though|yet|while|whereas|because|except|save for|aside from|apart from|other than|otherwise|now|(?<!consistent )(?<!compatible )with)\b",
+    r"#+",
     r"(?:after|following|status post|s p|in the setting of|despite|as well as)\b",
     r"(?:and|,) (?=(?:there|the|a|an|is|are|has|have|this|that|heart|lungs?|now|trace|tiny|definite|again)\b)",
     r"and (?=(?:also|stable|unchanged|persistent|persisting|new|increas\w+|decreas\w+|worsen\w+|improv\w+|residual|small|mild\w*"

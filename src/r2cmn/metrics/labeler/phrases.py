@@ -43,7 +43,10 @@ MENTIONS: dict[str, tuple[str, ...]] = {
         r"o?edema",
         r"heart failure|chf|cardiac decompensation|fluid overload|volume overload",
         r"vascular (?:\w+ )?(?:congestion|engorgement|redistribution|cephalization)",
-        r"(?:pulmonary|venous|pulmonary venous|interstitial) congestion",
+        r"congestion|vascular prominence|prominence of the (?:\w+ ){0,2}(?:vasculature|vascularity|vessels)",
+        r"(?:prominent|engorged|indistinct|increased) (?:\w+ ){0,2}(?:vascularity|vasculature|vascular markings|vessels)",
+        r"(?:vascularity|vasculature|vascular markings|vessels) (?:is|are|appears?|remains?) (?:\w+ ){0,2}(?:prominent|engorged|increased"
+        r"|congested|indistinct)",
         r"congestive (?:changes?|failure)",
         r"cephalization",
         r"engorge(?:ment|d) (?:\w+ ){0,3}(?:vessels|vasculature)",
@@ -80,9 +83,9 @@ MENTIONS: dict[str, tuple[str, ...]] = {
         r"tube-s|ett|ngt|dobb?hoff|tracheostomy",
         r"(?:pigtail|drain)-s",
         r"(?:prosthetic|mechanical|artificial|bioprosthetic|replaced) (?:\w+ ){0,2}valve-s|valve (?:replacement|prosthes[ie]s)",
-        r"prosthes[ie]s|arthroplast(?:y|ies)|hardware|fixation|(?:plate|screw|rod)-s",
+        r"prosthes[ie]s|prosthetic (?:\w+ )?(?:shoulder|hip|joint)|arthroplast(?:y|ies)|hardware|fixation|(?:plate|screw|rod)-s",
         r"(?:stent|shunt|stimulator|cannula|endograft)-s|ivc filter",
-        r"balloon pump|assist device|lvad|impella|(?:implanted|support|medical|pacing|cardiac|monitoring) device-s|ecmo",
+        r"balloon pump|assist device|lvad|impella|device-s|ecmo",
         r"(?:sternotomy|sternal|cerclage|median) (?:\w+ )?wire-s",
     ),
 }
@@ -104,7 +107,7 @@ EXCLUSIONS: dict[str, tuple[str, ...]] = {
     ),
     "Edema": (r"(?:soft tissue|subcutaneous|chest wall|peripheral|ankle|leg|cerebral|body wall) o?edema",),
     "Consolidation": (),
-    "Pneumonia": (),
+    "Pneumonia": (r"(?:granulomatous|prior|previous|old|remote|healed) (?:\w+ ){0,2}infections?",),
     "Atelectasis": (r"(?:vertebral|tracheal|vertebral body) collapse",),
     "Pneumothorax": (),
     "Pleural Effusion": (r"(?:pericardial|joint|knee|shoulder|elbow|hip|ankle) (?:joint )?effusions?",),
@@ -112,11 +115,11 @@ EXCLUSIONS: dict[str, tuple[str, ...]] = {
     "Fracture": (),
     "Support Devices": (
         r"(?:kerley|kerley b|septal|fissural|fissure|pleural|paraspinal|paratracheal|junction|axillary|midclavicular|fracture|lucent"
-        r"|hair|skin|mid|joint|azygoesophageal|stripe|b) lines?",
+        r"|hair|skin|mid|lung|joint|azygoesophageal|stripe|b) lines?",
         r"line (?:shadow|opacity)s?|lines? of (?:the )?\w+ fissure",
         r"lead to|leads? (?:shield|marker)|right lead",
         r"bronchial tubes?|x ray tube|via port|port wine",
-        r"hot plate|end ?plates?",
+        r"breast (?:prosthes[ie]s|implants?)|hot plate|end ?plates?",
         r"drain(?:s|ed)? (?:from|into)",
     ),
 }
@@ -135,7 +138,7 @@ ANATOMY: dict[str, str] = {
 }
 """Observation -> the structure whose size decides on it."""
 
-ENLARGED = r"enlarged|large|larger|big|wide|widened|prominent|dilated|increased|increase in size|magnified"
+ENLARGED = r"enlarged|large|larger|big|wide|widened|prominent|dilated|increased|increase in|magnified"
 NORMAL = r"normal|unremarkable|within limits|negative"
 BORDERLINE = (
     r"borderline(?: in)?(?: (?:enlarged|prominent|enlargement|size|normal))?|(?:top|upper|high) ?(?:limits? )?(?:of )?(?:the )?normal"

@@ -102,7 +102,7 @@ def _read(sentence: str) -> tuple[Mention, ...]:
         (name, start, end, context.label(start, end, [(s, e) for other, s, e in found if other != name]))
         for name, start, end in found
     ]
-    labelled += anatomy_labels(sentence, context)
+    labelled += anatomy_labels(context)
     labelled.sort(key=lambda item: item[1])
     return tuple(Mention(name, label, sentence[start:end], sentence) for name, start, end, label in labelled)
 
