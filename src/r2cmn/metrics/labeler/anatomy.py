@@ -16,7 +16,7 @@ _OTHER = r"(?:(?!(?:and|with|but|or|by|for|from|due|obscur\w*|behind|aort\w*|hil
 _AFTER_VERB = re.compile(rf" {_WITH_NEIGHBOURS}{_VERB}{_OTHER}{_STATE}")
 _AFTER = re.compile(rf" {_WITH_NEIGHBOURS}{_OTHER}{_STATE}")
 _DIRECTLY_AFTER = re.compile(rf" {_STATE}(?= ,|$)")
-_BEFORE = re.compile(rf"(?<!\w){_STATE} {_WITH_NEIGHBOURS}$")
+_BEFORE = re.compile(rf"(?<!\w){_STATE} (?!(?:and|,) the ){_WITH_NEIGHBOURS}$")
 _REACH = 120  # characters before a structure in which an adjective is looked for
 
 

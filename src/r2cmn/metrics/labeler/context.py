@@ -28,6 +28,8 @@ _AFTER = {
 }
 _ALTERNATIVES, _FORWARD_TERMINATORS = compiled(cues.ALTERNATIVES), compiled(cues.FORWARD_TERMINATORS)
 
+_JOINED = re.compile(r" (?:and|or|nor) ")
+
 Span = tuple[int, int]
 
 
@@ -104,7 +106,7 @@ class Context:
         start = spans[place][0]
         part = bisect_left(self._part_starts, end)
         in_part = part == len(self._part_starts) or start < self._part_starts[part] + 1
-        return in_part and not self._barred(end, start)
+        return in_part and not self._barred(end, start) and not _runs_on(self.text[end:start])
 
     def _barred(self, start: int, end: int) -> bool:
         barriers = self._spans("BARRIERS", _AFTER["BARRIERS"])
@@ -126,3 +128,8 @@ class Context:
 
     def _apart(self, start: int, end: int) -> bool:
         return "," in self.text[start:end] or self._barred(start, end)
+
+
+def _runs_on(between: str) -> bool:
+    """Whether a comma begins something else, unlike the commas of a list that "and" or "or" ends."""
+    return "," in between and not _JOINED.search(between)

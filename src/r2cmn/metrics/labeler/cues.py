@@ -26,6 +26,7 @@ NOT_CUES = (
     r"(?:near|partial|incomplete|almost|some|nearly)(?: complete)? (?:interval )?(?:resolution|clearing) of\b",
     r"(?:ensure|document|confirm|follow|to|until|assess|verify)(?: to)?(?: complete| full)? (?:resolution|clearing)(?: of)?\b",
     r"no doubt\b",
+    r"(?:likely|probably|may|might|could) (?:account|explain)\w*\b",
     r"not (?:only|just|merely|necessarily|much)\b",
     r"not (?:absent|negative for|free of|clear of|free from|without)\b",
     rf"tips? (?:\w+ ){{0,8}}(?:not|cannot be) (?:\w+ ){{0,2}}{_SHOWN}\b",
@@ -46,8 +47,8 @@ NOT_EXCLUDED_AFTER = (
 
 NEGATION_BEFORE = (
     r"no",
-    r"not(?! (?:\w+ )?(?:exclude|rule))",
-    r"without",
+    r"not(?! (?:\w+ )?(?:exclude|rule)| clearly)",
+    r"without|rather than",
     r"negative for",
     r"(?:free|clear|cleared|devoid) (?:of|from)",
     r"(?:absence|lack|resolution|removal) of",
@@ -60,7 +61,7 @@ NEGATION_BESIDE = (r"(?<!has )(?<!have )(?<!been )(?<!is )(?<!are )(?:resolved|a
 """Adjectives: they reach over at most three words."""
 NEGATION_AFTER = (
     rf"{_VERBS}(?:not|no longer) (?!well |clearly |optimally |fully )(?:\w+ ){{0,2}}{_SHOWN}(?! (?:on|in) {_ELSEWHERE}\b)",
-    r"(?:is|are|appears?|remains?) (?:\w+ )?(?:normal|unremarkable|within (?:normal )?limits)",
+    r"(?:is|are|appears?|remains?) (?:\w+ )?within (?:normal )?limits",
     r"(?:is|are|was|were) (?:\w+ )?(?:absent|resolved|gone)",
     r"(?:has|have|had|having|now) (?:\w+ ){0,2}(?:resolved|cleared|disappeared)",
     r"(?:has|have|had|was|were|is|are) (?:\w+ ){0,2}(?:removed|discontinued|ruled out|excluded)",
@@ -75,7 +76,7 @@ UNREAL_BEFORE = (
     r"correlat\w+ (?:\w+ ){0,2}(?:for|regarding|with)",
     r"(?:treatment|treated|therapy|surgery|resection|evaluated) (?:for|of)",
     r"rule out|r o",
-    r"if|in case of|unless",
+    r"if(?! any)|in case of|unless",
     r"indication :",
 )
 """What was, what is asked and what might be asked: the mention does not count."""
@@ -90,11 +91,13 @@ DOUBT_BEFORE = (
     r"suggest(?:s|ing|ion of|ions of|ive of)?",
     r"consider|exclude|differential|versus|vs",
     r"raises?|raising",
+    r"(?:thought|felt|believed) to (?:represent|reflect|be)|favou?r(?:s|ed|ing)?|unclear|whether|doubtful|if any|not clearly",
     r"cannot|borderline",
     r"in the (?:appropriate|right|proper|correct) clinical (?:setting|context)",
 )
 DOUBT_AFTER = (
-    r"(?:is|are|was|were|be|remains?) (?:\w+ )?(?:possible|suspected|questioned|considered|questionable|raised)",
+    r"(?:(?:is|are) (?:\w+ )?)?if any|until prove[nd] otherwise",
+    r"(?:is|are|was|were|be|remains?) (?:\w+ )?(?:possible|suspected|questioned|considered|questionable|raised|presumed|favou?red)",
     r"(?:is|are|was|were|be) (?:\w+ ){0,2}(?:likely|probable)(?= ?$| ,| given| in )",
     rf"{_VERBS}(?:less|more) likely(?= ?$| ,| given| in )",
     r"(?:is|are|be|remains?) (?:\w+ ){0,2}(?:consideration|possibility|concern|in the differential)",
