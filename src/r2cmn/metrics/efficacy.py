@@ -25,7 +25,7 @@ import numpy as np
 from r2cmn.data.observations import OBSERVATIONS
 
 FIVE = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
-"""The five that CheXpert's competition scores (Irvin et al., 2019), reported beside the 14 since Miura et al. (2021)."""
+"""The five that CheXpert's competition scores (Irvin et al., 2019), and Miura et al. (2021) report."""
 AVERAGES = ("macro", "micro", "example")
 SETS = {"": tuple(range(len(OBSERVATIONS))), "_5": tuple(OBSERVATIONS.index(name) for name in FIVE)}
 POLICIES = {"": (1,), "_upos": (1, -1)}  # the labels that count as positive
