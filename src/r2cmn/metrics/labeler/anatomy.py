@@ -12,7 +12,10 @@ _STRUCTURES = {name: re.compile(rf"(?<!\w)(?:{phrase})(?!\w)") for name, phrase 
 _STATE = rf"(?:(?P<borderline>{BORDERLINE})|(?P<normal>{NORMAL})|(?P<enlarged>{ENLARGED}))(?!\w)"
 _WITH_NEIGHBOURS = "(?:(?:" + "|".join(ALONGSIDE) + r") ){0,12}"
 _VERB = r"(?:(?:is|are|was|were|appears?|remains?|looks?|may|might|could|does|do|has|have|been|be) ){1,3}"
-_OTHER = r"(?:(?!(?:and|with|but|or|by|for|from|due|obscur\w*|behind|aort\w*|hil\w*|lungs?|pulmonary|,|stable|unchanged)\b)[\w']+ ){0,4}?"
+_OTHER = (
+    r"(?:(?!(?:and|with|but|or|by|for|from|due|obscur\w*|behind|aort\w*|hil\w*|lungs?|pulmonary|stable|unchanged)\b)"
+    r"[\w']+ ){0,4}?"
+)
 _AFTER_VERB = re.compile(rf" {_WITH_NEIGHBOURS}{_VERB}{_OTHER}{_STATE}")
 _AFTER = re.compile(rf" {_WITH_NEIGHBOURS}{_OTHER}{_STATE}")
 _DIRECTLY_AFTER = re.compile(rf" {_STATE}(?= ,|$)")
@@ -44,4 +47,5 @@ def _label(state: re.Match[str], context: Context, start: int, end: int, outside
     label = context.label(start, end, outside=outside)
     if state["enlarged"]:
         return label
-    return BLANK if label == NEGATIVE and outside is False else NEGATIVE
+    # "is not normal" says no more than that
+    return BLANK if label == NEGATIVE and not outside else NEGATIVE

@@ -24,7 +24,8 @@ _BEFORE = {
     for name in ("NOT_EXCLUDED_BEFORE", "NEGATION_BEFORE", "NEGATION_BESIDE", "UNREAL_BEFORE", "DOUBT_BEFORE")
 }
 _AFTER = {
-    name: compiled(getattr(cues, name)) for name in ("NOT_EXCLUDED_AFTER", "NEGATION_AFTER", "UNREAL_AFTER", "DOUBT_AFTER", "BARRIERS")
+    name: compiled(getattr(cues, name))
+    for name in ("NOT_EXCLUDED_AFTER", "NEGATION_AFTER", "UNREAL_AFTER", "DOUBT_AFTER", "BARRIERS")
 }
 _ALTERNATIVES, _FORWARD_TERMINATORS = compiled(cues.ALTERNATIVES), compiled(cues.FORWARD_TERMINATORS)
 
@@ -54,21 +55,23 @@ class Context:
             start: of the phrase in the sentence.
             end: of the phrase.
             mentions: where other observations are mentioned, for "atelectasis or pneumonia".
-            outside: whether cues before the phrase count; those within it and after it always do.
+            outside: whether cues before and after the phrase count; those within it always do.
 
         Returns:
             1 present, 0 absent, -1 in doubt, -2 where the sentence speaks of no state of this patient.
         """
-        before = (lambda name: self._before(name, start)) if outside else (lambda name: False)
-        if before("NOT_EXCLUDED_BEFORE") or self._after("NOT_EXCLUDED_AFTER", end):
+
+        def cue(kind: str) -> bool:
+            beyond = outside and (self._is_before(f"{kind}_BEFORE", start) or self._is_after(f"{kind}_AFTER", end))
+            return beyond or self._is_within(f"{kind}_BEFORE", start, end)
+
+        if cue("NOT_EXCLUDED"):
             return UNCERTAIN
-        if before("NEGATION_BEFORE") or self._within("NEGATION_BEFORE", start, end) or self._after("NEGATION_AFTER", end):
+        if cue("NEGATION") or (outside and self._is_beside(start)):
             return NEGATIVE
-        if outside and self._beside(start):
-            return NEGATIVE
-        if before("UNREAL_BEFORE") or self._after("UNREAL_AFTER", end):
+        if cue("UNREAL"):
             return BLANK
-        if before("DOUBT_BEFORE") or self._within("DOUBT_BEFORE", start, end) or self._after("DOUBT_AFTER", end):
+        if cue("DOUBT"):
             return UNCERTAIN
         return UNCERTAIN if self._is_alternative(start, end, mentions) else POSITIVE
 
@@ -78,7 +81,7 @@ class Context:
         return self._found[name]
 
     def _last_before(self, name: str, start: int) -> Span | None:
-        """Return the nearest cue before `start` in the same part of the sentence."""
+        """Return the nearest cue before `start` in the same part of the sentence: if any reaches so far, it does."""
         spans = self._spans(name, _BEFORE[name])
         place = bisect_right(spans, start, key=lambda span: span[1]) - 1
         if place < 0:
@@ -86,18 +89,18 @@ class Context:
         part = bisect_right(self._part_ends, start) - 1
         return spans[place] if part < 0 or spans[place][0] >= self._part_ends[part] else None
 
-    def _before(self, name: str, start: int) -> bool:
+    def _is_before(self, name: str, start: int) -> bool:
         return self._last_before(name, start) is not None
 
-    def _beside(self, start: int) -> bool:
+    def _is_beside(self, start: int) -> bool:
         cue = self._last_before("NEGATION_BESIDE", start)
         between = self.text[cue[1] : start] if cue else ","
         return "," not in between and len(between.split()) <= _BESIDE
 
-    def _within(self, name: str, start: int, end: int) -> bool:
+    def _is_within(self, name: str, start: int, end: int) -> bool:
         return any(start <= s and e <= end for s, e in self._spans(name, _BEFORE[name]))
 
-    def _after(self, name: str, end: int) -> bool:
+    def _is_after(self, name: str, end: int) -> bool:
         """Whether a cue follows in the same part, with nothing said of something else between."""
         spans = self._spans(name, _AFTER[name])
         place = bisect_left(spans, (end, 0))

@@ -12,7 +12,8 @@ _ADVERBS = r"(?:\w+ ){0,3}"
 _GONE = r"(?:resolved|cleared|resolve|clear|disappeared)"
 _VERBS = r"(?:(?:is|are|was|were|be|been|being|has|have|to|would|felt|thought|considered) ){0,4}"
 _SHOWN = (
-    r"(?:seen|identified|noted|present|visuali[sz]ed|appreciated|evident|detected|demonstrated|visible|found|observed|apparent|shown"
+    r"(?:seen|identified|noted|present|visuali[sz]ed|appreciated|evident|detected|demonstrated|visible|found|observed"
+    r"|apparent|shown"
     r"|suspected|suggested|confirmed|included)"
 )
 _ELSEWHERE = r"(?:the |a |an )?(?:lateral|frontal|prior|previous|recent|earlier|comparison|pa|ap)"
@@ -24,7 +25,8 @@ NOT_CUES = (
     rf"(?:fail\w*|yet) to {_GONE}\b",
     rf"(?:almost|nearly|partially|partly|mostly|largely|incompletely|near) (?:\w+ )?{_GONE}\b",
     r"(?:near|partial|incomplete|almost|some|nearly)(?: complete)? (?:interval )?(?:resolution|clearing) of\b",
-    r"(?:ensure|document|confirm|follow|to|until|assess|verify)(?: to)?(?: complete| full)? (?:resolution|clearing)(?: of)?\b",
+    r"(?:ensure|document|confirm|follow|to|until|assess|verify)(?: to)?(?: complete| full)? (?:resolution"
+    r"|clearing)(?: of)?\b",
     r"no doubt\b",
     r"(?:likely|probably|may|might|could) (?:account|explain)\w*\b",
     r"not (?:only|just|merely|necessarily|much)\b",
@@ -35,7 +37,8 @@ NOT_CUES = (
 with "#", and begin a new part of the sentence."""
 
 NOT_EXCLUDED_BEFORE = (
-    r"(?:cannot|can not|can't|could not|couldn't|not|difficult to|hard to|impossible to|unable to|without) (?:\w+ ){0,2}"
+    r"(?:cannot|can not|can't|could not|couldn't|not|difficult to|hard to|impossible to|unable to"
+    r"|without) (?:\w+ ){0,2}"
     r"(?:exclude|rule out|excluding)",
 )
 NOT_EXCLUDED_AFTER = (
@@ -60,7 +63,8 @@ NEGATION_BEFORE = (
 NEGATION_BESIDE = (r"(?<!has )(?<!have )(?<!been )(?<!is )(?<!are )(?:resolved|absent|removed)",)
 """Adjectives: they reach over at most three words."""
 NEGATION_AFTER = (
-    rf"{_VERBS}(?:not|no longer) (?!well |clearly |optimally |fully )(?:\w+ ){{0,2}}{_SHOWN}(?! (?:on|in) {_ELSEWHERE}\b)",
+    rf"{_VERBS}(?:not|no longer) (?!well |clearly |optimally |fully )(?:\w+ ){{0,2}}{_SHOWN}(?! (?:on"
+    rf"|in) {_ELSEWHERE}\b)",
     r"(?:is|are|appears?|remains?) (?:\w+ )?within (?:normal )?limits",
     r"(?:is|are|was|were) (?:\w+ )?(?:absent|resolved|gone)",
     r"(?:has|have|had|having|now) (?:\w+ ){0,2}(?:resolved|cleared|disappeared)",
@@ -84,20 +88,23 @@ UNREAL_BEFORE = (
 UNREAL_AFTER = (r"may not (?:always )?be (?:demonstrated|seen|visible|detected|apparent)",)
 
 DOUBT_BEFORE = (
-    r"possib(?:le|ly|ility)|probabl[ey]|likely|perhaps|maybe|potential(?:ly)?|presum\w+|conceivabl[ey]|equivocal|tentative",
+    r"possib(?:le|ly|ility)|probabl[ey]|likely|perhaps|maybe|potential(?:ly)?|presum\w+|conceivabl[ey]|equivocal"
+    r"|tentative",
     r"suspect\w*|suspicion|suspicious (?:for|of)|worrisome for|worry for|concern(?:ing|s|ed)?(?: is)? (?:for|of|about)",
     r"question(?:able)?|query|questioned",
     r"may|might|could",
     r"suggest(?:s|ing|ion of|ions of|ive of)?",
     r"consider|exclude|differential|versus|vs",
     r"raises?|raising",
-    r"(?:thought|felt|believed) to (?:represent|reflect|be)|favou?r(?:s|ed|ing)?|unclear|whether|doubtful|if any|not clearly",
+    r"(?:thought|felt|believed) to (?:represent|reflect|be)|favou?r(?:s|ed|ing)?|unclear|whether|doubtful|if any"
+    r"|not clearly",
     r"cannot|borderline",
     r"in the (?:appropriate|right|proper|correct) clinical (?:setting|context)",
 )
 DOUBT_AFTER = (
     r"(?:(?:is|are) (?:\w+ )?)?if any|until prove[nd] otherwise",
-    r"(?:is|are|was|were|be|remains?) (?:\w+ )?(?:possible|suspected|questioned|considered|questionable|raised|presumed|favou?red)",
+    r"(?:is|are|was|were|be|remains?) (?:\w+ )?(?:possible|suspected|questioned|considered|questionable|raised"
+    r"|presumed|favou?red)",
     r"(?:is|are|was|were|be) (?:\w+ ){0,2}(?:likely|probable)(?= ?$| ,| given| in )",
     rf"{_VERBS}(?:less|more) likely(?= ?$| ,| given| in )",
     r"(?:is|are|be|remains?) (?:\w+ ){0,2}(?:consideration|possibility|concern|in the differential)",
@@ -109,14 +116,18 @@ ALTERNATIVES = (r"or|versus",)
 """Between two mentions that are not negated: each is one possibility."""
 
 TERMINATORS = (
-    r"(?:but|however|although|though|yet|while|whereas|because|except|save for|aside from|apart from|other than|otherwise|now|(?<!consistent )(?<!compatible )with)\b",
+    r"(?:but|however|although|though|yet|while|whereas|because|except|save for|aside from|apart from|other than"
+    r"|otherwise|now|(?<!consistent )(?<!compatible )with)\b",
     r"#+",
     r"(?:after|following|status post|s p|in the setting of|despite|as well as)\b",
     r"(?:and|,) (?=(?:there|the|a|an|is|are|has|have|this|that|heart|lungs?|now|trace|tiny|definite|again)\b)",
-    r"and (?=(?:also|stable|unchanged|persistent|persisting|new|increas\w+|decreas\w+|worsen\w+|improv\w+|residual|small|mild\w*"
+    r"and (?=(?:also|stable|unchanged|persistent|persisting|new|increas\w+|decreas\w+|worsen\w+|improv\w+|residual"
+    r"|small|mild\w*"
     r"|moderate\w*|large|bibasilar|bilateral|probable|probably|possible|possibly|likely)\b)",
-    r", (?=(?:stable|unchanged|persistent|new|increas\w+|decreas\w+|worsen\w+|improv\w+|residual|small|mild|minimal|moderate|large"
-    r"|bibasilar|bilateral|right|left|probable|probably|possible|possibly|likely)(?! (?:\w+ (?:, )?){0,12}(?:or|nor)\b)\b)",
+    r", (?=(?:stable|unchanged|persistent|new|increas\w+|decreas\w+|worsen\w+|improv\w+|residual|small|mild|minimal"
+    r"|moderate|large"
+    r"|bibasilar|bilateral|right|left|probable|probably|possible|possibly|likely)(?! (?:\w+ (?:, )?){0,12}(?:or"
+    r"|nor)\b)\b)",
     r"(?<=seen )(?:and|,)|(?<=identified )(?:and|,)|(?<=noted )(?:and|,)|(?<=present )(?:and|,)",
 )
 """The end of a part of a sentence; what it looks ahead to belongs to the next part."""
@@ -124,7 +135,8 @@ FORWARD_TERMINATORS = (r"which",)
 """They end the reach of a cue before a mention only."""
 
 BARRIERS = (
-    r"(?:is|are|was|were|has|have|had|remains?|appears?|seems?|may|might|could|can|represent\w*|reflect\w*|suggest\w*|due to|related to"
+    r"(?:is|are|was|were|has|have|had|remains?|appears?|seems?|may|might|could|can|represent\w*|reflect\w*|suggest\w*"
+    r"|due to|related to"
     r"|consistent with|compatible with|concerning for|worrisome for|suspicious for|suspected|no|without)",
 )
 """Over none of these does a cue reach back: what follows them is said of something else."""

@@ -1,11 +1,12 @@
 """What each observation is called: the table of phrases of the rule labeler, and nothing else.
 
-A phrase is a regular expression over a normalised sentence: lower case, words between single spaces, hyphens turned into
-spaces, commas and colons as words of their own. It is matched at word boundaries; `-s` at the end of a word allows a
-plural. Every quantifier is bounded, so that matching takes linear time.
+A phrase is a regular expression over a normalised sentence: lower case, words between single spaces, hyphens turned
+into spaces, commas and colons as words of their own. It is matched at word boundaries; `-s` at the end of a word allows
+a plural. Repetitions in a phrase are bounded, so that matching takes linear time.
 
-The classes follow CheXpert (Irvin et al., 2019, and its guideline that heart failure and congestion count as Edema); the
-phrases are our own.
+The classes follow CheXpert (Irvin et al., 2019): heart failure and congestion count as Edema, infiltrates and scars as
+Lung Opacity, a nodular opacity as Lung Opacity and as Lung Lesion. The phrases are our own. Neither a calcified
+granuloma, a blunted costophrenic angle, a deformity nor a surgical clip is any of the 14.
 """
 
 MENTIONS: dict[str, tuple[str, ...]] = {
@@ -24,7 +25,8 @@ MENTIONS: dict[str, tuple[str, ...]] = {
         r"air ?space (?:disease|process|filling)",
         r"infiltrat(?:e|es|ion|ions)",
         r"(?:increased|abnormal|patchy|hazy|basilar|basal|airspace) densit(?:y|ies)",
-        r"(?:increased|prominent|prominence of|coarse|coarsened|accentuated|abnormal) (?:\w+ ){0,3}interstitial markings?",
+        r"(?:increased|prominent|prominence of|coarse|coarsened|accentuated"
+        r"|abnormal) (?:\w+ ){0,3}interstitial markings?",
         r"(?:increased|prominent|coarse|coarsened) (?:lung|bronchovascular|bronchial) markings?",
         r"interstitial (?:pattern|thickening|prominence|disease|lung disease|changes?)",
         r"(?:pulmonary|lung|interstitial|basilar|apical) fibrosis",
@@ -44,15 +46,20 @@ MENTIONS: dict[str, tuple[str, ...]] = {
         r"heart failure|chf|cardiac decompensation|fluid overload|volume overload",
         r"vascular (?:\w+ )?(?:congestion|engorgement|redistribution|cephalization)",
         r"congestion|vascular prominence|prominence of the (?:\w+ ){0,2}(?:vasculature|vascularity|vessels)",
-        r"(?:prominent|engorged|indistinct|increased) (?:\w+ ){0,2}(?:vascularity|vasculature|vascular markings|vessels)",
-        r"(?:vascularity|vasculature|vascular markings|vessels) (?:is|are|appears?|remains?) (?:\w+ ){0,2}(?:prominent|engorged|increased"
+        r"(?:prominent|engorged|indistinct|increased) (?:\w+ ){0,2}(?:vascularity|vasculature|vascular markings"
+        r"|vessels)",
+        r"(?:vascularity|vasculature|vascular markings|vessels) (?:is|are|appears?"
+        r"|remains?) (?:\w+ ){0,2}(?:prominent|engorged|increased"
         r"|congested|indistinct)",
         r"congestive (?:changes?|failure)",
         r"cephalization",
         r"engorge(?:ment|d) (?:\w+ ){0,3}(?:vessels|vasculature)",
     ),
     "Consolidation": (r"consolidat(?:ion|ions|ive|ed)",),
-    "Pneumonia": (r"(?:broncho ?)?pneumonia-s", r"infections?|infectious (?:\w+ )?(?:process|etiology|disease|infiltrate)"),
+    "Pneumonia": (
+        r"(?:broncho ?)?pneumonia-s",
+        r"infections?|infectious (?:\w+ )?(?:process|etiology|disease|infiltrate)",
+    ),
     "Atelectasis": (
         r"atelect(?:asis|ases|atic)",
         r"(?:lobar|lobe|lung|segmental|pulmonary|partial|subsegmental) collapse",
@@ -82,8 +89,10 @@ MENTIONS: dict[str, tuple[str, ...]] = {
         r"line-s",
         r"tube-s|ett|ngt|dobb?hoff|tracheostomy",
         r"(?:pigtail|drain)-s",
-        r"(?:prosthetic|mechanical|artificial|bioprosthetic|replaced) (?:\w+ ){0,2}valve-s|valve (?:replacement|prosthes[ie]s)",
-        r"prosthes[ie]s|prosthetic (?:\w+ )?(?:shoulder|hip|joint)|arthroplast(?:y|ies)|hardware|fixation|(?:plate|screw|rod)-s",
+        r"(?:prosthetic|mechanical|artificial|bioprosthetic|replaced) (?:\w+ ){0,2}valve-s|valve (?:replacement"
+        r"|prosthes[ie]s)",
+        r"prosthes[ie]s|prosthetic (?:\w+ )?(?:shoulder|hip|joint)|arthroplast(?:y|ies)|hardware|fixation|(?:plate"
+        r"|screw|rod)-s",
         r"(?:stent|shunt|stimulator|cannula|endograft)-s|ivc filter",
         r"balloon pump|assist device|lvad|impella|device-s|ecmo",
         r"(?:sternotomy|sternal|cerclage|median) (?:\w+ )?wire-s",
@@ -101,7 +110,8 @@ EXCLUSIONS: dict[str, tuple[str, ...]] = {
     ),
     "Lung Lesion": (
         r"mass effect",
-        r"(?:breast|thyroid|adrenal|renal|liver|hepatic|neck|soft tissue|osseous|bone|abdominal) (?:mass|nodul|lesion|tumor|neoplasm)\w*",
+        r"(?:breast|thyroid|adrenal|renal|liver|hepatic|neck|soft tissue|osseous|bone|abdominal) (?:mass|nodul|lesion"
+        r"|tumor|neoplasm)\w*",
         r"(?:simulat\w+|mimic\w*) (?:a )?(?:pulmonary |lung )?nodul\w+",
         r"body mass",
     ),
@@ -114,7 +124,8 @@ EXCLUSIONS: dict[str, tuple[str, ...]] = {
     "Pleural Other": (),
     "Fracture": (),
     "Support Devices": (
-        r"(?:kerley|kerley b|septal|fissural|fissure|pleural|paraspinal|paratracheal|junction|axillary|midclavicular|fracture|lucent"
+        r"(?:kerley|kerley b|septal|fissural|fissure|pleural|paraspinal|paratracheal|junction|axillary|midclavicular"
+        r"|fracture|lucent"
         r"|hair|skin|mid|lung|joint|azygoesophageal|stripe|b) lines?",
         r"line (?:shadow|opacity)s?|lines? of (?:the )?\w+ fissure",
         r"lead to|leads? (?:shield|marker)|right lead",
@@ -127,13 +138,16 @@ EXCLUSIONS: dict[str, tuple[str, ...]] = {
 
 ANATOMY: dict[str, str] = {
     "Enlarged Cardiomediastinum": (
-        r"(?:cardio ?)?mediastin(?:um|al)(?: (?:silhouette|contour|structure|border|width|size|shadow|configuration)s?)?"
-        r"(?! (?:\w+ )?(?:shift|mass|lymph|adenopathy|lymphadenopathy|air|drain|clip|lipomatosis|widening|enlargement|prominence|fat"
+        r"(?:cardio ?)?mediastin(?:um|al)(?: (?:silhouette|contour|structure|border|width|size|shadow"
+        r"|configuration)s?)?"
+        r"(?! (?:\w+ )?(?:shift|mass|lymph|adenopathy|lymphadenopathy|air|drain|clip|lipomatosis|widening|enlargement"
+        r"|prominence|fat"
         r"|hematoma|emphysema|wire|tube|node)s?)"
     ),
     "Cardiomegaly": (
         r"(?:heart|cardiac)(?: (?:size|silhouette|contour|shadow|configuration)s?){0,2}"
-        r"(?! (?:failure|border|valve|surgery|device|pacemaker|pacer|monitor|decompensation|apex|transplant|enlargement|rate)s?)"
+        r"(?! (?:failure|border|valve|surgery|device|pacemaker|pacer|monitor|decompensation|apex|transplant"
+        r"|enlargement|rate)s?)"
     ),
 }
 """Observation -> the structure whose size decides on it."""
@@ -141,13 +155,14 @@ ANATOMY: dict[str, str] = {
 ENLARGED = r"enlarged|large|larger|big|wide|widened|prominent|dilated|increased|increase in|magnified"
 NORMAL = r"normal|unremarkable|within limits|negative"
 BORDERLINE = (
-    r"borderline(?: in)?(?: (?:enlarged|prominent|enlargement|size|normal))?|(?:top|upper|high) ?(?:limits? )?(?:of )?(?:the )?normal"
+    r"borderline(?: in)?(?: (?:enlarged|prominent|enlargement|size|normal))?|(?:top|upper"
+    r"|high) ?(?:limits? )?(?:of )?(?:the )?normal"
     r"|upper range of normal"
 )
 ALONGSIDE = (
     "and", "the", "of", "in", "both", "size", "contour", "contours", "silhouette", "silhouettes", "shadow", "cardiac",
     "heart", "mediastinal", "mediastinum", "cardiomediastinal", "superior", "hilar", "hila", "pulmonary", "vascularity",
-    "vasculature", "vascular", "vessels", "great", "lungs", "lung", "aorta", "aortic", "structures", "border", "borders",
-    "xxxx", "size", ",",
+    "vasculature", "vascular", "vessels", "great", "lungs", "lung", "aorta", "aortic", "structures", "border",
+    "borders", "xxxx", ",",
 )  # fmt: skip
-"""Words that may stand between a structure and what is said of it and of its neighbours together."""
+"""Words that may stand between a structure and what is said of it and its neighbours together."""

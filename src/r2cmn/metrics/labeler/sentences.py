@@ -8,7 +8,22 @@ from collections.abc import Iterator
 MAX_LENGTH = 1000
 """Characters; a longer sentence is cut at a space, which bounds what one sentence can cost."""
 
-_LIKE_ASCII = str.maketrans({"’": "'", "‘": "'", "–": "-", "—": "-", "−": "-", "…": ".", "•": "-", "，": ",", "。": "."})
+_AS_ASCII = str.maketrans(
+    {
+        "’": "'",
+        "‘": "'",
+        "–": "-",
+        "—": "-",
+        "−": "-",
+        "…": ".",
+        "•": "-",
+        "，": ",",
+        "。": ".",
+        "(": ",",
+        ")": ",",
+        "/": ",",
+    }
+)
 _REWRITTEN = (
     (re.compile(r"\bvs\b\.?"), "versus"),
     (re.compile(r"\band/or\b"), "or"),
@@ -28,12 +43,12 @@ def sentences(report: str) -> Iterator[str]:
     A full stop ends a sentence unless a digit follows one; so do a semicolon, a blank line and a bullet. A single line
     break does not: the reports of MIMIC-CXR are wrapped.
     """
-    text = report.translate(_LIKE_ASCII).lower()
+    text = report.lower()
     for pattern, replacement in _REWRITTEN:
         text = pattern.sub(replacement, text)
+    text = text.translate(_AS_ASCII)
     for part in _END.split(text):
-        words = _BETWEEN_WORDS.sub(" ", _MARK.sub(r" \g<0> ", part.replace("(", ",").replace(")", ",").replace("/", " , ")))
-        sentence = " ".join(words.split())
+        sentence = " ".join(_BETWEEN_WORDS.sub(" ", _MARK.sub(r" \g<0> ", part)).split())
         yield from _pieces(sentence) if len(sentence) > MAX_LENGTH else (sentence,)
 
 
