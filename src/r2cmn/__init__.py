@@ -12,7 +12,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CMN": "r2cmn.model",
+    "ClinicalEfficacy": "r2cmn.metrics.clinical",
     "CMNModule": "r2cmn.module",
+    "NLGMetrics": "r2cmn.metrics.nlg_metrics",
     "ReportDataModule": "r2cmn.data.datamodule",
     "IUXRayDataModule": "r2cmn.data.iu_xray",
     "MIMICCXRDataModule": "r2cmn.data.mimic_cxr",
@@ -24,8 +26,10 @@ _HOMES = {
 __all__ = [
     "CMN",
     "CMNModule",
+    "ClinicalEfficacy",
     "IUXRayDataModule",
     "MIMICCXRDataModule",
+    "NLGMetrics",
     "PhantomDataModule",
     "ReportDataModule",
     "__version__",
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
     from r2cmn.data.iu_xray import IUXRayDataModule
     from r2cmn.data.mimic_cxr import MIMICCXRDataModule
     from r2cmn.data.phantom import PhantomDataModule
+    from r2cmn.metrics.clinical import ClinicalEfficacy
+    from r2cmn.metrics.nlg_metrics import NLGMetrics
     from r2cmn.model import CMN
     from r2cmn.module import CMNModule
 

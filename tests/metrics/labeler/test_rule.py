@@ -1,5 +1,5 @@
-"""The table was written before the labeler read it: of its first 433 rows 429 were right at the first run, of the next 106,
-in the wording of intensive care, 93, of the last 40 ("rare") 37. Now every row is a regression test.
+"""The table was written before the labeler read it: of its first 433 rows 429 were right at the first run, of the next
+106, in the wording of intensive care, 93, of the last 40 ("rare") 37. Now every row is a regression test.
 """
 
 import csv
