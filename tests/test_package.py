@@ -32,6 +32,7 @@ SCORES = [
     "distinct",
     "most_common",
     "mean_length",
+    *(f"CE_{average}_{score}" for average in ("macro", "micro", "example") for score in ("P", "R", "F1")),
 ]
 LOG_KEYS = {"train/loss", "val/loss", "lr/backbone", "lr/rest"} | {f"{s}/{n}" for s in ("val", "test") for n in SCORES}
 

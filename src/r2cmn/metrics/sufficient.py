@@ -22,8 +22,8 @@ from r2cmn.metrics.nlg import (
     cider_per_report,
     normalised,
     optional_meteor_statistics,
-    rouge_l_per_report,
 )
+from r2cmn.metrics.rouge import rouge_l_per_report
 
 
 @dataclass(frozen=True, eq=False)
