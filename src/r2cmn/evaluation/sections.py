@@ -1,0 +1,245 @@
+"""The sections of the page, each a function from the result to HTML. Every text goes through `text`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from r2cmn.evaluation.charts import Mark, bar, histogram, interval_plot
+from r2cmn.evaluation.degeneracy import MEANING as DEGENERACY
+from r2cmn.evaluation.names import NLG, SHOWN_CE, describe, parse_ce, protocol_of_ce, short
+from r2cmn.evaluation.protocols import MEANING
+from r2cmn.evaluation.published import Published
+from r2cmn.evaluation.result import Result, Scored, System
+from r2cmn.evaluation.table import COMPARED, cell, chance
+
+PLOTTED = (*[name for name in NLG if name != "CIDEr"], "CE_macro_F1", "CE_micro_F1", "CE_example_F1", "CE_micro_F1_5")
+"""The scores of the first plot, all in [0, 1]; CIDEr goes to 10 and has a plot of its own."""
+
+
+def text(words: str) -> str:
+    """Return words as HTML: escaped, and without characters that no page may hold."""
+    kept = "".join(c if c in "\t\n" or (c >= " " and not "\ud800" <= c <= "\udfff") else "\ufffd" for c in words)
+    return escape(kept)
+
+
+def table(head: Sequence[str], rows: Sequence[str], caption: str = "") -> str:
+    """Return a table of HTML cells; captions and heads are HTML, too."""
+    cells = "".join(f'<th scope="col">{each}</th>' for each in head)
+    note = f"<caption>{caption}</caption>" if caption else ""
+    return f'<div class="scroll"><table>{note}<thead><tr>{cells}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def row(label: str, cells: Sequence[str], kind: str = "") -> str:
+    """Return a row of HTML cells."""
+    inside = "".join(f"<td>{each}</td>" for each in cells)
+    return f'<tr{f" class={kind!r}" if kind else ""}><th scope="row">{label}</th>{inside}</tr>'
+
+
+def notes(result: Result) -> str:
+    """What one should know before reading on."""
+    return "".join(f'<p class="note">{text(note)}</p>' for note in result.notes)
+
+
+def key(names: Sequence[str]) -> str:
+    """Say which mark is which."""
+    items = "".join(f'<li><i class="{"a" if n == 0 else "b"}"></i>{text(name)}</li>' for n, name in enumerate(names))
+    return f'<ul class="key">{items}</ul>'
+
+
+def scores(result: Result) -> str:
+    """The scores under every protocol: plots and a table."""
+    shown = result.protocols[:2]
+    level = f"{100 * result.settings.level:g}%"
+    resampled = "reports" if result.groups is None else f"{result.groups[1]} groups by {text(result.groups[0])}"
+    plots = [
+        interval_plot(_marks(shown, names), f"Scores with {level} intervals", least=0.0)
+        for names in (PLOTTED, ("CIDEr",))
+    ]
+    head = ["", *(f"{text(s.protocol.version)}<br><small>{s.num_reports} reports</small>" for s in result.protocols)]
+    rows = [row(label, [_interval(s.ours, name) for s in result.protocols]) for name, label in NLG.items()]
+    for name in SHOWN_CE:
+        parts = parse_ce(name)
+        if name in result.protocols[0].ours.scores and parts is not None:
+            if parts[1] == "P":
+                rows.append(f'<tr class="group"><th colspan="{len(head)}"><code>'
+                            f"{text(protocol_of_ce(name, result.labeler))}</code></th></tr>")  # fmt: skip
+            rows.append(row(parts[1], [_interval(s.ours, name) for s in result.protocols]))
+    caption = (f"Brackets: {level} bootstrap interval, {result.settings.num_resamples:,} resamples of {resampled}, seed "
+               f"{result.settings.seed}. A difference between two systems needs the paired test below, not two intervals "
+               "side by side.")  # fmt: skip
+    return (
+        f'<h2>Scores</h2><div class="panel"><figure>{key([s.protocol.name for s in shown])}{"".join(plots)}'
+        f"<figcaption>CIDEr has an axis of its own: it goes to 10. CE: labeler {text(result.labeler)}, uncertain counted "
+        f"as negative.</figcaption></figure></div>{table(head, rows, caption)}"
+    )
+
+
+def _marks(shown: Sequence[Scored], names: Sequence[str]) -> list[tuple[str, list[Mark]]]:
+    rows = []
+    for name in names:
+        values = [s.ours.scores[name] for s in shown if name in s.ours.scores]
+        marks = [Mark(v.value, v.low, v.high, cell(v.value, 3)) for v in values]
+        if any(not math.isnan(mark.value) for mark in marks):
+            rows.append((short(name), marks))
+    return rows
+
+
+def _interval(system: System, name: str) -> str:
+    value = system.scores.get(name)
+    if value is None or math.isnan(value.value):
+        return "n/a"
+    return f"{value.value:.4f} <small>[{value.low:.3f}, {value.high:.3f}]</small>"
+
+
+def degenerate(
+    result: Result, lengths: Sequence[int], reference_lengths: Sequence[int], frequent: Sequence[tuple[str, int]]
+) -> str:
+    """How alike the reports are, how long, and which ones are written most often."""
+    first = result.protocols[0]
+    tiles = "".join(
+        f'<div class="tile"><b>{_amount(name, value)}</b><span>{text(DEGENERACY[name])}</span></div>'
+        for name, value in first.ours.degeneracy.items()
+    )
+    series = [("generated reports", lengths), ("references", reference_lengths)]
+    plot = histogram(series, "Words a report, generated and reference", "words a report")
+    rows = []
+    for number, (report, count) in enumerate(frequent, 1):
+        share = count / len(lengths)
+        shown = text(report) or ("<em>(empty)</em>" if len(reference_lengths) and report == "" else "")
+        rows.append(row(f"{number}", [str(count), f"{100 * share:.1f}%", bar(share),
+                                      f"<span>{shown}</span>"]).replace("<td><span>", '<td class="text"><span>'))  # fmt: skip
+    return (
+        "<h2>Are the reports different from each other?</h2><p>A system that writes one report for every image can have a "
+        f'good BLEU. Read the scores beside these numbers.</p><div class="tiles">{tiles}</div>'
+        f'<div class="panel"><figure>{key([name for name, _ in series])}{plot}</figure></div>'
+        + table(["", "written", "share", "", "the most frequent reports"], rows)
+    )
+
+
+def _amount(name: str, value: float) -> str:
+    if name in ("mean_length", "mean_reference_length"):
+        return f"{value:.1f}"
+    return f"{value:.0f}" if name == "empty" else f"{100 * value:.1f}%"
+
+
+def observations(result: Result) -> str:
+    """Clinical efficacy by observation."""
+    first = result.protocols[0]
+    most = max([1, *(max(each.references, each.generated) for each in first.observations)])
+    rows = [
+        row(text(each.name), [
+            str(each.references), bar(each.references / most, "b"), str(each.generated), bar(each.generated / most),
+            cell(each.precision, 3), cell(each.recall, 3), cell(each.f1, 3), bar(each.f1),
+        ])
+        for each in first.observations
+    ]  # fmt: skip
+    head = ["", "in references", "", "in reports", "", "precision", "recall", "F1 of the observation", ""]
+    caption = (f"<code>CE(labeler={text(result.labeler)}, uncertain=negative)</code> by observation, "
+               f"<code>{text(first.protocol.name)}</code>. An observation without references has no recall; it reads 0.")  # fmt: skip
+    return f"<h2>Clinical efficacy by observation</h2>{table(head, rows, caption)}"
+
+
+def grid(result: Result) -> str:
+    """Clinical efficacy in every averaging, so that whatever a paper printed can be found."""
+    first = result.protocols[0]
+    names = [name for name in first.ours.scores if (parse_ce(name) or ("", ""))[1] == "F1"]
+    if not names:
+        return ""
+    rows = []
+    for name in names:
+        cells = [_interval(first.ours, name.replace("_F1", f"_{score}")) for score in ("P", "R", "F1")]
+        rows.append(row(f"<code>{text(protocol_of_ce(name, result.labeler))}</code>", cells))
+    return (
+        "<h2>Clinical efficacy in every averaging</h2><p>The same reports, the same labels: the averaging moves the number "
+        "more than most published differences. Compare only what has the same name.</p>"
+        + table(["", "P", "R", "F1"], rows, f"<code>{text(first.protocol.name)}</code>")
+    )
+
+
+def comparison(scored: Scored, result: Result) -> str:
+    """The differences to each baseline, with intervals and p."""
+    parts = [f"<h2>Against other systems <small>{text(scored.protocol.version)}</small></h2>", _systems(scored)]
+    for other in scored.baselines:
+        names = [n for n in COMPARED if n in other.differences and not math.isnan(other.differences[n].value)]
+        marks = [
+            (short(n), [Mark(d.value, d.low, d.high, f"{d.value:+.3f}")])
+            for n in names
+            if n != "CIDEr"
+            for d in [other.differences[n]]
+        ]
+        rows = []
+        for n in names:
+            d = other.differences[n]
+            rows.append(row(text(describe(n, result.labeler)), [
+                cell(scored.ours.scores[n].value), cell(other.scores[n].value),
+                f"{d.value:+.4f} <small>[{d.low:+.3f}, {d.high:+.3f}]</small>", chance(d.p, result.settings.num_resamples),
+            ]))  # fmt: skip
+        caption = (f"p: paired approximate randomisation, {result.settings.num_resamples:,} permutations, two-sided, not "
+                   "corrected for the number of comparisons.")  # fmt: skip
+        title = f"Ours minus {other.name}"
+        parts.append(
+            f'<h3>{text(title)}</h3><div class="panel"><figure>{interval_plot(marks, title, zero=True)}'
+            "<figcaption>To the right of the line ours is higher. CIDEr is in the table.</figcaption></figure></div>"
+            + table(["", "ours", "theirs", "difference", "p"], rows, caption)
+        )
+    return "".join(parts)
+
+
+def _systems(scored: Scored) -> str:
+    names = [name for name in COMPARED if name in scored.ours.scores]
+    rows = [
+        row(text(each.name), [
+            *(cell(each.scores[n].value if n in each.scores else math.nan, 3) for n in names),
+            cell(each.degeneracy["distinct"], 3),
+        ], "ours" if each is scored.ours else "")
+        for each in (scored.ours, *scored.baselines)
+    ]  # fmt: skip
+    return table(["", *(text(short(n)) for n in names), "distinct"], rows, f"<code>{text(scored.protocol.name)}</code>")
+
+
+def beside(result: Result, published: Sequence[Published]) -> str:
+    """Published numbers beside ours."""
+    first = result.protocols[0]
+    names = [name for name in COMPARED if name in first.ours.scores]
+    rows = [row("ours", [cell(first.ours.scores[n].value, 3) for n in names] + [text(first.protocol.name)], "ours")]
+    for each in published:
+        values = [f"{each.scores[n]:.3f}" if n in each.scores else "" for n in names]
+        said = "; ".join(part for part in (each.protocol, each.note, each.source) if part)
+        label = f"{text(each.system)} <small>{text(each.year)}{'*' if each.second_hand else ''}</small>"
+        rows.append(row(label, [*values, f"<span>{text(said)}</span>"]).replace("<td><span>", '<td class="text"><span>'))
+    return (
+        "<h2>Published numbers</h2><p>They were computed by others on their own terms: other splits, sections, cleaning, "
+        "labelers. They are for orientation, and no difference to them means anything by itself.</p>"
+        + table(["", *(text(short(n)) for n in names), "what is known"], rows, "* second-hand: quoted by a later source.")
+    )
+
+
+def examples(chosen: Sequence[tuple[str, str, str]]) -> str:
+    """A few reports beside their references, spread over the test set, not chosen by hand."""
+    if not chosen:
+        return ""
+    parts = []
+    for name, generated, reference in chosen:
+        who = f"<p><b>{text(name)}</b></p>" if name else ""
+        parts.append(f'<blockquote>{who}<p><span class="who">generated</span> {text(generated) or "<em>(empty)</em>"}</p>'
+                     f'<p class="soft"><span class="who">reference</span> {text(reference)}</p></blockquote>')  # fmt: skip
+    return f"<h2>Reports beside their references</h2><p>Spread evenly over the test set.</p>{''.join(parts)}"
+
+
+def method(result: Result) -> str:
+    """How the numbers were made and what they do not say."""
+    protocols = "".join(
+        f"<dt><code>{text(scored.protocol.name)}</code></dt><dd>{text(MEANING[scored.protocol.version])}.</dd>"
+        for scored in result.protocols
+    )
+    return (
+        f"<h2>How to read this page</h2><dl>{protocols}<dt>coco</dt><dd>BLEU, ROUGE-L (beta 1.2), METEOR 1.5 and CIDEr-D of "
+        "coco-caption on words separated by blanks, full stops included, without its own tokenizer. METEOR and BLEU are "
+        "scores of the whole set, not means over reports.</dd>"
+        f"<dt>labeler {text(result.labeler)}</dt><dd>The built-in labeler reads reports by rules, in CheXpert's manner. It "
+        "was developed on Open-i text and has not been validated on MIMIC-CXR; differences below .02 must not be read as "
+        "differences under another labeler. An empty report counts as No Finding.</dd>"
+        "<dt>What no score here says</dt><dd>Whether a report is right. No radiologist read it.</dd></dl>"
+    )
