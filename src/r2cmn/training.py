@@ -19,11 +19,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
-from rich.table import Table
 
 from r2cmn.build import build
 from r2cmn.checkpoint_io import AtomicCheckpointIO, CheckpointError, newest_intact, read_checkpoint
 from r2cmn.config import ConfigError, check, objects, plain
+from r2cmn.evaluation.run import evaluate_test
+from r2cmn.evaluation.table import print_result
 from r2cmn.loggers import Wandb
 from r2cmn.module import CMNModule
 
@@ -85,7 +86,7 @@ def _run_stages(
         result["objective"] = float(best) if best is not None else None
         result["epochs"] = trainer.current_epoch
     if "test" in stages:
-        result["scores"] = _test(trainer, module, data, stages, checkpoint)
+        result["scores"] = _test(trainer, module, data, stages, checkpoint, folder)
     if trainer.is_global_zero:
         result |= {"overrides": sorted(HydraConfig.get().overrides.task), "seconds": round(time.monotonic() - start, 1)}
         _write_result(folder, result)
@@ -219,7 +220,7 @@ def _run(trainer: pl.Trainer, stage: Any, *arguments: Any, **options: Any) -> An
 
 
 def _test(
-    trainer: pl.Trainer, module: CMNModule, data: Any, stages: list[str], checkpoint: Path | None
+    trainer: pl.Trainer, module: CMNModule, data: Any, stages: list[str], checkpoint: Path | None, folder: Path
 ) -> dict[str, float]:
     best = None
     if "fit" in stages:
@@ -230,20 +231,15 @@ def _test(
     scores = {name.removeprefix("test/"): float(value) for name, value in trainer.callback_metrics.items()}
     if trainer.is_global_zero:
         tested = Path(str(best or checkpoint)).name
-        print_scores(scores, f"test, {len(module.reports)} reports, checkpoint {tested}")
+        title = f"test, {len(module.reports)} reports, checkpoint {tested}"
+        meteor = getattr(module.test_metrics, "meteor", "auto")
+        found = evaluate_test(module.reports, data.studies, module.tokenizer, title, meteor=meteor)
+        found.write_json(folder / "scores.json")
+        print_result(found)
+        for note in found.notes:
+            log.warning("%s", note)
         print_reports(module.reports, 3)
     return scores
-
-
-def print_scores(scores: dict[str, float], title: str) -> None:
-    """Print a table of scores; what could not be computed reads n/a."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("score")
-    table.add_column("value", justify="right")
-    names = ["BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L", "CIDEr"]
-    for name in [*names, *(n for n in scores if n not in names)]:
-        table.add_row(name, f"{scores[name]:.4f}" if name in scores else "n/a")
-    Console().print(table)
 
 
 def print_reports(reports: list[tuple[int, str, str]], number: int) -> None:

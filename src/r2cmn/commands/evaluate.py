@@ -56,6 +56,7 @@ def evaluate(
     r2cmn evaluate mine.csv refs.csv --labels-pred mine_chexbert.csv --labels-ref refs_chexbert.csv
     r2cmn evaluate RUN/predictions.csv --column reference_full --published iu_xray
     """
+    from r2cmn import __version__
     from r2cmn.evaluation import result as results
     from r2cmn.evaluation.files import read_generated, read_predictions
     from r2cmn.evaluation.page import PageContent, license_class_of, write_page
@@ -91,7 +92,7 @@ def evaluate(
     if json is not None:
         found.write_json(json)
     if html is not None:
-        write_page(html, found, PageContent.of(read.ids, prepared, shown_class), rows)
+        write_page(html, found, PageContent.of(read.ids, prepared, shown_class), rows, __version__)
 
 
 def _check_writable(path: Path | None) -> None:

@@ -1,12 +1,12 @@
-"""Plots as inline SVG: a few kilobytes of text, sharp at any size, readable without colour, by a screen reader, in print.
+"""Plots as inline SVG: a few kilobytes of text, sharp at any size, readable without colour and in print.
 
-Colours are classes of `page.css` (`a` and `b` for two series, `zero`, `grid`), so that a plot follows the page into dark.
+Colours are classes of `page.css` (`a` and `b` for two series, `zero`, `grid`): a plot follows the page into the dark.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -54,7 +54,7 @@ def interval_plot(
     if zero:
         low, high = -max(abs(low), abs(high), 1e-3), max(abs(low), abs(high), 1e-3)
     ticks = ticks_of(low if least is None else min(least, low), high)
-    left, right = _LABEL, WIDTH - _VALUE * (1 if zero else 1)
+    left, right = _LABEL, WIDTH - _VALUE
 
     def x(value: float) -> float:
         return left + (value - ticks[0]) / (ticks[-1] - ticks[0]) * (right - left)
@@ -72,20 +72,21 @@ def interval_plot(
     return _svg(axis + "".join(parts), bottom + _AXIS, title)
 
 
-def _mark(mark: Mark, x, y: float, number: int, right: float) -> str:  # type: ignore[no-untyped-def]
+def _mark(mark: Mark, x: Callable[[float], float], y: float, number: int, right: float) -> str:
     series = "ab"[min(number, 1)]
     shape = (
         f'<circle cx="{x(mark.value):.1f}" cy="{y:.1f}" r="4"/>'
         if number == 0
         else f'<path d="M{x(mark.value):.1f} {y - 5:.1f}l5 5-5 5-5-5z"/>'
     )
+    line = f'<line x1="{x(mark.low):.1f}" x2="{x(mark.high):.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
     return (
-        f'<g class="{series}"><line x1="{x(mark.low):.1f}" x2="{x(mark.high):.1f}" y1="{y:.1f}" y2="{y:.1f}"/>{shape}</g>'
+        f'<g class="{series}">{line}{shape}</g>'
         f'<text class="value" x="{right + 10}" y="{y:.1f}" dy=".35em">{escape(mark.text)}</text>'
     )
 
 
-def _axis(ticks: Sequence[float], x, bottom: float, zero: bool) -> str:  # type: ignore[no-untyped-def]
+def _axis(ticks: Sequence[float], x: Callable[[float], float], bottom: float, zero: bool) -> str:
     digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
     lines = []
     for tick in ticks:

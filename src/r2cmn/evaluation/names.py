@@ -24,7 +24,7 @@ _CE = re.compile(r"CE_(?P<average>macro|micro|example)_(?P<score>P|R|F1)(?P<five
 
 
 def parse_ce(name: str) -> tuple[str, str, int, str] | None:
-    """Return (average, P R or F1, number of labels, what uncertain counts as) of the key of a clinical score, or None."""
+    """Return (average, P R or F1, number of labels, what uncertain counts as) of the key of a clinical score."""
     found = _CE.fullmatch(name)
     if found is None:
         return None

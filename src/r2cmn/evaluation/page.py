@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from r2cmn import __version__
 from r2cmn.evaluation import sections
 from r2cmn.evaluation.files import Predictions
 from r2cmn.evaluation.protocols import Prepared
@@ -35,14 +34,14 @@ class PageContent:
         license_class: public, non_commercial or dua.
         lengths: words of each report.
         reference_lengths: words of each reference.
-        frequent: the most frequent reports and how often each was written; texts are "" under dua.
+        frequent: the most frequent reports and how often each was written; None for a text under dua.
         examples: (id, report, reference); ids are "" unless public; none under dua.
     """
 
     license_class: str
     lengths: list[int]
     reference_lengths: list[int]
-    frequent: list[tuple[str, int]]
+    frequent: list[tuple[str | None, int]]
     examples: list[tuple[str, str, str]]
 
     @classmethod
@@ -55,7 +54,7 @@ class PageContent:
             license_class,
             [len(report.split()) for report in generated],
             [len(report.split()) for report in references],
-            [(report if text_shown else "", n) for report, n in Counter(generated).most_common(_MOST_FREQUENT)],
+            [(report if text_shown else None, n) for report, n in Counter(generated).most_common(_MOST_FREQUENT)],
             [(ids[i] if ids_shown else "", generated[i], references[i]) for i in chosen],
         )
 
@@ -75,16 +74,18 @@ def license_class_of(choice: str | None, read: Predictions) -> str:
     return "dua" if mimic or marked else "non_commercial"
 
 
-def write_page(path: Path, result: Result, content: PageContent, published: Sequence[Published] = ()) -> None:
-    """Write the page, whole or not at all.
+def write_page(
+    path: Path, result: Result, content: PageContent, published: Sequence[Published] = (), version: str = ""
+) -> None:
+    """Write the page, whole or not at all; `version` is that of r2cmn.
 
     Raises:
         OSError: where it cannot be written.
     """
-    write_whole(path, page(result, content, published), 0o600 if content.license_class == "dua" else 0o644)
+    write_whole(path, page(result, content, published, version), 0o600 if content.license_class == "dua" else 0o644)
 
 
-def page(result: Result, content: PageContent, published: Sequence[Published] = ()) -> str:
+def page(result: Result, content: PageContent, published: Sequence[Published] = (), version: str = "") -> str:
     """Return the page."""
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     title = text(result.title or "Evaluation")
@@ -99,7 +100,7 @@ def page(result: Result, content: PageContent, published: Sequence[Published] = 
         sections.beside(result, published) if published else "",
         sections.examples(content.examples),
         sections.method(result),
-        _footer(content.license_class),
+        _footer(content.license_class, version),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -113,10 +114,10 @@ def _header(result: Result, title: str) -> str:
     return f"<header><h1>{title}</h1><p class='soft'>Scores under {names}</p></header><main>"
 
 
-def _footer(license_class: str) -> str:
+def _footer(license_class: str, version: str) -> str:
     shown = {
         "public": "It shows reports and ids of the data set.",
         "non_commercial": "It shows reports of the data set, for non-commercial use, without ids.",
         "dua": "Under the data use agreement it shows neither reports nor ids.",
     }[license_class]
-    return f"</main><footer>Made by r2cmn {text(__version__)}. {shown}</footer>"
+    return f"</main><footer>Made by r2cmn {text(version)}. {shown}</footer>"

@@ -22,14 +22,14 @@ from r2cmn.evaluation.annotation import Annotation
 from r2cmn.evaluation.files import Predictions
 
 # As the data modules have them (which import Lightning): `tests/evaluation/test_protocols.py` holds them equal.
-TEXT_RULES = {
+TEXT_RULES: dict[str, dict[str, int | str]] = {
     "iu_xray": {"max_length": 60, "threshold": 3, "cleaning": "iu_xray"},
     "mimic_cxr": {"max_length": 100, "threshold": 10, "cleaning": "mimic_cxr"},
 }
 """`Tokenizer.build` options of a data set."""
 
 MEANING = {
-    "released-1": "references cut to the maximum length and with <unk> for rare words, as the released code scores them",
+    "released-1": "references cut to the maximum length, with <unk> for rare words, as the released code scores them",
     "full-1": "references cleaned, whole",
     "study-1": "references cleaned, whole; of a study with several images the first alone",
     "given-1": "references as the file has them",

@@ -1,4 +1,4 @@
-"""`evaluate`: reports and references in, a `Result` out, the same for a file of any system and for the test of a run."""
+"""`evaluate`: reports and references in, a `Result` out, the same for any system's file and for the test of a run."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from r2cmn.metrics.sufficient import SufficientStatistics
 
 VERSION = 1
 """Of the form of `scores.json`."""
+COLLAPSED = 0.5
+"""The share of the most frequent report from which on a note says so."""
 
 
 @dataclass(frozen=True)
@@ -172,15 +174,25 @@ def evaluate(
         if len(reports) != len(generated):
             raise ValueError(f"{name}: there are {len(reports)} for {len(generated)} generated reports")
     run = _Run(settings, labels, groups)
-    heard: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         protocols = [run.score(generated, each, baselines) for each in references]
     heard = list(dict.fromkeys(str(warning.message) for warning in caught))
+    heard += _collapse(protocols[0].ours.degeneracy, protocols[0].num_reports)
     return Result(
         title, protocols, labels.name, settings, None if groups is None else (groups[0], len(set(groups[1]))),
         (*notes, *heard),
     )  # fmt: skip
+
+
+def _collapse(found: Mapping[str, float], number: int) -> list[str]:
+    """Say loudly what BLEU hides."""
+    if number < 2 or found["most_common"] < COLLAPSED:
+        return []
+    return [
+        f"{100 * found['most_common']:.0f}% of the reports are the same text: such scores say little of what is "
+        "seen in images"
+    ]
 
 
 class _Run:
@@ -193,9 +205,7 @@ class _Run:
         self.significance = Significance(settings.num_resamples, settings.level, settings.seed)
         self._statistics: dict[tuple[Any, ...], SufficientStatistics] = {}
 
-    def score(
-        self, generated: Sequence[str], references: References, baselines: Mapping[str, Sequence[str]]
-    ) -> Scored:
+    def score(self, generated: Sequence[str], references: References, baselines: Mapping[str, Sequence[str]]) -> Scored:
         rows = list(range(len(generated))) if references.rows is None else list(references.rows)
         groups = None if self.groups is None else [self.groups[1][i] for i in rows]
         texts, known = [references.texts[i] for i in rows], references.training

@@ -16,6 +16,11 @@ from r2cmn.evaluation.table import COMPARED, cell, chance
 
 PLOTTED = (*[name for name in NLG if name != "CIDEr"], "CE_macro_F1", "CE_micro_F1", "CE_example_F1", "CE_micro_F1_5")
 """The scores of the first plot, all in [0, 1]; CIDEr goes to 10 and has a plot of its own."""
+_BUILTIN = (
+    "The built-in labeler reads reports by rules, in CheXpert's manner. It has not been validated on MIMIC-CXR; a "
+    "difference below .02 must not be read as a difference under another labeler. An empty report is No Finding."
+)
+_OTHER = "The labels were made elsewhere and are taken as they are."
 
 
 def text(words: str) -> str:
@@ -25,16 +30,20 @@ def text(words: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[str], caption: str = "") -> str:
-    """Return a table of HTML cells; captions and heads are HTML, too."""
+    """Return a table of rows; heads and caption are HTML."""
     cells = "".join(f'<th scope="col">{each}</th>' for each in head)
     note = f"<caption>{caption}</caption>" if caption else ""
-    return f'<div class="scroll"><table>{note}<thead><tr>{cells}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    return (
+        f'<div class="scroll"><table>{note}<thead><tr>{cells}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    )
 
 
-def row(label: str, cells: Sequence[str], kind: str = "") -> str:
-    """Return a row of HTML cells."""
+def row(label: str, cells: Sequence[str], kind: str = "", prose: str | None = None) -> str:
+    """Return a row of HTML cells, with running text in the last one."""
     inside = "".join(f"<td>{each}</td>" for each in cells)
-    return f'<tr{f" class={kind!r}" if kind else ""}><th scope="row">{label}</th>{inside}</tr>'
+    last = "" if prose is None else f'<td class="prose">{prose}</td>'
+    opening = f'<tr class="{kind}">' if kind else "<tr>"
+    return f'{opening}<th scope="row">{label}</th>{inside}{last}</tr>'
 
 
 def notes(result: Result) -> str:
@@ -66,13 +75,14 @@ def scores(result: Result) -> str:
                 rows.append(f'<tr class="group"><th colspan="{len(head)}"><code>'
                             f"{text(protocol_of_ce(name, result.labeler))}</code></th></tr>")  # fmt: skip
             rows.append(row(parts[1], [_interval(s.ours, name) for s in result.protocols]))
-    caption = (f"Brackets: {level} bootstrap interval, {result.settings.num_resamples:,} resamples of {resampled}, seed "
-               f"{result.settings.seed}. A difference between two systems needs the paired test below, not two intervals "
-               "side by side.")  # fmt: skip
+    caption = (
+        f"Brackets: {level} bootstrap interval, {result.settings.num_resamples:,} resamples of {resampled}, seed "
+        f"{result.settings.seed}. Two systems are compared by a paired test, not by two intervals side by side."
+    )
     return (
         f'<h2>Scores</h2><div class="panel"><figure>{key([s.protocol.name for s in shown])}{"".join(plots)}'
-        f"<figcaption>CIDEr has an axis of its own: it goes to 10. CE: labeler {text(result.labeler)}, uncertain counted "
-        f"as negative.</figcaption></figure></div>{table(head, rows, caption)}"
+        f"<figcaption>CIDEr has an axis of its own: it goes to 10. CE: labeler {text(result.labeler)}, uncertain "
+        f"counted as negative.</figcaption></figure></div>{table(head, rows, caption)}"
     )
 
 
@@ -94,7 +104,7 @@ def _interval(system: System, name: str) -> str:
 
 
 def degenerate(
-    result: Result, lengths: Sequence[int], reference_lengths: Sequence[int], frequent: Sequence[tuple[str, int]]
+    result: Result, lengths: Sequence[int], reference_lengths: Sequence[int], frequent: Sequence[tuple[str | None, int]]
 ) -> str:
     """How alike the reports are, how long, and which ones are written most often."""
     first = result.protocols[0]
@@ -107,14 +117,13 @@ def degenerate(
     rows = []
     for number, (report, count) in enumerate(frequent, 1):
         share = count / len(lengths)
-        shown = text(report) or ("<em>(empty)</em>" if len(reference_lengths) and report == "" else "")
-        rows.append(row(f"{number}", [str(count), f"{100 * share:.1f}%", bar(share),
-                                      f"<span>{shown}</span>"]).replace("<td><span>", '<td class="text"><span>'))  # fmt: skip
+        shown = "" if report is None else text(report) or "<em>(empty)</em>"
+        rows.append(row(f"{number}", [str(count), f"{100 * share:.1f}%", bar(share)], prose=shown))
     return (
-        "<h2>Are the reports different from each other?</h2><p>A system that writes one report for every image can have a "
-        f'good BLEU. Read the scores beside these numbers.</p><div class="tiles">{tiles}</div>'
+        "<h2>Are the reports different from each other?</h2><p>A system that writes one report for every image can "
+        f'have a good BLEU. Read the scores beside these numbers.</p><div class="tiles">{tiles}</div>'
         f'<div class="panel"><figure>{key([name for name, _ in series])}{plot}</figure></div>'
-        + table(["", "written", "share", "", "the most frequent reports"], rows)
+        + table(["", "written", "share", "", "<i>the most frequent reports</i>"], rows)
     )
 
 
@@ -136,8 +145,10 @@ def observations(result: Result) -> str:
         for each in first.observations
     ]  # fmt: skip
     head = ["", "in references", "", "in reports", "", "precision", "recall", "F1 of the observation", ""]
-    caption = (f"<code>CE(labeler={text(result.labeler)}, uncertain=negative)</code> by observation, "
-               f"<code>{text(first.protocol.name)}</code>. An observation without references has no recall; it reads 0.")  # fmt: skip
+    caption = (
+        f"<code>CE(labeler={text(result.labeler)}, uncertain=negative)</code> by observation, "
+        f"<code>{text(first.protocol.name)}</code>. An observation without references has no recall; it reads 0."
+    )
     return f"<h2>Clinical efficacy by observation</h2>{table(head, rows, caption)}"
 
 
@@ -152,8 +163,8 @@ def grid(result: Result) -> str:
         cells = [_interval(first.ours, name.replace("_F1", f"_{score}")) for score in ("P", "R", "F1")]
         rows.append(row(f"<code>{text(protocol_of_ce(name, result.labeler))}</code>", cells))
     return (
-        "<h2>Clinical efficacy in every averaging</h2><p>The same reports, the same labels: the averaging moves the number "
-        "more than most published differences. Compare only what has the same name.</p>"
+        "<h2>Clinical efficacy in every averaging</h2><p>The same reports, the same labels: the averaging moves the "
+        "number more than most published differences. Compare only what has the same name.</p>"
         + table(["", "P", "R", "F1"], rows, f"<code>{text(first.protocol.name)}</code>")
     )
 
@@ -172,12 +183,13 @@ def comparison(scored: Scored, result: Result) -> str:
         rows = []
         for n in names:
             d = other.differences[n]
-            rows.append(row(text(describe(n, result.labeler)), [
-                cell(scored.ours.scores[n].value), cell(other.scores[n].value),
-                f"{d.value:+.4f} <small>[{d.low:+.3f}, {d.high:+.3f}]</small>", chance(d.p, result.settings.num_resamples),
-            ]))  # fmt: skip
-        caption = (f"p: paired approximate randomisation, {result.settings.num_resamples:,} permutations, two-sided, not "
-                   "corrected for the number of comparisons.")  # fmt: skip
+            between = f"{d.value:+.4f} <small>[{d.low:+.3f}, {d.high:+.3f}]</small>"
+            values = [cell(scored.ours.scores[n].value), cell(other.scores[n].value), between]
+            rows.append(row(text(describe(n, result.labeler)), [*values, chance(d.p, result.settings.num_resamples)]))
+        caption = (
+            f"p: paired approximate randomisation, {result.settings.num_resamples:,} permutations, two-sided, not "
+            "corrected for the number of comparisons."
+        )
         title = f"Ours minus {other.name}"
         parts.append(
             f'<h3>{text(title)}</h3><div class="panel"><figure>{interval_plot(marks, title, zero=True)}'
@@ -203,16 +215,21 @@ def beside(result: Result, published: Sequence[Published]) -> str:
     """Published numbers beside ours."""
     first = result.protocols[0]
     names = [name for name in COMPARED if name in first.ours.scores]
-    rows = [row("ours", [cell(first.ours.scores[n].value, 3) for n in names] + [text(first.protocol.name)], "ours")]
+    ours = [cell(first.ours.scores[n].value, 3) for n in names]
+    rows = [row("ours", ours, "ours", text(first.protocol.name))]
     for each in published:
         values = [f"{each.scores[n]:.3f}" if n in each.scores else "" for n in names]
         said = "; ".join(part for part in (each.protocol, each.note, each.source) if part)
         label = f"{text(each.system)} <small>{text(each.year)}{'*' if each.second_hand else ''}</small>"
-        rows.append(row(label, [*values, f"<span>{text(said)}</span>"]).replace("<td><span>", '<td class="text"><span>'))
+        rows.append(row(label, values, prose=text(said)))
     return (
-        "<h2>Published numbers</h2><p>They were computed by others on their own terms: other splits, sections, cleaning, "
-        "labelers. They are for orientation, and no difference to them means anything by itself.</p>"
-        + table(["", *(text(short(n)) for n in names), "what is known"], rows, "* second-hand: quoted by a later source.")
+        "<h2>Published numbers</h2><p>They were computed by others on their own terms: other splits, sections, "
+        "cleaning, labelers. They are for orientation, and no difference to them means anything by itself.</p>"
+        + table(
+            ["", *(text(short(n)) for n in names), "<i>what is known</i>"],
+            rows,
+            "* second-hand: quoted by a later source.",
+        )
     )
 
 
@@ -223,8 +240,9 @@ def examples(chosen: Sequence[tuple[str, str, str]]) -> str:
     parts = []
     for name, generated, reference in chosen:
         who = f"<p><b>{text(name)}</b></p>" if name else ""
-        parts.append(f'<blockquote>{who}<p><span class="who">generated</span> {text(generated) or "<em>(empty)</em>"}</p>'
-                     f'<p class="soft"><span class="who">reference</span> {text(reference)}</p></blockquote>')  # fmt: skip
+        ours = f'<p><span class="who">generated</span> {text(generated) or "<em>(empty)</em>"}</p>'
+        theirs = f'<p class="soft"><span class="who">reference</span> {text(reference)}</p>'
+        parts.append(f"<blockquote>{who}{ours}{theirs}</blockquote>")
     return f"<h2>Reports beside their references</h2><p>Spread evenly over the test set.</p>{''.join(parts)}"
 
 
@@ -235,11 +253,9 @@ def method(result: Result) -> str:
         for scored in result.protocols
     )
     return (
-        f"<h2>How to read this page</h2><dl>{protocols}<dt>coco</dt><dd>BLEU, ROUGE-L (beta 1.2), METEOR 1.5 and CIDEr-D of "
-        "coco-caption on words separated by blanks, full stops included, without its own tokenizer. METEOR and BLEU are "
-        "scores of the whole set, not means over reports.</dd>"
-        f"<dt>labeler {text(result.labeler)}</dt><dd>The built-in labeler reads reports by rules, in CheXpert's manner. It "
-        "was developed on Open-i text and has not been validated on MIMIC-CXR; differences below .02 must not be read as "
-        "differences under another labeler. An empty report counts as No Finding.</dd>"
+        f"<h2>How to read this page</h2><dl>{protocols}<dt>coco</dt><dd>BLEU, ROUGE-L (beta 1.2), METEOR 1.5 and "
+        "CIDEr-D of coco-caption on words separated by blanks, full stops included, without its own tokenizer. METEOR "
+        "and BLEU are scores of the whole set, not means over reports.</dd>"
+        f"<dt>labeler {text(result.labeler)}</dt><dd>{_BUILTIN if 'builtin' in result.labeler else _OTHER}</dd>"
         "<dt>What no score here says</dt><dd>Whether a report is right. No radiologist read it.</dd></dl>"
     )

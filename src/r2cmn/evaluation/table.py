@@ -22,8 +22,8 @@ COMPARED = (*NLG, "CE_macro_F1", "CE_micro_F1", "CE_example_F1", "CE_micro_F1_5"
 """The scores of the tables of several systems."""
 _NARROWEST = 120
 _SECOND_HAND = (
-    "* second-hand: quoted by a later source. Published numbers are of other protocols, mostly unknown ones: for orientation"
-    " only"
+    "* second-hand: quoted by a later source. Published numbers are of other protocols, mostly unknown ones: for "
+    "orientation only"
 )
 
 
@@ -153,7 +153,8 @@ def _systems(
     names = [name for name in COMPARED if name in scored.ours.scores]
     table = _table(
         f"systems under {scored.protocol.name}, labeler {escape(result.labeler)}, uncertain negative",
-        "system", *(re.sub("[ -]", "\n", short(name)) for name in names), "distinct", caption=_SECOND_HAND if published else "",
+        "system", *(re.sub("[ -]", "\n", short(name)) for name in names), "distinct",
+        caption=_SECOND_HAND if published else "",
     )  # fmt: skip
     for system in (scored.ours, *scored.baselines):
         values = {name: value.value for name, value in system.scores.items()} | system.degeneracy

@@ -55,7 +55,7 @@ class Table:
         if found is None:
             others = f" ({what}; also read: {', '.join(names[1:])})" if len(names) > 1 else ""
             raise ValueError(
-                f"{self.path} has no column '{names[0]}'{others}: its columns are {', '.join(self.columns) or 'unnamed'}"
+                f"{self.path} has no column '{names[0]}'{others}: its columns are {', '.join(self.columns)}"
             )
         return found
 
@@ -167,7 +167,9 @@ def load_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=pairs)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
+        raise ValueError(
+            f"{path} is not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+        ) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text at byte {error.start}") from None
     except RecursionError:
