@@ -17,6 +17,7 @@ _HOMES = {
     "IUXRayDataModule": "r2cmn.data.iu_xray",
     "MIMICCXRDataModule": "r2cmn.data.mimic_cxr",
     "PhantomDataModule": "r2cmn.data.phantom",
+    "Significance": "r2cmn.metrics.significance",
     "allow_targets": "r2cmn.build",
     "compose": "r2cmn.config",
 }
@@ -28,6 +29,7 @@ __all__ = [
     "MIMICCXRDataModule",
     "PhantomDataModule",
     "ReportDataModule",
+    "Significance",
     "__version__",
     "allow_targets",
     "compose",
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from r2cmn.data.iu_xray import IUXRayDataModule
     from r2cmn.data.mimic_cxr import MIMICCXRDataModule
     from r2cmn.data.phantom import PhantomDataModule
+    from r2cmn.metrics.significance import Significance
     from r2cmn.model import CMN
     from r2cmn.module import CMNModule
 
