@@ -57,11 +57,12 @@ def evaluate(
     r2cmn evaluate RUN/predictions.csv --column reference_full --published iu_xray
     """
     from r2cmn import __version__
-    from r2cmn.evaluation import result as results
     from r2cmn.evaluation.files import read_generated, read_predictions
     from r2cmn.evaluation.page import PageContent, license_class_of, write_page
     from r2cmn.evaluation.protocols import as_words, prepare
     from r2cmn.evaluation.published import published as published_numbers
+    from r2cmn.evaluation.result import evaluate as evaluate_reports
+    from r2cmn.evaluation.scored import Settings
     from r2cmn.evaluation.table import print_result
 
     for out in (json, html):
@@ -76,14 +77,14 @@ def evaluate(
         for path in baseline or []
     }
     shown_class = license_class_of(license_class, read)
-    found = results.evaluate(
+    found = evaluate_reports(
         prepared.generated,
         prepared.references,
         title=f"{predictions.name}, {len(read.ids)} reports",
         groups=_groups(read, groups),
         labels=_labels(read, labels_pred, labels_ref, split),
         baselines=others,
-        settings=results.Settings(num_resamples=resamples, seed=seed, meteor="auto" if meteor is None else meteor),
+        settings=Settings(num_resamples=resamples, seed=seed, meteor="auto" if meteor is None else meteor),
         notes=prepared.notes,
     )
     for note in found.notes:

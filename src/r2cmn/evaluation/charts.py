@@ -47,6 +47,7 @@ def interval_plot(
         zero: whether a line marks 0 and the axis is symmetric about it.
         least: where the axis begins; None: with the data.
     """
+    rows = [(label, [_without_nan(mark) for mark in row]) for label, row in rows]
     marks = [mark for _, row in rows for mark in row if not math.isnan(mark.value)]
     if not marks:
         return ""
@@ -70,6 +71,11 @@ def interval_plot(
     bottom = y - _GAP / 2
     axis = _axis(ticks, x, bottom, zero)
     return _svg(axis + "".join(parts), bottom + _AXIS, title)
+
+
+def _without_nan(mark: Mark) -> Mark:
+    """Return a mark without an interval as one whose interval is a point."""
+    return Mark(mark.value, mark.value, mark.value, mark.text) if math.isnan(mark.low) else mark
 
 
 def _mark(mark: Mark, x: Callable[[float], float], y: float, number: int, right: float) -> str:

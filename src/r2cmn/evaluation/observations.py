@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from r2cmn.data.observations import OBSERVATIONS
+from r2cmn.metrics.efficacy import observation_counts
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,13 @@ class Observation:
 
 
 def by_observation(generated: np.ndarray, references: np.ndarray) -> list[Observation]:
-    """Count each observation in labels (n, 14): 1 positive, all else not."""
-    ours, theirs = np.asarray(generated) == 1, np.asarray(references) == 1
-    found = []
-    for column, name in enumerate(OBSERVATIONS):
-        said, there = int(ours[:, column].sum()), int(theirs[:, column].sum())
-        both = int((ours[:, column] & theirs[:, column]).sum())
-        found.append(
-            Observation(
-                name, there, said, both, both / said if said else 0.0, both / there if there else 0.0,
-                2 * both / (said + there) if said + there else 0.0,
-            )
-        )  # fmt: skip
-    return found
+    """Count each observation in labels (n, 14), as in `r2cmn.metrics.efficacy.efficacy`."""
+    counts = observation_counts(generated, references)
+    columns = zip(
+        OBSERVATIONS, counts.support, counts.true_positive + counts.false_positive, counts.true_positive,
+        counts.precision, counts.recall, counts.f1, strict=True,
+    )  # fmt: skip
+    return [
+        Observation(name, int(there), int(said), int(both), float(precision), float(recall), float(f1))
+        for name, there, said, both, precision, recall, f1 in columns
+    ]

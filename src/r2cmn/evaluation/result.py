@@ -6,77 +6,21 @@ import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from r2cmn.evaluation.degeneracy import degeneracy
 from r2cmn.evaluation.labels import Labels
 from r2cmn.evaluation.names import describe
-from r2cmn.evaluation.observations import Observation, by_observation
-from r2cmn.evaluation.protocols import Protocol, References
-from r2cmn.metrics.significance import Difference, Interval, Significance
-from r2cmn.metrics.sufficient import SufficientStatistics
+from r2cmn.evaluation.protocols import References
+from r2cmn.evaluation.scored import Scored, Settings, System
+from r2cmn.evaluation.scoring import Scorer
+from r2cmn.metrics.significance import Difference, Interval
 
 VERSION = 1
 """Of the form of `scores.json`."""
 COLLAPSED = 0.5
 """The share of the most frequent report from which on a note says so."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How scores are computed.
-
-    Args:
-        num_resamples: of the bootstrap and of the randomisation.
-        level: of the intervals, in (0, 1).
-        seed: of both.
-        meteor: True computes METEOR or raises, False leaves it out, "auto" computes it if it can.
-    """
-
-    num_resamples: int = 1000
-    level: float = 0.95
-    seed: int = 0
-    meteor: Any = "auto"
-
-
-@dataclass(frozen=True)
-class System:
-    """The scores of one system under one protocol.
-
-    Attributes:
-        name: of the system.
-        scores: by the names of `SufficientStatistics.scores`; METEOR is nan where it was not computed.
-        degeneracy: see `r2cmn.evaluation.degeneracy`.
-        differences: the scores of the system in question minus those of this one, with p; empty for itself.
-    """
-
-    name: str
-    scores: dict[str, Interval]
-    degeneracy: dict[str, float]
-    differences: dict[str, Difference] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Scored:
-    """All systems under one protocol.
-
-    Attributes:
-        protocol: how references were made.
-        num_reports: that count under it.
-        ours: the system in question.
-        baselines: those that it is compared with.
-        observations: its clinical efficacy by observation.
-    """
-
-    protocol: Protocol
-    num_reports: int
-    ours: System
-    baselines: list[System]
-    observations: list[Observation]
 
 
 @dataclass(frozen=True)
@@ -173,10 +117,11 @@ def evaluate(
     for name, reports in {"the references": references[0].texts, **baselines}.items():
         if len(reports) != len(generated):
             raise ValueError(f"{name}: there are {len(reports)} for {len(generated)} generated reports")
-    run = _Run(settings, labels, groups)
+    scorer = Scorer(settings, labels, None if groups is None else groups[1])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        protocols = [run.score(generated, each, baselines) for each in references]
+        scorer.count_meteor([generated, *baselines.values()], references)
+        protocols = [scorer.score(generated, each, baselines) for each in references]
     heard = list(dict.fromkeys(str(warning.message) for warning in caught))
     heard += _collapse(protocols[0].ours.degeneracy, protocols[0].num_reports)
     return Result(
@@ -195,53 +140,13 @@ def _collapse(found: Mapping[str, float], number: int) -> list[str]:
     ]
 
 
-class _Run:
-    """What the protocols share: labels of equal texts, statistics of equal pairs."""
-
-    def __init__(self, settings: Settings, labels: Labels, groups: tuple[str, Sequence[str]] | None) -> None:
-        self.settings = settings
-        self.labels = labels
-        self.groups = groups
-        self.significance = Significance(settings.num_resamples, settings.level, settings.seed)
-        self._statistics: dict[tuple[Any, ...], SufficientStatistics] = {}
-
-    def score(self, generated: Sequence[str], references: References, baselines: Mapping[str, Sequence[str]]) -> Scored:
-        rows = list(range(len(generated))) if references.rows is None else list(references.rows)
-        groups = None if self.groups is None else [self.groups[1][i] for i in rows]
-        texts, known = [references.texts[i] for i in rows], references.training
-        label_rows = self.labels.of(generated, references.texts)
-        ours = self._of([generated[i] for i in rows], texts, (label_rows[0][rows], label_rows[1][rows]))
-        system = System("ours", self.significance.interval(ours, groups), degeneracy(
-            [generated[i] for i in rows], texts, known))  # fmt: skip
-        others = []
-        for name, reports in baselines.items():
-            picked = [reports[i] for i in rows]
-            pair = self.labels.of_other(reports, references.texts)
-            theirs = self._of(picked, texts, None if pair is None else (pair[0][rows], pair[1][rows]))
-            others.append(System(
-                name, self.significance.interval(theirs, groups), degeneracy(picked, texts, known),
-                self.significance.compare(ours, theirs, groups),
-            ))  # fmt: skip
-        return Scored(references.protocol, len(rows), system, others, by_observation(
-            label_rows[0][rows], label_rows[1][rows]))  # fmt: skip
-
-    def _of(
-        self, generated: list[str], references: list[str], labels: tuple[np.ndarray, np.ndarray] | None
-    ) -> SufficientStatistics:
-        # where no reference is cut, two protocols are the same pairs: one start of Java for both
-        key = (tuple(generated), tuple(references), labels is None)
-        if key not in self._statistics:
-            self._statistics[key] = SufficientStatistics.of(generated, references, labels, self.settings.meteor)
-        return self._statistics[key]
-
-
 def _plain(scored: Scored) -> dict[str, Any]:
     def system(each: System) -> dict[str, Any]:
         return {
             "name": each.name,
-            "scores": {name: _finite(vars_of(value)) for name, value in each.scores.items()},
+            "scores": {name: _finite(_fields(value)) for name, value in each.scores.items()},
             "degeneracy": _finite(each.degeneracy),
-            "ours_minus_it": {name: _finite(vars_of(value)) for name, value in each.differences.items()},
+            "ours_minus_it": {name: _finite(_fields(value)) for name, value in each.differences.items()},
         }
 
     return {
@@ -253,7 +158,7 @@ def _plain(scored: Scored) -> dict[str, Any]:
     }
 
 
-def vars_of(value: Interval | Difference) -> dict[str, float]:
+def _fields(value: Interval | Difference) -> dict[str, float]:
     """Return the fields of an interval or a difference."""
     names = ("value", "low", "high", *(("p",) if hasattr(value, "p") else ()))
     return {name: float(getattr(value, name)) for name in names}

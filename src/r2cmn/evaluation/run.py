@@ -8,7 +8,8 @@ from typing import Any
 from r2cmn.data.reports import Study
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.evaluation.protocols import released_and_full
-from r2cmn.evaluation.result import Result, Settings, evaluate
+from r2cmn.evaluation.result import Result, evaluate
+from r2cmn.evaluation.scored import Settings
 
 
 def evaluate_test(

@@ -11,7 +11,8 @@ from r2cmn.evaluation.degeneracy import MEANING as DEGENERACY
 from r2cmn.evaluation.names import NLG, SHOWN_CE, describe, parse_ce, protocol_of_ce, short
 from r2cmn.evaluation.protocols import MEANING
 from r2cmn.evaluation.published import Published
-from r2cmn.evaluation.result import Result, Scored, System
+from r2cmn.evaluation.result import Result
+from r2cmn.evaluation.scored import Scored, System
 from r2cmn.evaluation.table import COMPARED, cell, chance
 
 PLOTTED = (*[name for name in NLG if name != "CIDEr"], "CE_macro_F1", "CE_micro_F1", "CE_example_F1", "CE_micro_F1_5")
@@ -100,7 +101,8 @@ def _interval(system: System, name: str) -> str:
     value = system.scores.get(name)
     if value is None or math.isnan(value.value):
         return "n/a"
-    return f"{value.value:.4f} <small>[{value.low:.3f}, {value.high:.3f}]</small>"
+    within = "" if math.isnan(value.low) else f" <small>[{value.low:.3f}, {value.high:.3f}]</small>"
+    return f"{value.value:.4f}{within}"
 
 
 def degenerate(
@@ -187,7 +189,7 @@ def comparison(scored: Scored, result: Result) -> str:
             values = [cell(scored.ours.scores[n].value), cell(other.scores[n].value), between]
             rows.append(row(text(describe(n, result.labeler)), [*values, chance(d.p, result.settings.num_resamples)]))
         caption = (
-            f"p: paired approximate randomisation, {result.settings.num_resamples:,} permutations, two-sided, not "
+            f"p: paired approximate randomisation, {result.settings.num_resamples:,} exchanges, two-sided, not "
             "corrected for the number of comparisons."
         )
         title = f"Ours minus {other.name}"

@@ -16,7 +16,8 @@ from r2cmn.evaluation.degeneracy import MEANING as DEGENERACY
 from r2cmn.evaluation.names import NLG, SHOWN_CE, parse_ce, protocol_of_ce, short
 from r2cmn.evaluation.protocols import MEANING
 from r2cmn.evaluation.published import Published
-from r2cmn.evaluation.result import Result, Scored, System
+from r2cmn.evaluation.result import Result
+from r2cmn.evaluation.scored import Scored, System
 
 COMPARED = (*NLG, "CE_macro_F1", "CE_micro_F1", "CE_example_F1", "CE_micro_F1_5")
 """The scores of the tables of several systems."""
@@ -98,7 +99,7 @@ def interval(system: System, name: str) -> str:
     value = system.scores[name]
     if math.isnan(value.value):
         return "n/a"
-    return f"{value.value:.4f} [{value.low:.3f}, {value.high:.3f}]"
+    return f"{value.value:.4f}" + ("" if math.isnan(value.low) else f" [{value.low:.3f}, {value.high:.3f}]")
 
 
 def _scores(result: Result) -> Table:
@@ -182,7 +183,7 @@ def _difference(scored: Scored, other: System, result: Result) -> Table:
     table = _table(
         f"ours minus {escape(other.name)}, {scored.protocol.name}", "score", "ours", "theirs",
         f"difference [{level} interval]".replace("[", r"\["), "p",
-        caption=f"p: paired approximate randomisation, {result.settings.num_resamples:,} permutations, two-sided; "
+        caption=f"p: paired approximate randomisation, {result.settings.num_resamples:,} exchanges, two-sided; "
         "not corrected for several comparisons",
     )  # fmt: skip
     for name in COMPARED:
