@@ -12,12 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from r2cmn.metrics import report
-from r2cmn.metrics.report import ReportMetrics, degeneracy
+from r2cmn.metrics import nlg_metrics
+from r2cmn.metrics.efficacy import efficacy
+from r2cmn.metrics.labeler import RuleLabeler
+from r2cmn.metrics.nlg import nlg_scores
+from r2cmn.metrics.report import LOGGED, ReportMetrics, degeneracy
 
-WORDS = ["the", "heart", "is", "normal", ".", "lungs", "clear", "effusion", "no", "élargi", "°", "|||", "\n"]
+WORDS = ["the", "heart", "is", "normal", ".", "lungs", "clear", "effusion", "no", "edema", "élargi", "°", "|||", "\n"]
 COUNT = 23
 NAMES = {"BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L", "CIDEr", "distinct", "most_common", "mean_length"}
+NAMES |= {f"CE_{average}_{score}" for average in ("macro", "micro", "example") for score in ("P", "R", "F1")}
 
 
 def written(count=COUNT):
@@ -54,7 +58,10 @@ def test_scores_are_those_of_the_corpus():
     ours = scored(list(range(COUNT)))
     assert set(ours) == NAMES
     assert all(type(value) is float for value in ours.values())
-    assert same(ours, {**report.nlg_scores(generated, references, meteor=False), **degeneracy(generated)})
+    clinical = efficacy(*(RuleLabeler()(texts) for texts in (generated, references)))
+    clinical = {name: clinical[name] for name in LOGGED}
+    assert same(ours, {**nlg_scores(generated, references, meteor=False), **degeneracy(generated), **clinical})
+    assert 0 < ours["CE_micro_F1"] < 1
     assert ours["BLEU_1"] > 0.1
     assert math.isnan(ours["METEOR"])
 
@@ -65,7 +72,7 @@ def test_repeated_studies_count_once_in_any_order():
     assert same(scored([*shuffled, *shuffled[:5], 0, 0]), plain)
     # the padding would change the scores
     generated, references = written()
-    twice = report.nlg_scores(generated + generated[:5], references + references[:5], meteor=False)
+    twice = nlg_scores(generated + generated[:5], references + references[:5], meteor=False)
     assert abs(twice["BLEU_1"] - plain["BLEU_1"]) > 1e-4
 
 
@@ -102,6 +109,22 @@ def test_lists_that_do_not_fit_are_refused():
         ReportMetrics().update(["a"], ["a"], torch.tensor([0, 1]))
     with pytest.raises(ValueError, match=r"metrics\.meteor.*'never'"):
         ReportMetrics(meteor="never")
+
+
+def test_clinical_efficacy_is_left_out_or_read_by_another_labeler():
+    without = scored(list(range(COUNT)), clinical=False)
+    assert set(without) == {name for name in NAMES if not name.startswith("CE_")}
+    assert {**scored(list(range(COUNT))), **without} == pytest.approx(scored(list(range(COUNT))), nan_ok=True)
+
+    class AllBlank:
+        name = "blank"
+
+        def __call__(self, reports):
+            return RuleLabeler()([""] * len(reports))
+
+    assert scored(list(range(COUNT)), labeler=AllBlank())["CE_micro_F1"] == 1
+    with pytest.raises(ValueError, match=r"metrics\.clinical.*'yes'"):
+        ReportMetrics(clinical="yes")
 
 
 def test_nothing_reaches_the_checkpoint_and_it_pickles():
@@ -185,11 +208,11 @@ def process(rank, size, folder):
     seen["scores"]["meteor"] = metrics.compute()
     seen["errors"]["nothing"] = error_of(ReportMetrics(meteor=False).compute)
 
-    metrics, scores = ReportMetrics(meteor=False), report.nlg_scores
+    metrics, scores = ReportMetrics(meteor=False), nlg_metrics.nlg_scores
     fill(metrics, shares(size)["empty"][rank][:2])
-    report.nlg_scores = fail
+    nlg_metrics.nlg_scores = fail
     seen["errors"]["scoring"] = error_of(metrics.compute)
-    report.nlg_scores = scores
+    nlg_metrics.nlg_scores = scores
     fill(metrics, shares(size)["empty"][rank][2:])
     seen["scores"]["after an error"] = metrics.compute()
     (folder / f"seen{rank}.json").write_text(json.dumps(seen))

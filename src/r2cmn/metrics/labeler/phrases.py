@@ -1,0 +1,168 @@
+"""What each observation is called: the table of phrases of the rule labeler, and nothing else.
+
+A phrase is a regular expression over a normalised sentence: lower case, words between single spaces, hyphens turned
+into spaces, commas and colons as words of their own. It is matched at word boundaries; `-s` at the end of a word allows
+a plural. Repetitions in a phrase are bounded, so that matching takes linear time.
+
+The classes follow CheXpert (Irvin et al., 2019): heart failure and congestion count as Edema, infiltrates and scars as
+Lung Opacity, a nodular opacity as Lung Opacity and as Lung Lesion. The phrases are our own. Neither a calcified
+granuloma, a blunted costophrenic angle, a deformity nor a surgical clip is any of the 14.
+"""
+
+MENTIONS: dict[str, tuple[str, ...]] = {
+    "Enlarged Cardiomediastinum": (
+        r"(?:mediastinal|mediastinum) (?:widening|enlargement|prominence)",
+        r"(?:widening|enlargement|prominence) of the (?:\w+ ){0,2}(?:cardio ?)?mediastin\w+",
+        r"wide(?:ned)? (?:\w+ )?mediastin\w+",
+    ),
+    "Cardiomegaly": (
+        r"cardiomegaly",
+        r"(?:cardiac|heart) enlargement",
+        r"enlargement of (?:the )?(?:heart|cardiac)",
+    ),
+    "Lung Opacity": (
+        r"opaci(?:ty|ties|fication|fications|fied)",
+        r"air ?space (?:disease|process|filling)",
+        r"infiltrat(?:e|es|ion|ions)",
+        r"(?:increased|abnormal|patchy|hazy|basilar|basal|airspace) densit(?:y|ies)",
+        r"(?:increased|prominent|prominence of|coarse|coarsened|accentuated"
+        r"|abnormal) (?:\w+ ){0,3}interstitial markings?",
+        r"(?:increased|prominent|coarse|coarsened) (?:lung|bronchovascular|bronchial) markings?",
+        r"interstitial (?:pattern|thickening|prominence|disease|lung disease|changes?)",
+        r"(?:pulmonary|lung|interstitial|basilar|apical) fibrosis",
+        r"reticula(?:r pattern|r markings?|r changes|tion|tions)",
+        r"(?:peribronchial|bronchial wall) (?:cuffing|thickening)",
+        r"scar-s|scarring",
+    ),
+    "Lung Lesion": (
+        r"nodul(?:e|es|arity)",
+        r"nodular (?:densit|opaci|lesion|focus|foci)\w*",
+        r"mass|masses",
+        r"(?:cavitary|pulmonary|lung|lytic lung) lesion-s",
+        r"neoplasm-s|tumou?r-s|malignanc(?:y|ies)|carcinoma-s|metastas[ie]s|metastatic disease",
+    ),
+    "Edema": (
+        r"o?edema",
+        r"heart failure|chf|cardiac decompensation|fluid overload|volume overload",
+        r"vascular (?:\w+ )?(?:congestion|engorgement|redistribution|cephalization)",
+        r"congestion|vascular prominence|prominence of the (?:\w+ ){0,2}(?:vasculature|vascularity|vessels)",
+        r"(?:prominent|engorged|indistinct|increased) (?:\w+ ){0,2}(?:vascularity|vasculature|vascular markings"
+        r"|vessels)",
+        r"(?:vascularity|vasculature|vascular markings|vessels) (?:is|are|appears?"
+        r"|remains?) (?:\w+ ){0,2}(?:prominent|engorged|increased"
+        r"|congested|indistinct)",
+        r"congestive (?:changes?|failure)",
+        r"cephalization",
+        r"engorge(?:ment|d) (?:\w+ ){0,3}(?:vessels|vasculature)",
+    ),
+    "Consolidation": (r"consolidat(?:ion|ions|ive|ed)",),
+    "Pneumonia": (
+        r"(?:broncho ?)?pneumonia-s",
+        r"infections?|infectious (?:\w+ )?(?:process|etiology|disease|infiltrate)",
+    ),
+    "Atelectasis": (
+        r"atelect(?:asis|ases|atic)",
+        r"(?:lobar|lobe|lung|segmental|pulmonary|partial|subsegmental) collapse",
+        r"collapse of (?:the )?(?:\w+ ){0,3}(?:lobe|lung|lingula)",
+        r"collapsed (?:\w+ ){0,3}(?:lobe|lung)",
+    ),
+    "Pneumothorax": (r"(?:hydro|haemo|hemo)?pneumothora(?:x|xes|ces)",),
+    "Pleural Effusion": (
+        r"effusion-s",
+        r"(?:pleural|fissural) fluid",
+        r"fluid in the (?:\w+ ){0,2}(?:pleural space|fissure)-s",
+        r"(?:hydropneumo|haemopneumo|hemopneumo|hydro|haemo|hemo)thora(?:x|xes|ces)",
+        r"empyema",
+    ),
+    "Pleural Other": (
+        r"pleural (?:\w+ ){0,2}(?:thickening|scar|scarring|plaque|calcification)-s",
+        r"(?:thickening|scarring|calcification) of the (?:\w+ ){0,2}pleura",
+        r"pleuro ?parenchymal (?:scar|scarring|thickening)-s",
+        r"(?:apical|biapical) (?:\w+ )?(?:thickening|cap|caps|capping)",
+        r"fibrothorax",
+    ),
+    "Fracture": (r"fracture-s|fractured",),
+    "Support Devices": (
+        r"(?:pacemaker|pacer|defibrillator|aicd|icd|generator)-s",
+        r"(?:pacing|pacer|pacemaker|icd|monitoring|ecg|ekg|ventricular|atrial) (?:lead|wire|electrode)-s|lead-s",
+        r"catheter-s|picc-s|port-s|port ?a ?cath-s|mediport-s|swan ganz|introducer|sheath",
+        r"line-s",
+        r"tube-s|ett|ngt|dobb?hoff|tracheostomy",
+        r"(?:pigtail|drain)-s",
+        r"(?:prosthetic|mechanical|artificial|bioprosthetic|replaced) (?:\w+ ){0,2}valve-s|valve (?:replacement"
+        r"|prosthes[ie]s)",
+        r"prosthes[ie]s|prosthetic (?:\w+ )?(?:shoulder|hip|joint)|arthroplast(?:y|ies)|hardware|fixation|(?:plate"
+        r"|screw|rod)-s",
+        r"(?:stent|shunt|stimulator|cannula|endograft)-s|ivc filter",
+        r"balloon pump|assist device|lvad|impella|device-s|ecmo",
+        r"(?:sternotomy|sternal|cerclage|median) (?:\w+ )?wire-s",
+    ),
+}
+"""Observation -> phrases that mention it."""
+
+EXCLUSIONS: dict[str, tuple[str, ...]] = {
+    "Enlarged Cardiomediastinum": (),
+    "Cardiomegaly": (),
+    "Lung Opacity": (
+        r"pleur\w+ (?:\w+ )?scar\w*",
+        r"(?:surgical|skin|sternotomy) scar\w*",
+        r"opaci\w+ (?:of|in) (?:the )?contrast",
+    ),
+    "Lung Lesion": (
+        r"mass effect",
+        r"(?:breast|thyroid|adrenal|renal|liver|hepatic|neck|soft tissue|osseous|bone|abdominal) (?:mass|nodul|lesion"
+        r"|tumor|neoplasm)\w*",
+        r"(?:simulat\w+|mimic\w*) (?:a )?(?:pulmonary |lung )?nodul\w+",
+        r"body mass",
+    ),
+    "Edema": (r"(?:soft tissue|subcutaneous|chest wall|peripheral|ankle|leg|cerebral|body wall) o?edema",),
+    "Consolidation": (),
+    "Pneumonia": (r"(?:granulomatous|prior|previous|old|remote|healed) (?:\w+ ){0,2}infections?",),
+    "Atelectasis": (r"(?:vertebral|tracheal|vertebral body) collapse",),
+    "Pneumothorax": (),
+    "Pleural Effusion": (r"(?:pericardial|joint|knee|shoulder|elbow|hip|ankle) (?:joint )?effusions?",),
+    "Pleural Other": (),
+    "Fracture": (),
+    "Support Devices": (
+        r"(?:kerley|kerley b|septal|fissural|fissure|pleural|paraspinal|paratracheal|junction|axillary|midclavicular"
+        r"|fracture|lucent"
+        r"|hair|skin|mid|lung|joint|azygoesophageal|stripe|b) lines?",
+        r"line (?:shadow|opacity)s?|lines? of (?:the )?\w+ fissure",
+        r"lead to|leads? (?:shield|marker)|right lead",
+        r"bronchial tubes?|x ray tube|via port|port wine",
+        r"breast (?:prosthes[ie]s|implants?)|hot plate|end ?plates?",
+        r"drain(?:s|ed)? (?:from|into)",
+    ),
+}
+"""Observation -> phrases in which its mention means something else."""
+
+ANATOMY: dict[str, str] = {
+    "Enlarged Cardiomediastinum": (
+        r"(?:cardio ?)?mediastin(?:um|al)(?: (?:silhouette|contour|structure|border|width|size|shadow"
+        r"|configuration)s?)?"
+        r"(?! (?:\w+ )?(?:shift|mass|lymph|adenopathy|lymphadenopathy|air|drain|clip|lipomatosis|widening|enlargement"
+        r"|prominence|fat"
+        r"|hematoma|emphysema|wire|tube|node)s?)"
+    ),
+    "Cardiomegaly": (
+        r"(?:heart|cardiac)(?: (?:size|silhouette|contour|shadow|configuration)s?){0,2}"
+        r"(?! (?:failure|border|valve|surgery|device|pacemaker|pacer|monitor|decompensation|apex|transplant"
+        r"|enlargement|rate)s?)"
+    ),
+}
+"""Observation -> the structure whose size decides on it."""
+
+ENLARGED = r"enlarged|large|larger|big|wide|widened|prominent|dilated|increased|increase in|magnified"
+NORMAL = r"normal|unremarkable|within limits|negative"
+BORDERLINE = (
+    r"borderline(?: in)?(?: (?:enlarged|prominent|enlargement|size|normal))?|(?:top|upper"
+    r"|high) ?(?:limits? )?(?:of )?(?:the )?normal"
+    r"|upper range of normal"
+)
+ALONGSIDE = (
+    "and", "the", "of", "in", "both", "size", "contour", "contours", "silhouette", "silhouettes", "shadow", "cardiac",
+    "heart", "mediastinal", "mediastinum", "cardiomediastinal", "superior", "hilar", "hila", "pulmonary", "vascularity",
+    "vasculature", "vascular", "vessels", "great", "lungs", "lung", "aorta", "aortic", "structures", "border",
+    "borders", "xxxx", ",",
+)  # fmt: skip
+"""Words that may stand between a structure and what is said of it and its neighbours together."""

@@ -1,0 +1,62 @@
+"""From a report to the normalised sentences that the tables of the rule labeler speak of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+MAX_LENGTH = 1000
+"""Characters; a longer sentence is cut at a space, which bounds what one sentence can cost."""
+
+_AS_ASCII = str.maketrans(
+    {
+        "’": "'",
+        "‘": "'",
+        "–": "-",
+        "—": "-",
+        "−": "-",
+        "…": ".",
+        "•": "-",
+        "，": ",",
+        "。": ".",
+        "(": ",",
+        ")": ",",
+        "/": ",",
+    }
+)
+_REWRITTEN = (
+    (re.compile(r"\bvs\b\.?"), "versus"),
+    (re.compile(r"\band/or\b"), "or"),
+    (re.compile(r"\bw/o\b"), "without"),
+    (re.compile(r"\bw/"), "with "),
+    (re.compile(r"<unk>|_+"), " xxxx "),
+    (re.compile(r"\b(e\.g|i\.e|dr|approx)\."), r"\1"),
+)
+_END = re.compile(r"\.(?!\d)|(?<!\d)\.|[;!?]|\n[^\S\n]*\n|\n[^\S\n]*[-*]")
+_BETWEEN_WORDS = re.compile(r"[^\w,:'.]+")
+_MARK = re.compile(r"[,:]")
+
+
+def sentences(report: str) -> Iterator[str]:
+    """Yield the sentences of a report, normalised, none longer than `MAX_LENGTH`.
+
+    A full stop ends a sentence unless a digit follows one; so do a semicolon, a blank line and a bullet. A single line
+    break does not: the reports of MIMIC-CXR are wrapped.
+    """
+    text = report.lower()
+    for pattern, replacement in _REWRITTEN:
+        text = pattern.sub(replacement, text)
+    text = text.translate(_AS_ASCII)
+    for part in _END.split(text):
+        sentence = " ".join(_BETWEEN_WORDS.sub(" ", _MARK.sub(r" \g<0> ", part)).split())
+        yield from _pieces(sentence) if len(sentence) > MAX_LENGTH else (sentence,)
+
+
+def _pieces(sentence: str) -> Iterator[str]:
+    start = 0
+    while start < len(sentence):
+        end = start + MAX_LENGTH
+        if end < len(sentence):
+            end = sentence.rfind(" ", start + 1, end) + 1 or end
+        yield sentence[start:end].strip()
+        start = end

@@ -1,0 +1,168 @@
+"""Metrics whose states are tensors with the index of each study: any number of processes scores as one does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+from torchmetrics.utilities.distributed import gather_all_tensors
+
+_INDEX = torch.zeros(0, dtype=torch.int64)
+Answer = TypeVar("Answer")
+
+
+class SyncedMetric(Metric):
+    """What the metrics of this package share: states that are gathered whole, each study once, scored by one process.
+
+    A subclass names its states in `empty`, adds to them in its `update` by `_append`, and scores in `_scores` the
+    studies at `_places`. A study that a sampler repeated to fill the last batch counts once, and studies are ordered by
+    their index, so that any number of processes gives bit for bit the scores of one.
+
+    Attributes:
+        empty: state -> its empty tensor, whose dtype and trailing shape a process without studies sends.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    # `forward` then adds a batch to the state before it scores the batch alone: a running count goes on
+    full_state_update = True
+
+    empty: ClassVar[dict[str, Tensor]] = {}
+
+    index: list[Tensor] | Tensor  # (B,) int64
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in self._empty():
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+        self._is_counted: bool | None = None
+
+    def compute(self) -> dict[str, float]:
+        """Score every study once; collective: call it on every process.
+
+        Raises:
+            ValueError: if no process has a study.
+            RuntimeError: where the first process raises anything, on the others, with its sentence.
+        """
+        if not self._is_synced:
+            return self._scores()
+        try:
+            return _on_first_process(self._scores, self.process_group)
+        except Exception:
+            self.unsync()  # torchmetrics would leave the gathered state in place of this process's own
+            raise
+
+    def reset(self) -> None:
+        """Forget all studies."""
+        super().reset()
+        self._is_counted = None
+
+    def _scores(self) -> dict[str, float]:
+        raise NotImplementedError
+
+    def _empty(self) -> dict[str, Tensor]:
+        return {**self.empty, "index": _INDEX}
+
+    def _append(self, num_studies: int, index: Tensor | Sequence[int] | None, new: dict[str, Tensor]) -> None:
+        """Add the states of a batch.
+
+        Raises:
+            ValueError: if there are not as many indices as studies, or only some batches have an index.
+        """
+        if self._is_counted not in (None, index is None) and num_studies:
+            raise ValueError("give the index of the studies in every update or in none until the next reset")
+        numbers = self._count(num_studies) if index is None else torch.as_tensor(index).detach().flatten()
+        if len(numbers) != num_studies:
+            raise ValueError(f"every study needs one index: there are {num_studies} studies and {len(numbers)} indices")
+        if num_studies:
+            self._is_counted = index is None
+        for name, value in {**new, "index": numbers.to(torch.int64)}.items():
+            getattr(self, name).append(value.to(self.device))
+
+    def _count(self, num_studies: int) -> Tensor:
+        """Number the studies of a batch as a sampler deals them out, one to each process in turn."""
+        known, group = self._joined("index").numel(), self.process_group
+        rank, size = (dist.get_rank(group), dist.get_world_size(group)) if _parallel() else (0, 1)
+        return (torch.arange(num_studies) + known) * size + rank
+
+    def _state(self) -> dict[str, Tensor]:
+        """Return all states on the CPU, as they were added: repeated studies included."""
+        return {name: self._joined(name).cpu() for name in self._empty()}
+
+    def _places(self) -> np.ndarray:
+        """Return where each study first stands in the states, ordered by index."""
+        return np.unique(self._joined("index").cpu().numpy(), return_index=True)[1]
+
+    def _together(self, read: Callable[[], Answer]) -> Answer:
+        """Call `read` with the states of all processes in place, and put this process's own back."""
+        if self._is_synced:
+            return read()
+        self.sync()
+        try:
+            return read()
+        finally:
+            self.unsync(should_unsync=self._is_synced)
+
+    def _joined(self, name: str) -> Tensor:
+        state = getattr(self, name)
+        return self._empty()[name] if isinstance(state, list) and not state else dim_zero_cat(state)
+
+    def _sync_dist(self, dist_sync_fn: Callable = gather_all_tensors, process_group: Any | None = None) -> None:
+        """Gather the states of all processes, in the order of their ranks.
+
+        Departs from torchmetrics: a process without studies sends empty tensors of the state's dtype (there float32, on
+        which the others fail), and the tensors travel on the device that the backend can reach.
+        """
+        group = process_group or self.process_group
+        device = _device_of(group)
+        for name in self._empty():
+            gathered = dist_sync_fn(self._joined(name).to(device), group=group)
+            setattr(self, name, torch.cat(gathered).to(self.device))
+
+
+def check_pairs(generated: Sequence[str], references: Sequence[str], index: Tensor | Sequence[int] | None) -> None:
+    """Raise ValueError unless both are lists of reports with as many references, and indices if any, as reports."""
+    if isinstance(generated, str) or isinstance(references, str):
+        raise ValueError("reports are a list of strings, not one string: put the report into a list")
+    indices = index if index is None or isinstance(index, Tensor) else torch.as_tensor(index)
+    if len(generated) != len(references) or (indices is not None and indices.numel() != len(generated)):
+        known = "" if indices is None else f" and {indices.numel()} indices"
+        raise ValueError(
+            "every report needs one reference and one index: there are "
+            f"{len(generated)} reports, {len(references)} references{known}"
+        )
+
+
+def _parallel() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _device_of(group: Any | None) -> torch.device:
+    """Return where tensors must lie to travel: NCCL moves only those of a GPU, gloo all those of the CPU."""
+    if _parallel() and "nccl" in str(dist.get_backend(group)):
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
+def _on_first_process(score: Callable[[], dict[str, float]], group: Any | None) -> dict[str, float]:
+    """Call `score` on the first process of the group (one Java) and return its answer, or its error, on all."""
+    answer: list[Any] = [None, None]
+    error: Exception | None = None
+    if dist.get_rank(group) == 0:
+        try:
+            answer[0] = score()
+        except Exception as raised:  # the others wait: they must hear of whatever it was
+            error = raised
+            answer[1] = f"{type(raised).__name__}: {raised}"
+    dist.broadcast_object_list(answer, group=group, group_src=0, device=_device_of(group))
+    if error is not None:
+        raise error
+    if answer[1] is not None:
+        raise RuntimeError(f"the first process could not score the reports: {answer[1]}")
+    return answer[0]
