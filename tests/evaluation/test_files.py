@@ -164,7 +164,8 @@ def entry(name, report, **more):
 def test_an_annotation_gives_references_training_reports_and_patients(tmp_path):
     path = annotation(
         tmp_path / "annotation.json", train=[entry("t", "Old.")], val=[entry("v", "Val.")],
-        test=[entry("1", "One.", subject_id=7, study_id=3, labels=[1] * 14), entry("2", "Two.", subject_id=8, study_id=4)],
+        test=[entry("1", "One.", subject_id=7, study_id=3, labels=[1] * 14),
+              entry("2", "Two.", subject_id=8, study_id=4)],
     )  # fmt: skip
     predictions = table(tmp_path / "p.csv", ["id", "generated"], ["2", "y"], ["1", "x"])
     read = read_predictions(predictions, path)

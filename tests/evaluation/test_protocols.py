@@ -8,7 +8,14 @@ from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.evaluation.annotation import Annotation
 from r2cmn.evaluation.files import Predictions
 from r2cmn.evaluation.protocols import (
-    MEANING, TEXT_RULES, Protocol, as_words, clean, is_prose, prepare, released_and_full,
+    MEANING,
+    TEXT_RULES,
+    Protocol,
+    as_words,
+    clean,
+    is_prose,
+    prepare,
+    released_and_full,
 )  # fmt: skip
 
 
@@ -25,7 +32,7 @@ def annotated(tmp_path, reports, training, studies=()):
 
 
 def test_text_rules_are_those_of_the_data_modules():
-    assert TEXT_RULES == {"iu_xray": IUXRayDataModule.text_defaults, "mimic_cxr": MIMICCXRDataModule.text_defaults}
+    assert {"iu_xray": IUXRayDataModule.text_defaults, "mimic_cxr": MIMICCXRDataModule.text_defaults} == TEXT_RULES
 
 
 def test_the_name_holds_everything():

@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from r2cmn.evaluation.files import Predictions
     from r2cmn.evaluation.labels import Labels
+    from r2cmn.evaluation.protocols import Prepared
 
 
 def evaluate(
@@ -57,36 +58,34 @@ def evaluate(
     r2cmn evaluate RUN/predictions.csv --column reference_full --published iu_xray
     """
     from r2cmn import __version__
-    from r2cmn.evaluation.files import read_generated, read_predictions
+    from r2cmn.evaluation.files import read_predictions
     from r2cmn.evaluation.page import PageContent, license_class_of, write_page
-    from r2cmn.evaluation.protocols import as_words, prepare
+    from r2cmn.evaluation.protocols import prepare
     from r2cmn.evaluation.published import published as published_numbers
     from r2cmn.evaluation.result import evaluate as evaluate_reports
     from r2cmn.evaluation.scored import Settings
     from r2cmn.evaluation.table import print_result
+    from r2cmn.metrics.meteor import MeteorError
 
     for out in (json, html):
         _check_writable(out)
     rows = published_numbers(published) if published else []
     read = read_predictions(predictions, references, column, split)
     prepared = prepare(read, dataset, section)
-    others = {
-        path.stem if [p.stem for p in baseline or []].count(path.stem) == 1 else str(path): as_words(
-            read_generated(path, read.ids, predictions), prepared.cleaning
-        )[0]
-        for path in baseline or []
-    }
     shown_class = license_class_of(license_class, read)
-    found = evaluate_reports(
-        prepared.generated,
-        prepared.references,
-        title=f"{predictions.name}, {len(read.ids)} reports",
-        groups=_groups(read, groups),
-        labels=_labels(read, labels_pred, labels_ref, split),
-        baselines=others,
-        settings=Settings(num_resamples=resamples, seed=seed, meteor="auto" if meteor is None else meteor),
-        notes=prepared.notes,
-    )
+    try:
+        found = evaluate_reports(
+            prepared.generated,
+            prepared.references,
+            title=f"{predictions.name}, {len(read.ids)} reports",
+            groups=_groups(read, groups),
+            labels=_labels(read, labels_pred, labels_ref, split),
+            baselines=_baselines(read, prepared, baseline or []),
+            settings=Settings(num_resamples=resamples, seed=seed, meteor="auto" if meteor is None else meteor),
+            notes=prepared.notes,
+        )
+    except MeteorError as error:
+        raise ValueError(str(error)) from error
     for note in found.notes:
         print(f"r2cmn: note: {note}", file=sys.stderr)
     print_result(found, rows)
@@ -103,6 +102,20 @@ def _check_writable(path: Path | None) -> None:
     if path.is_dir():
         raise ValueError(f"{path} is a folder: name a file")
     path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _baselines(read: Predictions, prepared: Prepared, paths: list[Path]) -> dict[str, list[str]]:
+    """Return the reports of the baselines by the names of their files, in full where two have one name."""
+    from r2cmn.evaluation.files import read_generated
+    from r2cmn.evaluation.protocols import as_words
+
+    stems = [path.stem for path in paths]
+    return {
+        path.stem if stems.count(path.stem) == 1 else str(path): as_words(
+            read_generated(path, read.ids, read.path), prepared.cleaning
+        )[0]
+        for path in paths
+    }
 
 
 def _groups(read: Predictions, name: str | None) -> Any:

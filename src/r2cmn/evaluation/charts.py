@@ -36,6 +36,12 @@ class Mark:
     text: str
 
 
+def text(words: str) -> str:
+    """Return words as HTML: escaped, and without characters that no page may hold."""
+    kept = "".join(c if c in "\t\n" or (c >= " " and not "\ud800" <= c <= "\udfff") else "\ufffd" for c in words)
+    return escape(kept)
+
+
 def interval_plot(
     rows: Sequence[tuple[str, Sequence[Mark]]], title: str, zero: bool = False, least: float | None = None
 ) -> str:
@@ -63,7 +69,7 @@ def interval_plot(
     parts, y = [], float(_TOP)
     for label, row in rows:
         height = _ROW * len(row)
-        parts.append(f'<text class="label" x="{left - 12}" y="{y + height / 2:.1f}" dy=".35em">{escape(label)}</text>')
+        parts.append(f'<text class="label" x="{left - 12}" y="{y + height / 2:.1f}" dy=".35em">{text(label)}</text>')
         for number, mark in enumerate(row):
             if not math.isnan(mark.value):
                 parts.append(_mark(mark, x, y + _ROW * (number + 0.5), number, right))
@@ -88,7 +94,7 @@ def _mark(mark: Mark, x: Callable[[float], float], y: float, number: int, right:
     line = f'<line x1="{x(mark.low):.1f}" x2="{x(mark.high):.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
     return (
         f'<g class="{series}">{line}{shape}</g>'
-        f'<text class="value" x="{right + 10}" y="{y:.1f}" dy=".35em">{escape(mark.text)}</text>'
+        f'<text class="value" x="{right + 10}" y="{y:.1f}" dy=".35em">{text(mark.text)}</text>'
     )
 
 
@@ -155,9 +161,9 @@ def histogram(series: Sequence[tuple[str, Sequence[int]]], title: str, unit: str
     every = max(1, count // 10)
     for n in range(0, count, every):
         place = left + (n + 0.5) * step
-        text = f"{n * width}" if width == 1 else f"{n * width}-{n * width + width - 1}"
-        parts.append(f'<text class="tick" x="{place:.1f}" y="{y(0) + 16:.1f}">{text}</text>')
-    parts.append(f'<text class="tick" x="{(left + right) / 2:.1f}" y="{y(0) + 34:.1f}">{escape(unit)}</text>')
+        words = f"{n * width}" if width == 1 else f"{n * width}-{n * width + width - 1}"
+        parts.append(f'<text class="tick" x="{place:.1f}" y="{y(0) + 16:.1f}">{words}</text>')
+    parts.append(f'<text class="tick" x="{(left + right) / 2:.1f}" y="{y(0) + 34:.1f}">{text(unit)}</text>')
     return _svg("".join(parts), _TOP + height + 42, title)
 
 
@@ -169,4 +175,4 @@ def bar(share: float, series: str = "a") -> str:
 
 
 def _svg(content: str, height: float, title: str) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">{content}</svg>'
+    return f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{text(title)}">{content}</svg>'

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r2cmn.evaluation import sections
+from r2cmn.evaluation.charts import text
 from r2cmn.evaluation.files import Predictions
 from r2cmn.evaluation.protocols import Prepared
 from r2cmn.evaluation.published import Published
 from r2cmn.evaluation.result import Result, write_whole
-from r2cmn.evaluation.sections import text
 
 # as in r2cmn.data.datamodule, which imports Lightning; a test holds them equal
 LICENSE_CLASSES = ("public", "non_commercial", "dua")

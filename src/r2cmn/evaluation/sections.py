@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 
-from r2cmn.evaluation.charts import Mark, bar, histogram, interval_plot
+from r2cmn.evaluation.charts import Mark, bar, histogram, interval_plot, text
 from r2cmn.evaluation.degeneracy import MEANING as DEGENERACY
 from r2cmn.evaluation.names import NLG, SHOWN_CE, describe, parse_ce, protocol_of_ce, short
 from r2cmn.evaluation.protocols import MEANING
@@ -22,12 +21,6 @@ _BUILTIN = (
     "difference below .02 must not be read as a difference under another labeler. An empty report is No Finding."
 )
 _OTHER = "The labels were made elsewhere and are taken as they are."
-
-
-def text(words: str) -> str:
-    """Return words as HTML: escaped, and without characters that no page may hold."""
-    kept = "".join(c if c in "\t\n" or (c >= " " and not "\ud800" <= c <= "\udfff") else "\ufffd" for c in words)
-    return escape(kept)
 
 
 def table(head: Sequence[str], rows: Sequence[str], caption: str = "") -> str:
