@@ -23,13 +23,12 @@ _BUILTIN = (
 _OTHER = "The labels were made elsewhere and are taken as they are."
 
 
-def table(head: Sequence[str], rows: Sequence[str], caption: str = "") -> str:
-    """Return a table of rows; heads and caption are HTML."""
+def table(head: Sequence[str], rows: Sequence[str], caption: str = "", kind: str = "") -> str:
+    """Return a table of rows; heads and caption are HTML, `kind` is a class of `page.css`."""
     cells = "".join(f'<th scope="col">{each}</th>' for each in head)
     note = f"<caption>{caption}</caption>" if caption else ""
-    return (
-        f'<div class="scroll"><table>{note}<thead><tr>{cells}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-    )
+    inside = f"{note}<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody>"
+    return f'<div class="scroll {kind}"><table>{inside}</table></div>'
 
 
 def row(label: str, cells: Sequence[str], kind: str = "", prose: str | None = None) -> str:
@@ -180,7 +179,7 @@ def comparison(scored: Scored, result: Result) -> str:
             d = other.differences[n]
             between = f"{d.value:+.4f} <small>[{d.low:+.3f}, {d.high:+.3f}]</small>"
             values = [cell(scored.ours.scores[n].value), cell(other.scores[n].value), between]
-            rows.append(row(text(describe(n, result.labeler)), [*values, chance(d.p, result.settings.num_resamples)]))
+            rows.append(row(_named(n, result.labeler), [*values, chance(d.p, result.settings.num_resamples)]))
         caption = (
             f"p: paired approximate randomisation, {result.settings.num_resamples:,} exchanges, two-sided, not "
             "corrected for the number of comparisons."
@@ -194,6 +193,12 @@ def comparison(scored: Scored, result: Result) -> str:
     return "".join(parts)
 
 
+def _named(name: str, labeler: str) -> str:
+    """Return the whole name of a score as HTML."""
+    words = text(describe(name, labeler))
+    return words if name in NLG else f"<code>{words}</code>"
+
+
 def _systems(scored: Scored) -> str:
     names = [name for name in COMPARED if name in scored.ours.scores]
     rows = [
@@ -203,7 +208,13 @@ def _systems(scored: Scored) -> str:
         ], "ours" if each is scored.ours else "")
         for each in (scored.ours, *scored.baselines)
     ]  # fmt: skip
-    return table(["", *(text(short(n)) for n in names), "distinct"], rows, f"<code>{text(scored.protocol.name)}</code>")
+    head = ["", *(_head(n) for n in names), "distinct"]
+    return table(head, rows, f"<code>{text(scored.protocol.name)}</code>", "dense")
+
+
+def _head(name: str) -> str:
+    """Return the name of a score for the head of a narrow column; hyphens there break no line."""
+    return text(short(name).replace("-", "\u2011"))
 
 
 def beside(result: Result, published: Sequence[Published]) -> str:
@@ -221,9 +232,10 @@ def beside(result: Result, published: Sequence[Published]) -> str:
         "<h2>Published numbers</h2><p>They were computed by others on their own terms: other splits, sections, "
         "cleaning, labelers. They are for orientation, and no difference to them means anything by itself.</p>"
         + table(
-            ["", *(text(short(n)) for n in names), "<i>what is known</i>"],
+            ["", *(_head(n) for n in names), "<i>what is known</i>"],
             rows,
             "* second-hand: quoted by a later source.",
+            "dense",
         )
     )
 
