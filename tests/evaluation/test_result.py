@@ -173,8 +173,17 @@ def test_degeneracy_is_counted():
 def test_a_collapsed_system_is_named(pair):
     _, truth = pair
     found = evaluate([truth[0]] * 40, [references(truth)], settings=QUICK)
-    assert "100% of the reports are the same text" in found.notes[-1]
+    assert "100% of the reports are the same text" in found.notes[0]
     assert not evaluate(truth, [references(truth)], settings=QUICK).notes
+
+
+def test_a_system_that_finds_nothing_is_named():
+    generated = ["the lungs are clear .", "no pneumothorax .", "no change ."] * 4
+    truth = ["the lungs are clear .", "a rib fracture is seen .", "no change ."] * 4
+    found = evaluate(generated, [references(truth)], settings=QUICK)
+    assert "comes from No Finding alone" in found.notes[0]
+    assert found.protocols[0].ours.scores["CE_micro_F1"].value > 0.5  # which is why it must be said
+    assert not evaluate(generated, [references(generated)], settings=QUICK).notes
 
 
 def test_one_report_has_scores_without_intervals():

@@ -123,21 +123,27 @@ def evaluate(
         scorer.count_meteor([generated, *baselines.values()], references)
         protocols = [scorer.score(generated, each, baselines) for each in references]
     heard = list(dict.fromkeys(str(warning.message) for warning in caught))
-    heard += _collapse(protocols[0].ours.degeneracy, protocols[0].num_reports)
+    heard += _warnings(protocols[0])
     return Result(
         title, protocols, labels.name, settings, None if groups is None else (groups[0], len(set(groups[1]))),
         (*notes, *heard),
     )  # fmt: skip
 
 
-def _collapse(found: Mapping[str, float], number: int) -> list[str]:
-    """Say loudly what BLEU hides."""
-    if number < 2 or found["most_common"] < COLLAPSED:
-        return []
-    return [
-        f"{100 * found['most_common']:.0f}% of the reports are the same text: such scores say little of what is "
-        "seen in images"
-    ]
+def _warnings(scored: Scored) -> list[str]:
+    """Say loudly what BLEU and averages hide."""
+    most, said = scored.ours.degeneracy["most_common"], []
+    if scored.num_reports > 1 and most >= COLLAPSED:
+        said.append(
+            f"{100 * most:.0f}% of the reports are the same text: such scores say little of what is seen in images"
+        )
+    findings = [each for each in scored.observations if each.name != "No Finding"]
+    if not any(each.generated for each in findings) and any(each.references for each in findings):
+        said.append(
+            f"no report has any of the {len(findings)} findings that references have: a clinical score above 0 comes "
+            "from No Finding alone"
+        )
+    return said
 
 
 def _plain(scored: Scored) -> dict[str, Any]:

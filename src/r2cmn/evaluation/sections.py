@@ -220,7 +220,7 @@ def _head(name: str) -> str:
 def beside(result: Result, published: Sequence[Published]) -> str:
     """Published numbers beside ours."""
     first = result.protocols[0]
-    names = [name for name in COMPARED if name in first.ours.scores]
+    names = [name for name in COMPARED if any(name in each.scores for each in published)]
     ours = [cell(first.ours.scores[n].value, 3) for n in names]
     rows = [row("ours", ours, "ours", text(first.protocol.name))]
     for each in published:
