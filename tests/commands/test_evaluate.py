@@ -114,9 +114,9 @@ def test_no_f1_is_printed_without_its_average_and_labels(run, mine, tmp_path):
     html = (tmp_path / "p.html").read_text().split("</style>")[1]
     for cell in re.findall(r"<t[hd](?! class=.prose)[^>]*>(.*?)</t[hd]>", html):
         words = re.sub(r"<[^>]+>", "", cell)
-        assert words == "F1" or "F1" not in words or re.search(r"[-\u2011](14|5) F1|labels=(14|5)\) F1|of the obs", words), (
-            words
-        )
+        assert (
+            words == "F1" or "F1" not in words or re.search(r"[-\u2011](14|5) F1|labels=(14|5)\) F1|of the obs", words)
+        ), words
 
 
 def test_an_annotation_gives_protocols_patients_and_what_train_holds(run, annotation, mine, tmp_path):

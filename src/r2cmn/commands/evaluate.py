@@ -86,13 +86,13 @@ def evaluate(
         )
     except MeteorError as error:
         raise ValueError(str(error)) from error
-    for note in found.notes:
-        print(f"r2cmn: note: {note}", file=sys.stderr)
-    print_result(found, rows)
     if json is not None:
         found.write_json(json)
     if html is not None:
         write_page(html, found, PageContent.of(read.ids, prepared, shown_class), rows, __version__)
+    for note in found.notes:
+        print(f"r2cmn: note: {note}", file=sys.stderr)
+    print_result(found, rows)
 
 
 def _check_writable(path: Path | None) -> None:
