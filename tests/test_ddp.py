@@ -131,7 +131,7 @@ def test_a_checkpoint_scores_the_same_in_one_process_and_in_two(straight, folder
     assert returncode == 0, out + err
     first, again = (json.loads((r / "result.json").read_text())["scores"] for r in (straight[0], run))
     assert again == first
-    assert {"BLEU_4", "CIDEr", "distinct"} <= again.keys()
+    assert {"BLEU_4", "CIDEr", "distinct", "CE_macro_F1", "CE_example_R"} <= again.keys()
     assert (run / "predictions.csv").read_text() == (straight[0] / "predictions.csv").read_text()
 
 

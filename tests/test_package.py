@@ -32,13 +32,16 @@ SCORES = [
     "distinct",
     "most_common",
     "mean_length",
+    *(f"CE_{average}_{score}" for average in ("macro", "micro", "example") for score in ("P", "R", "F1")),
 ]
 LOG_KEYS = {"train/loss", "val/loss", "lr/backbone", "lr/rest"} | {f"{s}/{n}" for s in ("val", "test") for n in SCORES}
 
 LIGHT = """
 import json, sys
 import r2cmn
-heavy = ("torch", "pytorch_lightning", "timm", "hydra", "omegaconf", "wandb", "matplotlib", "torchvision", "numpy", "PIL")
+heavy = (
+    "torch", "pytorch_lightning", "timm", "hydra", "omegaconf", "wandb", "matplotlib", "torchvision", "numpy", "PIL",
+)
 before = [name for name in heavy if name in sys.modules]
 assert dir(r2cmn) == r2cmn.__all__
 loaded = {name: getattr(r2cmn, name).__class__.__name__ for name in r2cmn.__all__}

@@ -13,6 +13,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "CMN": "r2cmn.model",
     "CMNModule": "r2cmn.module",
+    "ClinicalEfficacy": "r2cmn.metrics.clinical",
+    "NLGMetrics": "r2cmn.metrics.nlg_metrics",
     "ReportDataModule": "r2cmn.data.datamodule",
     "IUXRayDataModule": "r2cmn.data.iu_xray",
     "MIMICCXRDataModule": "r2cmn.data.mimic_cxr",
@@ -25,8 +27,10 @@ _HOMES = {
 __all__ = [
     "CMN",
     "CMNModule",
+    "ClinicalEfficacy",
     "IUXRayDataModule",
     "MIMICCXRDataModule",
+    "NLGMetrics",
     "PhantomDataModule",
     "ReportDataModule",
     "Significance",
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
     from r2cmn.data.iu_xray import IUXRayDataModule
     from r2cmn.data.mimic_cxr import MIMICCXRDataModule
     from r2cmn.data.phantom import PhantomDataModule
+    from r2cmn.metrics.clinical import ClinicalEfficacy
+    from r2cmn.metrics.nlg_metrics import NLGMetrics
     from r2cmn.metrics.significance import Significance
     from r2cmn.model import CMN
     from r2cmn.module import CMNModule

@@ -144,6 +144,14 @@ def test_the_statistics_are_read_and_no_file_stays(tmp_path, monkeypatch):
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
+def test_a_report_that_matches_whole_and_in_order_has_no_chunk(tmp_path, monkeypatch):
+    whole, broken, shorter = ([n, 4, *[0] * 18, chunks, n, 4] for n, chunks in ((4, 1), (4, 2), (3, 1)))
+    shorter[0] = 5  # three of five words match
+    rows = "; ".join(f"echo {' '.join(map(str, row))}" for row in (whole, broken, shorter, [0] * 23))
+    fake_java(tmp_path / "bin", monkeypatch, rows)
+    assert meteor_statistics(["a"] * 4, ["a"] * 4)[:, 20].tolist() == [0, 2, 1, 0]
+
+
 def plain_meteor(s):
     """Denkowski and Lavie (2014), the numbers of the jar one by one."""
     exact, stem, synonym, paraphrase = s[4:8], s[8:12], s[12:16], s[16:20]

@@ -105,6 +105,9 @@ class ClinicalEfficacy(SyncedMetric):
         """
         pairs = _as_pairs(generated, references)
         self._append(len(pairs), index, {"labels": pairs})
+        # what torchmetrics does around `update`
+        self._computed = None
+        self._update_count += 1
 
     def per_observation(self, uncertain: Literal["negative", "positive"] = "negative") -> dict[str, ObservationScore]:
         """Return the scores of each observation; collective: call it on every process.

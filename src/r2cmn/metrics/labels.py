@@ -72,11 +72,7 @@ def _id_place(path: Path, header: list[str], id_column: str | None) -> int:
     for name in (id_column,) if id_column else ID_COLUMNS:
         if _plain(name) in header:
             return header.index(_plain(name))
-    wanted = (
-        f"no column '{id_column}'"
-        if id_column
-        else "neither a column 'id' nor 'study_id', so name the one that has the ids"
-    )
+    wanted = f"no column '{id_column}'" if id_column else "no column 'id' or 'study_id': name the one that has the ids"
     raise ValueError(f"{path} has {wanted} (its columns are {', '.join(header) or 'none'})")
 
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from r2cmn.metrics.meteor import MeteorError, meteor_of_sums, meteor_statistics
+from r2cmn.metrics.rouge import rouge_l_per_report
 
 NAMES = ("BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L", "CIDEr")
 Meteor = Literal["auto"] | bool
@@ -114,13 +115,6 @@ def bleu_of_sums(sums: np.ndarray) -> dict[str, np.ndarray]:
 def rouge_l(generated: Sequence[str], references: Sequence[str]) -> float:
     """Mean ROUGE-L with beta 1.2 (Lin, 2004); splits at single spaces, so extra spaces count as words."""
     return float(rouge_l_per_report(generated, references).mean())
-
-
-def rouge_l_per_report(generated: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """Return (n,) the ROUGE-L of each report, in [0, 1]."""
-    from pycocoevalcap.rouge.rouge import Rouge
-
-    return np.asarray(Rouge().compute_score(*_as_coco(generated, references))[1], dtype=np.float64)
 
 
 def cider(generated: Sequence[str], references: Sequence[str]) -> float:

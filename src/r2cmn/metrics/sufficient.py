@@ -22,8 +22,8 @@ from r2cmn.metrics.nlg import (
     cider_per_report,
     normalised,
     optional_meteor_statistics,
-    rouge_l_per_report,
 )
+from r2cmn.metrics.rouge import rouge_l_per_report
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +73,8 @@ class SufficientStatistics:
             MeteorError: if `meteor` is True and it could not be computed.
         """
         check_meteor(meteor)
+        if not len(generated) and not len(references):
+            raise ValueError("there are no reports to score: give at least one")
         generated, references = normalised(generated, references)
         efficacy = None if labels is None else efficacy_statistics(*labels)  # before the minutes that texts can take
         if efficacy is not None and len(efficacy) != len(generated):
@@ -91,7 +93,7 @@ class SufficientStatistics:
         return len(self.rouge_l)
 
     def scores(self, weights: Any = None) -> dict[str, Any]:
-        """Return BLEU_1 to BLEU_4, METEOR (nan where left out), ROUGE_L, CIDEr and, with labels, all of clinical efficacy.
+        """Return BLEU_1 to BLEU_4, METEOR (nan where left out), ROUGE_L, CIDEr and, with labels, clinical efficacy.
 
         Args:
             weights: (R, n) how often each report counts in each of R corpora; without it, every report counts once.

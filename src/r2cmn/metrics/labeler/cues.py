@@ -27,6 +27,7 @@ NOT_CUES = (
     r"(?:near|partial|incomplete|almost|some|nearly)(?: complete)? (?:interval )?(?:resolution|clearing) of\b",
     r"(?:ensure|document|confirm|follow|to|until|assess|verify)(?: to)?(?: complete| full)? (?:resolution"
     r"|clearing)(?: of)?\b",
+    r"cannot be (?:\w+ )?(?:distinguished|differentiated|separated)\b",
     r"no doubt\b",
     r"(?:likely|probably|may|might|could) (?:account|explain)\w*\b",
     r"not (?:only|just|merely|necessarily|much)\b",
@@ -63,8 +64,9 @@ NEGATION_BEFORE = (
 NEGATION_BESIDE = (r"(?<!has )(?<!have )(?<!been )(?<!is )(?<!are )(?:resolved|absent|removed)",)
 """Adjectives: they reach over at most three words."""
 NEGATION_AFTER = (
-    rf"{_VERBS}(?:not|no longer) (?!well |clearly |optimally |fully )(?:\w+ ){{0,2}}{_SHOWN}(?! (?:on"
+    rf"{_VERBS}(?:not|no longer|cannot be) (?!well |clearly |optimally |fully )(?:\w+ ){{0,2}}{_SHOWN}(?! (?:on"
     rf"|in) {_ELSEWHERE}\b)",
+    rf"(?:has|have) (?:\w+ ){{1,3}}and (?:is|are) no longer {_SHOWN}",
     r"(?:is|are|appears?|remains?) (?:\w+ )?within (?:normal )?limits",
     r"(?:is|are|was|were) (?:\w+ )?(?:absent|resolved|gone)",
     r"(?:has|have|had|having|now) (?:\w+ ){0,2}(?:resolved|cleared|disappeared)",

@@ -1,0 +1,83 @@
+import time
+
+import pytest
+
+from r2cmn.metrics.labeler import RuleLabeler, rule
+from r2cmn.metrics.labeler.sentences import MAX_LENGTH, sentences
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        ("Heart normal. Lungs clear.", ["heart normal", "lungs clear"]),
+        ("heart normal . lungs clear .", ["heart normal", "lungs clear"]),
+        ("A 1.5 cm nodule", ["a 1.5 cm nodule"]),
+        ("No\neffusion\n\nEdema", ["no effusion", "edema"]),
+        ("- Edema\n - Effusion\n* Mass", ["edema", "effusion", "mass"]),
+        ("Edema; effusion? Mass!", ["edema", "effusion", "mass"]),
+        ("Right-sided (small) effusion,edema", ["right sided , small , effusion , edema"]),
+        ("Atelectasis vs. pneumonia", ["atelectasis versus pneumonia"]),
+        ("edema/effusion and/or mass, w/o collapse", ["edema , effusion or mass , without collapse"]),
+        ("We can’t exclude – edema", ["we can't exclude edema"]),
+        ("<unk> effusion ___", ["xxxx effusion xxxx"]),
+        ("Effusion: none.No mass", ["effusion : none", "no mass"]),
+        ("", []),
+    ],
+)
+def test_sentences_by_hand(report, expected):
+    assert [sentence for sentence in sentences(report) if sentence] == expected
+
+
+@pytest.mark.parametrize("word", ["effusion ", "x" * 50, "a, "])
+def test_no_sentence_is_longer_than_the_limit_and_no_word_is_lost(word):
+    report = word * 2000
+    found = list(sentences(report))
+    assert max(map(len, found)) <= MAX_LENGTH
+    assert "".join(found).replace(" ", "") == report.replace(" ", "")
+
+
+DEGENERATE = {
+    "one word": "effusion ",
+    "cues": "no possible effusion or cannot exclude edema , and the heart is normal or not ",
+    "heart": "heart and mediastinum and ",
+    "state": "normal and the heart ",
+    "commas": ", small x ",
+    "no spaces": "effusion,",
+    "one letter": "a",
+    "full stops": ".",
+    "line breaks": "\n ",
+    "unknown": "<unk> ",
+    "underscores": "_",
+    "spaces": " ",
+    "other letters": "é心☃ ",
+}
+
+
+def seconds(report):
+    rule._read.cache_clear()
+    start = time.process_time()
+    labels = RuleLabeler()([report])
+    assert labels.shape == (1, 14)
+    return time.process_time() - start
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_two_thousand_repeats_are_read_at_once(name):
+    assert seconds(DEGENERATE[name] * 2000) < 2
+
+
+@pytest.mark.parametrize("name", ["cues", "commas", "no spaces", "heart"])
+def test_time_is_linear_in_the_length(name):
+    # the numbers keep sentences from being remembered
+    short, long = ("".join(f"{DEGENERATE[name]}{n} " for n in range(count)) for count in (400, 1600))
+    least = [min(seconds(report) for _ in range(3)) for report in (short, long)]
+    assert least[1] < 4 * 2.5 * least[0] + 0.1, least
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_a_single_line_of_a_megabyte_ends(name):
+    word = DEGENERATE[name]
+    taken = seconds(word * (1_000_000 // len(word)))
+    print(f"{name}: {taken:.2f} s")
+    assert taken < 30

@@ -1,0 +1,231 @@
+"""Real processes score as one does, on their own and inside a Trainer.
+
+Run as a script, this file is one of the gloo processes that its tests start (test_synced.py gloo RANK SIZE FOLDER), or
+what a user would write around a Trainer (test_synced.py trainer SIZE FOLDER).
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from r2cmn.metrics.clinical import ClinicalEfficacy
+from r2cmn.metrics.nlg_metrics import NLGMetrics
+
+WORDS = [
+    "no",
+    "small",
+    "effusion",
+    ".",
+    "edema",
+    "possible",
+    "pneumonia",
+    "the",
+    "heart",
+    "is",
+    "enlarged",
+    "naïve",
+    "",
+]
+COUNT = 23  # odd, and no multiple of three
+
+
+def written(count=COUNT):
+    """Invented reports, an empty one among the generated and one among the references."""
+    draw = random.Random(3)
+    texts = [[" ".join(draw.choices(WORDS, k=draw.randint(3, 14))) for _ in range(count)] for _ in range(2)]
+    texts[0][3] = texts[1][5] = ""
+    return texts
+
+
+def metrics():
+    return {"nlg": NLGMetrics(meteor=False), "clinical": ClinicalEfficacy()}
+
+
+def fill(metric, rows, size=4, index=True):
+    generated, references = written()
+    for i in range(0, len(rows), size):
+        part = rows[i : i + size]
+        more = [torch.tensor(part)] if index else []
+        metric.update([generated[j] for j in part], [references[j] for j in part], *more)
+    return metric
+
+
+def plain(value):
+    """As JSON gives it back."""
+    return json.loads(json.dumps(value))
+
+
+def shares(size):
+    """How samplers may divide the studies: padded, uneven, and with nothing for a process."""
+    padded = [*range(COUNT), *range(-COUNT % size)]
+    return {
+        "padded": [padded[rank::size] for rank in range(size)],
+        "uneven": [list(range(size - 1, COUNT)), *([i] for i in range(size - 1))],
+        "last empty": [list(range(COUNT))[rank :: size - 1] for rank in range(size - 1)] + [[]],
+        "first empty": [[], *([list(range(COUNT))] * (size - 1))],
+    }
+
+
+# ---- what runs in the processes --------------------------------------------------------------------------------------
+
+
+def gloo(rank, size, folder):
+    """Score in one of many processes, and write down what was seen."""
+    start = f"file://{folder}/meeting"
+    torch.distributed.init_process_group("gloo", init_method=start, rank=rank, world_size=size)
+    seen = {}
+    for share, rows in shares(size).items():
+        for name, metric in metrics().items():
+            fill(metric, rows[rank])
+            seen[f"{share} {name}"] = metric.compute()
+            if name == "clinical":
+                seen[f"{share} table"] = metric.per_observation()
+                seen[f"{share} labels"] = [side.tolist() for side in metric.labelled()]
+                fill(metric, [0])  # the state is this process's own again
+                seen[f"{share} again"] = metric.compute()
+    for name, metric in metrics().items():  # each process gets every size-th study, as a sampler deals them out
+        fill(metric, list(range(COUNT))[rank::size], index=False)
+        seen[f"counted {name}"] = metric.compute()
+    try:
+        ClinicalEfficacy().compute()
+    except Exception as error:
+        seen["nothing"] = f"{type(error).__name__}: {error}"
+    (folder / f"seen{rank}.json").write_text(json.dumps(seen))
+    torch.distributed.destroy_process_group()
+
+
+def trainer(size, folder):
+    """Train a module that has both metrics, on `size` processes, and write down what they score."""
+    import pytorch_lightning as pl
+
+    class Reports(torch.utils.data.Dataset):
+        def __len__(self):
+            return COUNT
+
+        def __getitem__(self, i):
+            return i
+
+    class Module(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+            self.nlg, self.clinical = metrics().values()
+            self.seen = {}
+
+        def training_step(self, batch, _):
+            return (self.weight * batch).sum()
+
+        def validation_step(self, batch, _):
+            for metric in (self.nlg, self.clinical):
+                fill(metric, batch.tolist())
+
+        def on_validation_epoch_end(self):
+            scores = {**self.nlg.compute(), **self.clinical.compute()}
+            stage = f"{self.trainer.state.fn.value} {self.current_epoch}"
+            self.seen[stage] = {"scores": scores, "table": self.clinical.per_observation()}
+            self.log_dict({name: value for name, value in scores.items() if name != "METEOR"})
+            self.nlg.reset()
+            self.clinical.reset()
+
+        test_step, on_test_epoch_end = validation_step, on_validation_epoch_end
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def loader():
+        return torch.utils.data.DataLoader(Reports(), batch_size=4)
+
+    module = Module()
+    runner = pl.Trainer(
+        accelerator="cpu", devices=size, strategy="ddp" if size > 1 else "auto", max_epochs=2, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=1,
+        default_root_dir=folder,
+    )  # fmt: skip
+    runner.fit(module, loader(), loader())
+    runner.test(module, loader(), verbose=False)
+    logged = {name: float(value) for name, value in runner.callback_metrics.items()}
+    rank = runner.global_rank
+    (folder / f"trainer{size}_{rank}.json").write_text(json.dumps({"seen": module.seen, "logged": logged}))
+
+
+# ---- the tests -------------------------------------------------------------------------------------------------------
+
+
+def run(commands):
+    """Run all commands at once, to their end."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen([sys.executable, __file__, *command], env=environment, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    try:
+        complaints = [process.communicate(timeout=240)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0] * len(commands), "\n".join(complaints)
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def seen(request, tmp_path_factory):
+    """What each of 2 or 3 processes saw."""
+    size, folder = request.param, tmp_path_factory.mktemp("processes")
+    run([["gloo", str(rank), str(size), str(folder)] for rank in range(size)])
+    return [json.loads((folder / f"seen{rank}.json").read_text()) for rank in range(size)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", ["padded", "uneven", "last empty", "first empty", "counted"])
+def test_many_processes_score_as_one(seen, share):
+    for name, metric in metrics().items():
+        one = json.dumps(fill(metric, list(range(COUNT))).compute())
+        assert [json.dumps(process[f"{share} {name}"]) for process in seen] == [one] * len(seen)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", ["padded", "uneven", "last empty", "first empty"])
+def test_tables_and_labels_are_those_of_all_studies(seen, share):
+    one = fill(ClinicalEfficacy(), list(range(COUNT)))
+    for process in seen:
+        assert process[f"{share} table"] == plain(one.per_observation())
+        assert process[f"{share} labels"] == [side.tolist() for side in one.labelled()]
+        assert process[f"{share} again"] == plain(one.compute())
+
+
+@pytest.mark.slow
+def test_nothing_to_score_is_told_to_every_process(seen):
+    sentence = "ValueError: there are no reports to score: call update before compute"
+    first, *others = (process["nothing"] for process in seen)
+    assert first == sentence
+    assert others == [f"RuntimeError: the first process could not score the reports: {sentence}"] * len(others)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_in_a_trainer_fit_and_test_score_as_one_process(tmp_path, size):
+    run([["trainer", str(size), str(tmp_path)]])
+    alone = {name: fill(metric, list(range(COUNT))) for name, metric in metrics().items()}
+    scores = {**alone["nlg"].compute(), **alone["clinical"].compute()}
+    expected = json.dumps({"scores": scores, "table": alone["clinical"].per_observation()})
+    for rank in range(size):
+        content = json.loads((tmp_path / f"trainer{size}_{rank}.json").read_text())
+        found = {stage: json.dumps(seen) for stage, seen in content["seen"].items()}
+        assert found.pop("fit 0") == expected  # the sanity check saw other studies and was overwritten
+        assert set(found.values()) == {expected}
+        assert len(found) == 2  # the second epoch, and the test
+        for name, value in content["logged"].items():
+            assert value == pytest.approx(scores[name], abs=1e-6)  # Lightning logs in float32
+        assert "CE_macro_F1" in content["logged"]
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "gloo":
+        gloo(int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    else:
+        trainer(int(sys.argv[2]), Path(sys.argv[3]))
