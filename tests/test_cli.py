@@ -28,7 +28,7 @@ TINY = [
     "trainer.accelerator=cpu", "trainer.max_epochs=1", "trainer.enable_progress_bar=false", "generation=greedy",
 ]  # fmt: skip
 PARTS = ("backbone", "memory", "encoder_decoder")
-WHOLE = {"result.json", "predictions.csv", "reports.csv"}
+WHOLE = {"result.json", "predictions.csv", "scores.json", "reports.csv"}
 """What says that a run is done; a refused one leaves none of it."""
 
 
@@ -116,16 +116,26 @@ def assert_refused(result, pattern, folder):
 # ---- what works ------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_leaves_its_folder_and_prints_it_last(train, make_dataset, tmp_path):
+def test_a_run_leaves_its_folder_and_prints_it_last(train, run, make_dataset, tmp_path):
     result = train(f"data.dir={make_dataset(tmp_path / 'data', size=48)}")
     assert result.code == 0, result.err
     assert result.out.splitlines()[-1] == str(tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"predictions.csv", "metrics.csv", "config.yaml", "train.log", "result.json", "checkpoints"} <= names
+    assert "scores.json" in names
     scores = json.loads((tmp_path / "run" / "result.json").read_text())["scores"]
     assert {"BLEU_1", "BLEU_4", "ROUGE_L", "CIDEr", "distinct"} <= set(scores)
     assert "METEOR" in result.out
     assert "n/a" in result.out
+    evaluated = json.loads((tmp_path / "run" / "scores.json").read_text())
+    names = [each["protocol"] for each in evaluated["protocols"]]
+    assert names == [f"{version}/findings/cleaned-iu_xray/coco" for version in ("released-1", "full-1")]
+    for name in ("BLEU_1", "BLEU_4", "ROUGE_L", "CIDEr", "distinct"):
+        assert evaluated["scores"][name] == pytest.approx(scores[name], abs=1e-6), name
+    again = run("evaluate", tmp_path / "run" / "predictions.csv", "--no-meteor", "--json", tmp_path / "again.json")
+    assert again.code == 0, again.err
+    file = json.loads((tmp_path / "again.json").read_text())
+    assert [each["scores"] for each in file["protocols"]] == [each["scores"] for each in evaluated["protocols"]]
     with (tmp_path / "run" / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == ["study_0", "study_1", "study_2"]
@@ -221,7 +231,7 @@ def test_evaluate_prints_and_writes_scores(run, tmp_path, monkeypatch):
     result = run("evaluate", tmp_path / "p.csv", "--json", tmp_path / "s.json")
     assert result.code == 0, result.err
     assert json.loads((tmp_path / "s.json").read_text())["scores"]["BLEU_4"] == pytest.approx(1.0)
-    assert "BLEU_4" in result.out
+    assert "BLEU-4" in result.out
     assert [line[:12] for line in result.err.splitlines()] == ["r2cmn: note:"]
     assert "METEOR" in result.err
 

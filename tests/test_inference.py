@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from r2cmn.checkpoint_io import CheckpointError
-from r2cmn.inference import StudyFiles, find_studies, load_module, read_predictions, read_rows, write_reports
+from r2cmn.inference import StudyFiles, find_studies, load_module, read_rows, write_reports
 
 
 def draw(*paths):
@@ -116,25 +116,6 @@ def test_what_is_no_table_is_refused(tmp_path, content, sentence):
 def test_a_missing_table_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"no file .*gone\.csv"):
         read_rows(tmp_path / "gone.csv", ("id",))
-
-
-# ---- read_predictions ------------------------------------------------------------------------------------------------
-
-
-def test_predictions_are_read_against_the_column_asked_for(tmp_path):
-    path = tmp_path / "p.csv"
-    path.write_text("id,generated,reference,reference_full\n1,NA,a b,a b c\n2,,d,d e\n")
-    assert read_predictions(path) == (["NA", ""], ["a b", "d"])
-    assert read_predictions(path, "reference_full") == (["NA", ""], ["a b c", "d e"])
-    with pytest.raises(ValueError, match="has no column 'truth'"):
-        read_predictions(path, "truth")
-
-
-def test_a_prediction_that_stands_twice_is_refused(tmp_path):
-    path = tmp_path / "p.csv"
-    path.write_text("id,generated,reference\n1,a,a\n1,b,b\n")
-    with pytest.raises(ValueError, match="'1' stands there more than once"):
-        read_predictions(path)
 
 
 # ---- write_reports ---------------------------------------------------------------------------------------------------

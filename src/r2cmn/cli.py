@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -14,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from r2cmn.commands.baselines import baselines
+from r2cmn.commands.evaluate import evaluate
 
 app = typer.Typer(
     help="Train, compare and use chest X-ray report generators built on cross-modal memory networks.",
@@ -187,34 +187,7 @@ def generate(
     print(module.generate([images])[0])
 
 
-@app.command(no_args_is_help=True)
-def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="CSV with the columns id, generated, reference.")],
-    column: Annotated[
-        str, typer.Option(help="The column of the references: reference, or reference_full.")
-    ] = "reference",
-    out: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file, too.")] = None,
-) -> None:
-    """Score reports of any system against their references.
-
-    r2cmn evaluate RUN/predictions.csv
-    r2cmn evaluate RUN/predictions.csv --column reference_full --json scores.json
-    """
-    from r2cmn.inference import read_predictions
-    from r2cmn.metrics.nlg import nlg_scores
-    from r2cmn.training import print_scores
-
-    generated, references = read_predictions(predictions, column)
-    with warnings.catch_warnings(record=True) as notes:
-        warnings.simplefilter("always")
-        scores = nlg_scores(generated, references)
-    for note in notes:
-        print(f"r2cmn: note: {note.message}", file=sys.stderr)
-    scores["distinct"] = len(set(generated)) / len(generated)
-    known = {name: value for name, value in scores.items() if value == value}
-    print_scores(known, f"{predictions.name}, {len(generated)} reports, against '{column}'")
-    if out is not None:
-        out.write_text(json.dumps({"reports": len(generated), "reference": column, "scores": known}, indent=2))
+app.command(no_args_is_help=True)(evaluate)
 
 
 app.command(no_args_is_help=True)(baselines)

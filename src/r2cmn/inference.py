@@ -142,18 +142,3 @@ def write_reports(module: CMNModule, studies: list[StudyFiles], out: Path, batch
         temporary.replace(out)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def read_predictions(path: Path, column: str = "reference") -> tuple[list[str], list[str]]:
-    """Read generated reports and references from a CSV with the columns id, generated and `column`.
-
-    Raises:
-        ValueError: where a column lacks or an id repeats; the message names it.
-    """
-    rows = read_rows(path, ("id", "generated", column))
-    seen: set[str] = set()
-    for row in rows:
-        if row["id"] in seen:
-            raise ValueError(f"{path}: the id '{row['id']}' stands there more than once")
-        seen.add(row["id"])
-    return [row["generated"] for row in rows], [row[column] for row in rows]

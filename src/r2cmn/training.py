@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,15 +17,13 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from rich.console import Console
-from rich.table import Table
 
 from r2cmn.build import build
 from r2cmn.checkpoint_io import AtomicCheckpointIO, CheckpointError, newest_intact, read_checkpoint
 from r2cmn.config import ConfigError, check, objects, plain
-from r2cmn.evaluation.baselines import compare
 from r2cmn.loggers import Wandb
 from r2cmn.module import CMNModule
+from r2cmn.testing import show_test
 
 log = logging.getLogger("r2cmn")
 
@@ -232,41 +229,11 @@ def _test(
     result: dict[str, Any] = {"scores": scores}
     if trainer.is_global_zero:
         title = f"test, {len(module.reports)} reports, checkpoint {Path(str(best or checkpoint)).name}"
+        device = trainer.strategy.root_device if config.baselines else None
+        baselines = show_test(module, data, scores, Path(trainer.default_root_dir), title, device)
         if config.baselines:
-            result["baselines"] = _compare(trainer, module, data, scores, title)
-        if not result.get("baselines"):
-            print_scores(scores, title)
-        print_reports(module.reports, 3)
+            result["baselines"] = baselines
     return result
-
-
-def _compare(trainer: pl.Trainer, module: CMNModule, data: Any, scores: dict[str, float], title: str) -> Any:
-    folder, device = Path(trainer.default_root_dir) / "baselines", trainer.strategy.root_device
-    try:
-        return compare(data, module, scores, device, folder, title)
-    except (ValueError, OSError, RuntimeError) as error:  # days of training do not end without a result for this
-        log.warning("the baselines could not be computed, and the scores stand without them: %s", error)
-        return None
-
-
-def print_scores(scores: dict[str, float], title: str) -> None:
-    """Print a table of scores; what could not be computed reads n/a."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("score")
-    table.add_column("value", justify="right")
-    names = ["BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L", "CIDEr"]
-    for name in [*names, *(n for n in scores if n not in names)]:
-        table.add_row(name, f"{scores[name]:.4f}" if name in scores else "n/a")
-    Console().print(table)
-
-
-def print_reports(reports: list[tuple[int, str, str]], number: int) -> None:
-    """Print generated reports beside their references, spread over the set."""
-    console = Console(highlight=False)
-    for index, generated, reference in reports[:: max(1, len(reports) // number)][:number]:
-        console.print(
-            f"[bold]study {index}, generated[/]  {generated}\n[dim]         reference  {reference}[/]", markup=True
-        )
 
 
 def _log_parameters(trainer: pl.Trainer, module: CMNModule, config: DictConfig) -> None:
@@ -289,8 +256,3 @@ def _write_result(folder: Path, result: dict[str, Any]) -> None:
     temporary = folder / ".result.json.part"
     temporary.write_text(json.dumps(result, indent=2))
     temporary.replace(folder / "result.json")
-
-
-def command_line() -> str:
-    """Return the command that was given, to be shown in advice."""
-    return " ".join(["r2cmn", *sys.argv[1:]])

@@ -30,8 +30,6 @@ def baselines(
     r2cmn baselines best.ckpt data=iu_xray data.dir=PATH --meteor --out FOLDER
     """
     from r2cmn.evaluation.baselines import Baselines, captions, notes, print_table
-    from r2cmn.metrics.nlg import nlg_scores
-    from r2cmn.metrics.report import degeneracy
 
     checkpoint, overrides = _sort(arguments or [])
     module = _load(checkpoint, device)
@@ -47,7 +45,7 @@ def baselines(
         found.add_nearest()
     else:
         written = _add_model(found, module)
-        columns["model"] = nlg_scores(written, found.references, choice) | degeneracy(written)
+        columns["model"] = found.score(written, choice)
     columns |= found.scores(choice)
     said = notes(columns["model"], columns) if "model" in columns else []
     print_table(columns, f"test, {len(found.references)} reports", captions(found, said))

@@ -1,1 +1,1 @@
-"""What a score is worth: baselines, and everything else that is said of reports that were written."""
+"""Scoring of reports, whoever wrote them: protocols, intervals, baselines, tables and a page."""

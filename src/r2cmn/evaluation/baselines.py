@@ -17,9 +17,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from r2cmn.callbacks import write_predictions
 from r2cmn.evaluation import baseline_images, baseline_text
+from r2cmn.metrics.efficacy import efficacy
+from r2cmn.metrics.labeler import RuleLabeler
 from r2cmn.metrics.nlg import NAMES, nlg_scores
+from r2cmn.metrics.predictions import write_predictions
 from r2cmn.metrics.report import degeneracy
 
 log = logging.getLogger("r2cmn")
@@ -27,6 +29,8 @@ log = logging.getLogger("r2cmn")
 Scores = dict[str, float]
 NUM_DRAWS = 5
 MAX_CANDIDATES = 10_000
+CLINICAL = ("CE_macro_F1", "CE_micro_F1", "CE_example_F1")
+"""Clinical scores of the table: 14 observations, uncertain counts as negative."""
 DEGENERACY = ("distinct", "most_common", "mean_length")
 
 
@@ -66,6 +70,8 @@ class Baselines:
             if not found:
                 raise ValueError(f"baselines need studies in train, val and test, and '{split}' has none")
         self.reports: dict[str, list[list[str]]] = {}
+        self._labeler = RuleLabeler()
+        self._labelled: dict[str, np.ndarray] = {}
 
     def _released(self, studies: Sequence[Any]) -> list[str]:
         tokenizer = self.data.tokenizer
@@ -124,10 +130,19 @@ class Baselines:
         Args:
             meteor: as for `nlg_scores`; False by default, because each draw would start Java for seconds.
         """
-        return {
-            name: _mean([{**nlg_scores(draw, self.references, meteor), **degeneracy(draw)} for draw in draws])
-            for name, draws in self.reports.items()
-        }
+        return {name: _mean([self.score(draw, meteor) for draw in draws]) for name, draws in self.reports.items()}
+
+    def score(self, reports: Sequence[str], meteor: Literal["auto"] | bool = False) -> Scores:
+        """Score one report for every study: language, clinical efficacy by the built-in labeler, degeneracy."""
+        clinical = efficacy(self._labels(reports), self._labels(self.references))
+        shown = {name: float(clinical[name]) for name in CLINICAL}
+        return {**nlg_scores(reports, self.references, meteor), **shown, **degeneracy(reports)}
+
+    def _labels(self, reports: Sequence[str]) -> np.ndarray:
+        """Label reports; most stand there many times, in one draw or another, and are read once."""
+        new = [report for report in dict.fromkeys(reports) if report not in self._labelled]
+        self._labelled.update(zip(new, self._labeler(new), strict=True))
+        return np.stack([self._labelled[report] for report in reports])
 
     def write(self, folder: Path, license_class: str) -> None:
         """Write `NAME.csv` with the columns of predictions.csv for each baseline, of several draws the first."""
@@ -174,8 +189,9 @@ def print_table(columns: dict[str, Scores], title: str, caption: Sequence[str]) 
     table.add_column("score")
     for name in columns:
         table.add_column(name.replace("_", "\n"), justify="right")
-    further = [name for scores in columns.values() for name in scores]
-    for name in dict.fromkeys([*NAMES, *DEGENERACY, *further]):
+    # precision and recall of the model stand in its own table
+    further = [name for scores in columns.values() for name in scores if not name.startswith("CE_")]
+    for name in dict.fromkeys([*NAMES, *CLINICAL, *DEGENERACY, *further]):
         values = [scores.get(name, float("nan")) for scores in columns.values()]
         digits = 1 if name == "mean_length" else 4
         table.add_row(name, *("n/a" if value != value else f"{value:.{digits}f}" for value in values))

@@ -1,0 +1,202 @@
+"""Reports find their references by id, whatever the file; a join that is not one to one names the ids."""
+
+import csv
+import json
+
+import pytest
+
+from r2cmn.evaluation.files import read_generated, read_predictions
+
+
+def table(path, header, *rows):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def dump(path, content):
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture
+def references(tmp_path):
+    return table(tmp_path / "r.csv", ["id", "report"], ["a", "lungs clear ."], ["b", "NA"], ["c", ""])
+
+
+# ---- joins -----------------------------------------------------------------------------------------------------------
+
+
+def test_rows_are_joined_by_id_and_follow_the_references(tmp_path, references):
+    predictions = table(tmp_path / "p.csv", ["generated", "study_id"], ["C .", "c"], ["", "a"], ["NA", "b"])
+    read = read_predictions(predictions, references)
+    assert read.ids == ["a", "b", "c"]
+    assert read.generated == ["", "NA", "C ."]
+    assert read.references == {"given": ["lungs clear .", "NA", ""]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([["a", "x"], ["a", "y"], ["b", "z"]], r"1 of its ids \(column 'id'\) stand there more than once: 'a'"),
+        ([["a", "x"]], r"p\.csv lacks 2 of the 3 ids of .*r\.csv: 'b', 'c'"),
+        (
+            [[i, "x"] for i in "abcdefgh"],
+            r"p\.csv has 5 ids that .*r\.csv does not have: 'd', 'e', 'f' and 2 more",
+        ),
+        ([["A", "x"], ["b", "x"], ["c", "x"]], "lacks 1 of the 3 ids of .*: 'a'"),
+    ],
+)
+def test_a_join_that_is_not_one_to_one_names_the_ids(tmp_path, references, rows, sentence):
+    predictions = table(tmp_path / "p.csv", ["id", "generated"], *rows)
+    with pytest.raises(ValueError, match=sentence):
+        read_predictions(predictions, references)
+    with pytest.raises(ValueError, match=sentence):
+        read_generated(predictions, ["a", "b", "c"], references)
+
+
+def test_references_with_an_id_twice_are_refused(tmp_path):
+    references = table(tmp_path / "r.csv", ["id", "report"], ["a", "x"], ["a", "y"])
+    with pytest.raises(ValueError, match=r"r\.csv: 1 of its ids .*'a'"):
+        read_predictions(table(tmp_path / "p.csv", ["id", "generated"], ["a", "x"]), references)
+
+
+def test_the_pairs_of_the_family_are_joined_row_by_row(tmp_path):
+    (tmp_path / "res.csv").write_text('lungs clear .\n""\n')
+    (tmp_path / "gts.csv").write_text("lungs are clear .\nno <unk> .\n")
+    read = read_predictions(tmp_path / "res.csv", tmp_path / "gts.csv")
+    assert read.ids == ["row 1", "row 2"]
+    assert read.generated == ["lungs clear .", ""]
+    (tmp_path / "gts.csv").write_text("lungs are clear .\n")
+    with pytest.raises(ValueError, match=r"res\.csv has 2 rows and .*gts\.csv 1: without ids"):
+        read_predictions(tmp_path / "res.csv", tmp_path / "gts.csv")
+    with pytest.raises(ValueError, match="give the file of the references, too"):
+        read_predictions(tmp_path / "res.csv")
+
+
+def test_a_csv_with_a_header_but_no_id_is_refused(tmp_path, references):
+    predictions = table(tmp_path / "p.csv", ["generated", "extra"], ["x", ""])
+    with pytest.raises(ValueError, match=r"p\.csv has no column 'id'|no column 'key'"):
+        read_predictions(predictions, references)
+    with pytest.raises(ValueError, match=r"p\.csv has no column 'generated'"):
+        read_predictions(table(tmp_path / "p.csv", ["id", "extra"], ["x", ""]), references)
+
+
+# ---- one file --------------------------------------------------------------------------------------------------------
+
+
+def test_our_own_file_has_two_kinds_of_references(tmp_path):
+    path = table(tmp_path / "p.csv", ["id", "generated", "reference", "reference_full"], ["1", "NA", "a b", "a b c"])
+    assert read_predictions(path).references == {"released": ["a b"], "full": ["a b c"]}
+    assert read_predictions(path, column="reference").references == {"released": ["a b"]}
+    assert read_predictions(path, column="reference_full").references == {"full": ["a b c"]}
+    with pytest.raises(ValueError, match="has no column 'truth'"):
+        read_predictions(path, column="truth")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ["id", "generated", "reference"],
+        ["study_id", "Prediction", "Ground Truth"],
+        ["image_id", "hypothesis", "report"],
+        ["dicom_id", "generated_report", "target"],
+    ],
+)
+def test_columns_go_by_many_names(tmp_path, header):
+    read = read_predictions(table(tmp_path / "p.csv", header, ["1", "ours", "theirs"]))
+    assert (read.ids, read.generated, read.references) == (["1"], ["ours"], {"given": ["theirs"]})
+
+
+def test_a_column_report_is_the_systems_where_there_is_none_else(tmp_path, references):
+    """What `r2cmn generate` writes is a file of predictions."""
+    path = table(tmp_path / "p.csv", ["id", "report"], ["a", "x"], ["b", "y"], ["c", "z"])
+    assert read_predictions(path, references).generated == ["x", "y", "z"]
+    with pytest.raises(ValueError, match="has no column 'reference'"):
+        read_predictions(path)
+
+
+def test_of_image_and_study_the_image_is_the_id(tmp_path):
+    path = table(tmp_path / "p.csv", ["study_id", "dicom_id", "generated", "reference"], ["s", "1", "x", "y"],
+                 ["s", "2", "x", "y"])  # fmt: skip
+    read = read_predictions(path)
+    assert read.ids == ["1", "2"]
+    assert read.columns["study_id"] == ["s", "s"]
+
+
+# ---- JSON ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_form_of_rexrank(tmp_path):
+    path = dump(tmp_path / "p.json", {
+        "case_1": {"model_prediction": "x", "section_findings": "y", "image_path": ["a/b.png"], "context": "z"},
+        "case_2": {"model_prediction": "", "section_findings": "NA", "image_path": ["a/c.png"], "context": "z"},
+    })  # fmt: skip
+    read = read_predictions(path)
+    assert read.ids == ["case_1", "case_2"]
+    assert read.generated == ["x", ""]
+    assert read.references == {"given": ["y", "NA"]}
+    assert read.section == "findings"
+
+
+def test_objects_of_reports(tmp_path):
+    predictions, references = (
+        dump(tmp_path / "p.json", {"1": "x", "2": "y"}),
+        dump(tmp_path / "r.json", {"2": "v", "1": "w"}),
+    )
+    read = read_predictions(predictions, references)
+    assert (read.ids, read.generated, read.references) == (["2", "1"], ["y", "x"], {"given": ["v", "w"]})
+    with pytest.raises(ValueError, match="has no column 'reference'"):
+        read_predictions(predictions)
+
+
+# ---- annotation ------------------------------------------------------------------------------------------------------
+
+
+def annotation(path, **splits):
+    return dump(path, {"train": [], "val": [], "test": []} | splits)
+
+
+def entry(name, report, **more):
+    return {"id": name, "report": report, "image_path": [f"{name}.png"], **more}
+
+
+def test_an_annotation_gives_references_training_reports_and_patients(tmp_path):
+    path = annotation(
+        tmp_path / "annotation.json", train=[entry("t", "Old.")], val=[entry("v", "Val.")],
+        test=[entry("1", "One.", subject_id=7, study_id=3, labels=[1] * 14),
+              entry("2", "Two.", subject_id=8, study_id=4)],
+    )  # fmt: skip
+    predictions = table(tmp_path / "p.csv", ["id", "generated"], ["2", "y"], ["1", "x"])
+    read = read_predictions(predictions, path)
+    assert (read.ids, read.generated, read.references) == (["1", "2"], ["x", "y"], {"raw": ["One.", "Two."]})
+    assert read.columns["subject_id"] == ["7", "8"]
+    assert read.annotation.training == ["Old."]
+    assert read.annotation.dataset == "mimic_cxr"
+    assert read.annotation.labels is None  # of one entry alone
+    val = table(tmp_path / "v.csv", ["id", "generated"], ["v", "x"])
+    assert read_predictions(val, path, split="val").references == {"raw": ["Val."]}
+    assert read_predictions(val, path, split="val").annotation.dataset == "iu_xray"
+
+
+@pytest.mark.parametrize(
+    ("splits", "sentence"),
+    [
+        ({"test": [entry("1", "x"), entry("1", "y")]}, "1 ids of 'test' stand there more than once: '1'"),
+        ({"test": []}, "no study in its split 'test'"),
+        ({"test": [{"id": "1"}]}, "entry 0 of 'test' has no 'report'"),
+        ({"test": [{"id": "1", "report": None}]}, "entry 0 of 'test' has an odd 'report'"),
+        ({"test": ["x"]}, "entry 0 of 'test' is str"),
+        ({"train": [3], "test": [entry("1", "x")]}, "entry 0 of 'train' is int"),
+    ],
+)
+def test_a_wrong_annotation_is_one_sentence(tmp_path, splits, sentence):
+    predictions = table(tmp_path / "p.csv", ["id", "generated"], ["1", "x"])
+    with pytest.raises(ValueError, match=sentence):
+        read_predictions(predictions, annotation(tmp_path / "a.json", **splits))
+
+
+def test_a_split_that_is_not_there_is_named(tmp_path):
+    predictions = table(tmp_path / "p.csv", ["id", "generated"], ["1", "x"])
+    with pytest.raises(ValueError, match=r"no split 'dev': it has train, val, test"):
+        read_predictions(predictions, annotation(tmp_path / "a.json"), split="dev")

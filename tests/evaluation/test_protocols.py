@@ -1,0 +1,123 @@
+"""What reports are compared with, against the tokenizer and plain loops; the names say which."""
+
+import pytest
+
+from r2cmn.data.iu_xray import IUXRayDataModule
+from r2cmn.data.mimic_cxr import MIMICCXRDataModule
+from r2cmn.data.tokenizer import Tokenizer
+from r2cmn.evaluation.annotation import Annotation
+from r2cmn.evaluation.files import Predictions
+from r2cmn.evaluation.protocols import (
+    MEANING,
+    TEXT_RULES,
+    Protocol,
+    as_words,
+    clean,
+    is_prose,
+    prepare,
+    released_and_full,
+)  # fmt: skip
+
+
+def predictions(tmp_path, generated, references, annotation=None, section=None):
+    ids = [str(i) for i in range(len(generated))]
+    return Predictions(tmp_path / "p.csv", ids, generated, references, {}, annotation, section)
+
+
+def annotated(tmp_path, reports, training, studies=()):
+    columns = {"study_id": list(studies), "subject_id": list(studies)} if studies else {}
+    ids = [str(i) for i in range(len(reports))]
+    dataset = "mimic_cxr" if studies else "iu_xray"
+    return Annotation(tmp_path / "annotation.json", "test", ids, reports, training, columns, None, dataset)
+
+
+def test_text_rules_are_those_of_the_data_modules():
+    assert {"iu_xray": IUXRayDataModule.text_defaults, "mimic_cxr": MIMICCXRDataModule.text_defaults} == TEXT_RULES
+
+
+def test_the_name_holds_everything():
+    assert Protocol("released-1", "findings", "cleaned-iu_xray").name == "released-1/findings/cleaned-iu_xray/coco"
+    with pytest.raises(ValueError, match="no protocol 'released-2': there are released-1"):
+        Protocol("released-2")
+    assert all(name.rpartition("-")[2].isdigit() for name in MEANING)
+
+
+def test_released_is_cut_and_unknown_and_full_is_whole():
+    tokenizer = Tokenizer(["<unk>", "are", "clear", "lungs", "the", "."], "iu_xray", max_length=5)
+    released, full = released_and_full(tokenizer, ["The lungs are markedly clear. No change."], ["The lungs."])
+    assert released.texts == ["the lungs are <unk>"]
+    assert full.texts == ["the lungs are markedly clear . no change ."]
+    assert [each.protocol.version for each in (released, full)] == ["released-1", "full-1"]
+    assert full.training == ["the lungs ."]
+    assert released.protocol.name.startswith("released-1/findings/cleaned-iu_xray/")
+
+
+def test_an_annotation_gives_both_protocols_with_the_words_of_train(tmp_path):
+    training = ["The lungs are clear."] * 3
+    source = annotated(tmp_path, ["The lungs are dim."], training)
+    prepared = prepare(predictions(tmp_path, ["the lungs are clear ."], {"raw": source.reports}, source, "findings"))
+    assert [each.texts for each in prepared.references] == [["the lungs are <unk> ."], ["the lungs are dim ."]]
+    assert prepared.generated == ["the lungs are clear ."]
+    assert prepared.notes == []
+
+
+def test_without_train_there_is_no_vocabulary_and_no_released_protocol(tmp_path):
+    source = annotated(tmp_path, ["The lungs are dim."], [])
+    prepared = prepare(predictions(tmp_path, ["x"], {"raw": source.reports}, source))
+    assert [each.protocol.version for each in prepared.references] == ["full-1"]
+    assert "released-1 is left out" in prepared.notes[0]
+
+
+def test_several_images_of_a_study_give_a_protocol_of_studies(tmp_path):
+    source = annotated(tmp_path, ["A.", "A.", "B.", "A."], ["A."] * 10, ["s", "s", "t", "s"])
+    prepared = prepare(predictions(tmp_path, ["a ."] * 4, {"raw": source.reports}, source))
+    study = prepared.references[2]
+    assert study.protocol.name == "study-1/unstated/cleaned-mimic_cxr/coco"
+    assert list(study.rows) == [0, 2]
+    assert "mimic_cxr" in prepared.notes[0]
+    single = annotated(tmp_path, ["A.", "B."], ["A."] * 10, ["s", "t"])
+    assert len(prepare(predictions(tmp_path, ["a .", "b ."], {"raw": single.reports}, single)).references) == 2
+
+
+def test_text_that_is_words_already_is_left_alone(tmp_path):
+    texts = ["the lungs are <unk>", "", "heart  is\nnormal . ", "no change ."]  # the first was cut by its model
+    assert as_words(texts, "iu_xray") == (["the lungs are <unk>", "", "heart is normal .", "no change ."], False)
+
+
+def test_prose_is_cleaned_and_said(tmp_path):
+    prepared = prepare(predictions(tmp_path, ["The lungs are clear."], {"given": ["Lungs: clear. Heart normal."]}))
+    assert prepared.generated == ["the lungs are clear ."]
+    assert prepared.references[0].texts == ["lungs clear . heart normal ."]
+    assert prepared.references[0].protocol.name == "given-1/unstated/cleaned-iu_xray/coco"
+    assert len(prepared.notes) == 2
+
+
+def test_lower_case_with_glued_full_stops_is_prose():
+    assert is_prose(["the lungs are clear. no change."])
+    assert not is_prose(["the lungs are clear . no change .", ""])
+    assert not is_prose([])
+    assert not is_prose(["lungs clear ."] * 200 + ["Odd one."])  # one of many: a slip, not a way of writing
+
+
+def test_cleaning_keeps_unknown_words_and_empty_reports():
+    assert clean("The <unk> is clear.", "iu_xray") == "the <unk> is clear ."
+    assert clean(" \n", "iu_xray") == ""
+
+
+def test_the_file_of_a_run_has_both_protocols(tmp_path):
+    read = predictions(tmp_path, ["a ."], {"released": ["a <unk> ."], "full": ["a b ."]}, section="findings")
+    names = [each.protocol.name for each in prepare(read).references]
+    assert names == ["released-1/findings/as-given/coco", "full-1/findings/as-given/coco"]
+    named = [each.protocol.text for each in prepare(read, dataset="mimic_cxr").references]
+    assert named == ["cleaned-mimic_cxr"] * 2
+
+
+def test_references_with_unknown_words_are_released_ones(tmp_path):
+    read = predictions(tmp_path, ["a ."], {"given": ["a <unk> ."]})
+    assert prepare(read).references[0].protocol.version == "released-1"
+    assert prepare(read, section="impression").references[0].protocol.section == "impression"
+
+
+def test_an_unknown_data_set_is_named(tmp_path):
+    with pytest.raises(ValueError, match="--dataset is one of iu_xray, mimic_cxr, not 'chexpert'"):
+        prepare(predictions(tmp_path, ["a"], {"given": ["a"]}), dataset="chexpert")
