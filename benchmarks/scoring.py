@@ -62,7 +62,9 @@ def accuracy(num_studies: int = 4000) -> dict[str, dict[str, float]]:
     studies = [describe(0, number) for number in range(num_studies)]
     labels = RuleLabeler()([write_report(stream(0, i, REPORT), *study) for i, study in enumerate(studies)])
     truth = np.array([labels_of_findings(findings) for _, findings in studies]) == 1
-    table: dict[str, dict[str, float]] = {name: {"support": float(n)} for name, n in zip(OBSERVATIONS, truth.sum(0), strict=True)}
+    table: dict[str, dict[str, float]] = {
+        name: {"support": float(n)} for name, n in zip(OBSERVATIONS, truth.sum(0), strict=True)
+    }
     for policy, values in (("uncertain positive", (1, -1)), ("uncertain negative", (1,))):
         found = np.isin(labels, values)
         f1 = 2 * (found & truth).sum(0) / (found.sum(0) + truth.sum(0))
@@ -74,11 +76,12 @@ def accuracy(num_studies: int = 4000) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     generated, references = reports(0), reports(1)
+    unlike = reports(0, repeated=False), reports(1, repeated=False)
     figures = {
         f"label {COUNT} reports": seconds(lambda: RuleLabeler()(references)),
-        f"label {COUNT} reports, no sentence twice": seconds(lambda: RuleLabeler()(reports(1, repeated=False))),
+        f"label {COUNT} reports, no sentence twice": seconds(lambda: RuleLabeler()(unlike[1])),
         f"score {COUNT} pairs (BLEU, ROUGE-L, CIDEr, clinical)": seconds(lambda: score(generated, references)),
-        "the same, no sentence twice": seconds(lambda: score(reports(0, False), reports(1, False))),
+        "the same, no sentence twice": seconds(lambda: score(*unlike)),
     }
     table = accuracy() if "--tables" in sys.argv else {}
     if "--json" in sys.argv:

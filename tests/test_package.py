@@ -39,7 +39,9 @@ LOG_KEYS = {"train/loss", "val/loss", "lr/backbone", "lr/rest"} | {f"{s}/{n}" fo
 LIGHT = """
 import json, sys
 import r2cmn
-heavy = ("torch", "pytorch_lightning", "timm", "hydra", "omegaconf", "wandb", "matplotlib", "torchvision", "numpy", "PIL")
+heavy = (
+    "torch", "pytorch_lightning", "timm", "hydra", "omegaconf", "wandb", "matplotlib", "torchvision", "numpy", "PIL",
+)
 before = [name for name in heavy if name in sys.modules]
 assert dir(r2cmn) == r2cmn.__all__
 loaded = {name: getattr(r2cmn, name).__class__.__name__ for name in r2cmn.__all__}

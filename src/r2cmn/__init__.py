@@ -12,13 +12,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CMN": "r2cmn.model",
-    "ClinicalEfficacy": "r2cmn.metrics.clinical",
     "CMNModule": "r2cmn.module",
+    "ClinicalEfficacy": "r2cmn.metrics.clinical",
     "NLGMetrics": "r2cmn.metrics.nlg_metrics",
     "ReportDataModule": "r2cmn.data.datamodule",
     "IUXRayDataModule": "r2cmn.data.iu_xray",
     "MIMICCXRDataModule": "r2cmn.data.mimic_cxr",
     "PhantomDataModule": "r2cmn.data.phantom",
+    "Significance": "r2cmn.metrics.significance",
     "allow_targets": "r2cmn.build",
     "compose": "r2cmn.config",
 }
@@ -32,6 +33,7 @@ __all__ = [
     "NLGMetrics",
     "PhantomDataModule",
     "ReportDataModule",
+    "Significance",
     "__version__",
     "allow_targets",
     "compose",
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from r2cmn.data.phantom import PhantomDataModule
     from r2cmn.metrics.clinical import ClinicalEfficacy
     from r2cmn.metrics.nlg_metrics import NLGMetrics
+    from r2cmn.metrics.significance import Significance
     from r2cmn.model import CMN
     from r2cmn.module import CMNModule
 

@@ -5,9 +5,19 @@ import subprocess
 import threading
 import time
 
+import numpy as np
 import pytest
 
-from r2cmn.metrics.meteor import MeteorError, java_available, meteor
+from r2cmn.metrics.meteor import (
+    OPTIONS,
+    MeteorError,
+    _jar,
+    _write,
+    java_available,
+    meteor,
+    meteor_of_sums,
+    meteor_statistics,
+)
 
 GENERATED = [
     "the heart is normal in size . the lungs are clear .",
@@ -27,6 +37,8 @@ REFERENCES = [
     "",
     "the heart size is within normal limit . there are degenerative changes in the spine .",
 ]
+
+LINE = " ".join(str(number) for number in range(1, 24))
 
 needs_java = pytest.mark.skipif(not java_available(), reason="there is no java on the PATH")
 
@@ -102,9 +114,12 @@ def test_an_interrupt_ends_java(tmp_path, monkeypatch):
         ("echo Could not create the Java Virtual Machine >&2; exit 1", "code 1: Could not create"),
         ("exit 3", "code 3: it said nothing"),
         ("kill -9 $$", "code -9"),
-        ("echo Meteor version: 1.5", "no score.*'Meteor version: 1.5'"),
-        ("echo Final score: none", "no score.*'Final score: none'"),
-        ("true", "no score.*''"),
+        ("echo Meteor version: 1.5", "23 numbers for each of 7 reports.*'Meteor version: 1.5'"),
+        (f"for i in 1 2 3 4 5 6; do echo {LINE}; done", "23 numbers for each of 7 reports.* '1 2"),
+        (f"for i in 1 2 3 4 5 6 7; do echo {LINE} 24; done", "23 numbers .* 24'"),
+        (f"for i in 1 2 3 4 5 6; do echo {LINE}; done; echo {LINE[2:]}", "23 numbers .*'2 3"),
+        (f"for i in 1 2 3 4 5 6; do echo {LINE}; done; echo NaN {LINE[2:]}", "23 numbers .*'NaN 2"),
+        ("true", "23 numbers .*''"),
     ],
 )
 def test_a_failing_java_is_told(tmp_path, monkeypatch, script, sentence):
@@ -121,17 +136,58 @@ def test_a_java_that_cannot_start_is_told(tmp_path, monkeypatch):
         meteor(GENERATED, REFERENCES)
 
 
-def test_the_last_score_is_read_and_no_file_stays(tmp_path, monkeypatch):
+def test_the_statistics_are_read_and_no_file_stays(tmp_path, monkeypatch):
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    fake_java(tmp_path / "bin", monkeypatch, "echo 'f1: 0.7'; echo 'Final score:            0.196017299323941'")
-    assert meteor(GENERATED, REFERENCES) == 0.196017299323941
+    fake_java(tmp_path / "bin", monkeypatch, f"for i in 1 2; do echo '{LINE}'; done")
+    assert meteor_statistics(["a", "b"], ["c", "d"]).tolist() == [list(map(float, LINE.split()))] * 2
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
+def test_a_report_that_matches_whole_and_in_order_has_no_chunk(tmp_path, monkeypatch):
+    whole, broken, shorter = ([n, 4, *[0] * 18, chunks, n, 4] for n, chunks in ((4, 1), (4, 2), (3, 1)))
+    shorter[0] = 5  # three of five words match
+    rows = "; ".join(f"echo {' '.join(map(str, row))}" for row in (whole, broken, shorter, [0] * 23))
+    fake_java(tmp_path / "bin", monkeypatch, rows)
+    assert meteor_statistics(["a"] * 4, ["a"] * 4)[:, 20].tolist() == [0, 2, 1, 0]
+
+
+def plain_meteor(s):
+    """Denkowski and Lavie (2014), the numbers of the jar one by one."""
+    exact, stem, synonym, paraphrase = s[4:8], s[8:12], s[12:16], s[16:20]
+    ratios = []
+    for side in (0, 1):
+        found = 0.0
+        for weight, (content, function) in (
+            (1.0, exact[side::2]),
+            (0.6, stem[side::2]),
+            (0.8, synonym[side::2]),
+            (0.6, paraphrase[side::2]),
+        ):
+            found += weight * (0.75 * content + 0.25 * function)
+        length = 0.75 * (s[side] - s[2 + side]) + 0.25 * s[2 + side]
+        ratios.append(found / length if length else 0.0)
+    p, r = ratios
+    if not p or not r:
+        return 0.0
+    return 1 / (0.15 / p + 0.85 / r) * (1 - 0.6 * (s[20] / ((s[21] + s[22]) / 2)) ** 0.2)
+
+
+def test_the_formula_equals_a_plain_one():
+    random = np.random.default_rng(0)
+    sums = random.integers(1, 9, size=(50, 23)).astype(float)
+    sums[:, 0:2] += 60
+    sums[0, 4:23] = 0  # nothing matches
+    sums[1] = 0  # nothing at all
+    sums[2, 20] = 0  # in order
+    ours = meteor_of_sums(sums)
+    assert np.abs(ours - [plain_meteor(row) for row in sums]).max() < 1e-15
+    assert ours[0] == ours[1] == 0 < ours[2]
+
+
 def test_java_reads_one_line_a_report(tmp_path, monkeypatch):
-    # the last six arguments are: generated references -l en -norm
-    script = f'while [ $# -gt 5 ]; do shift; done; cp "$1" "$2" {tmp_path}; echo Final score: 0.5'
+    # the last six arguments are: generated references -l en -norm -ssOut
+    script = f'while [ $# -gt 6 ]; do shift; done; cp "$1" "$2" {tmp_path}; yes {LINE} | head -6'
     fake_java(tmp_path / "bin", monkeypatch, script)
     generated = ["a\nb", "c\r\nd\re", "", " f ||| g||||h ", "i\u2028j\x85k\x0bl\x1cm", "né \ud800"]
     meteor(generated, ["r ||| s", "\n", "t", "u", "v", "w"])
@@ -162,6 +218,21 @@ def test_equals_the_other_mode_of_the_jar(monkeypatch):
     references = [text.replace(" ", " ||| ", 1) for text in REFERENCES]
     monkeypatch.setenv("LC_ALL", "C")  # Java before 18 takes the encoding of files from the locale
     assert abs(meteor(generated, references) - theirs) < 1e-9
+
+
+@needs_java
+@pytest.mark.slow
+def test_equals_what_the_jar_says_of_each_report_and_of_all(tmp_path):
+    generated, references = [*GENERATED, REFERENCES[0]], [*REFERENCES, REFERENCES[0]]  # the last matches whole
+    files = [_write(tmp_path / "generated", generated), _write(tmp_path / "references", references)]
+    command = ["java", *OPTIONS, "-jar", str(_jar()), *files, "-l", "en", "-norm"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    segments = [float(line.split()[-1]) for line in output.splitlines() if line.startswith("Segment ")]
+    (final,) = (float(line.split()[-1]) for line in output.splitlines() if line.startswith("Final score"))
+    statistics = meteor_statistics(generated, references)
+    assert segments[-1] == 1
+    assert np.abs(meteor_of_sums(statistics) - segments).max() < 1e-15
+    assert abs(meteor(generated, references) - final) < 1e-15
 
 
 @needs_java

@@ -2,6 +2,9 @@
 
 Reports are compared word by word as the tokenizer writes them, full stops included, without the PTB tokenizer of
 image captioning: with it, or with another ROUGE-L, the numbers are not comparable with the paper's tables.
+
+Every score is a formula over what each report adds to the corpus, so that `r2cmn.metrics.sufficient` can score any
+resample of the reports: BLEU and METEOR over sums of counts, ROUGE-L and CIDEr over the sum of the reports' own scores.
 """
 
 from __future__ import annotations
@@ -12,10 +15,15 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from r2cmn.metrics.meteor import MeteorError, meteor
+import numpy as np
+
+from r2cmn.metrics.meteor import MeteorError, meteor_of_sums, meteor_statistics
+from r2cmn.metrics.rouge import rouge_l_per_report
 
 NAMES = ("BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L", "CIDEr")
 Meteor = Literal["auto"] | bool
+NUM_BLEU_STATISTICS = 10
+SMALL, TINY = 1e-9, 1e-15  # what coco-caption's BLEU adds below and above each fraction, against division by zero
 
 _warning_lock = threading.Lock()
 _warned = False
@@ -48,57 +56,102 @@ def nlg_scores(
         MeteorError: if `meteor` is True and it could not be computed.
     """
     check_meteor(meteor)
-    if len(generated) != len(references):
-        raise ValueError(f"every report needs one reference: there are {len(generated)} and {len(references)}")
-    if not generated:
-        raise ValueError("there are no reports to score: call update before compute")
-    generated = [" ".join(text.split()) for text in generated]
-    references = [" ".join(text.split()) for text in references]
+    generated, references = normalised(generated, references)
     scores = bleu(generated, references)
-    scores["METEOR"] = _meteor(generated, references, meteor)
+    counted = optional_meteor_statistics(generated, references, meteor)
+    scores["METEOR"] = math.nan if counted is None else float(meteor_of_sums(counted.sum(axis=0, keepdims=True))[0])
     scores["ROUGE_L"] = rouge_l(generated, references)
     scores["CIDEr"] = cider(generated, references)
     return scores
 
 
+def normalised(generated: Sequence[str], references: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return both sides with single spaces between words and none around them.
+
+    Raises:
+        ValueError: without reports, or if there are not as many references.
+    """
+    if len(generated) != len(references):
+        raise ValueError(f"every report needs one reference: there are {len(generated)} and {len(references)}")
+    if not len(generated):
+        raise ValueError("there are no reports to score: call update before compute")
+    return [" ".join(text.split()) for text in generated], [" ".join(text.split()) for text in references]
+
+
 def bleu(generated: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """BLEU of the corpus, n-grams up to 1, 2, 3 and 4 (Papineni et al., 2002); at least one report."""
-    from pycocoevalcap.bleu.bleu import Bleu
+    scores = bleu_of_sums(bleu_statistics(generated, references).sum(axis=0, keepdims=True))
+    return {name: float(score[0]) for name, score in scores.items()}
 
-    values, _ = Bleu(4).compute_score(*_as_coco(generated, references), verbose=0)
-    return {f"BLEU_{n}": float(value) for n, value in enumerate(values, 1)}
+
+def bleu_statistics(generated: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """Return (n, 10) what coco-caption's BLEU counts in each report: the sum over a corpus gives its scores.
+
+    Columns: matched n-grams (4) and all n-grams (4) of lengths 1 to 4, words generated, words of the reference (of
+    several references coco-caption takes the closest length; a report has one).
+    """
+    from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+
+    scorer = BleuScorer(n=4)
+    for report, reference in zip(generated, references, strict=True):
+        scorer += (report, [reference])
+    rows = [(*c["correct"], *c["guess"], c["testlen"], *c["reflen"]) for c in scorer.ctest]
+    return np.array(rows, dtype=np.float64).reshape(-1, NUM_BLEU_STATISTICS)
+
+
+def bleu_of_sums(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the (R,) scores of corpora from the (R, 10) sums of `bleu_statistics`.
+
+    Papineni et al. (2002), equation in section 2.3, with coco-caption's constants: without a matching 4-gram BLEU_4 is
+    not 0 but so small that no table shows it.
+    """
+    matched, total, words, reference_words = sums[:, 0:4], sums[:, 4:8], sums[:, 8], sums[:, 9]
+    ratio = (words + TINY) / (reference_words + SMALL)
+    penalty = np.where(ratio < 1, np.exp(1 - 1 / np.minimum(ratio, 1)), 1.0)
+    products = np.cumprod((matched + TINY) / (total + SMALL), axis=1)
+    return {f"BLEU_{n}": penalty * products[:, n - 1] ** (1 / n) for n in range(1, 5)}
 
 
 def rouge_l(generated: Sequence[str], references: Sequence[str]) -> float:
     """Mean ROUGE-L with beta 1.2 (Lin, 2004); splits at single spaces, so extra spaces count as words."""
-    from pycocoevalcap.rouge.rouge import Rouge
-
-    return float(Rouge().compute_score(*_as_coco(generated, references))[0])
+    return float(rouge_l_per_report(generated, references).mean())
 
 
 def cider(generated: Sequence[str], references: Sequence[str]) -> float:
     """Mean CIDEr-D in [0, 10] (Vedantam et al., 2015); rare n-grams weigh more, so it depends on all references."""
+    return float(cider_per_report(generated, references).mean())
+
+
+def cider_per_report(generated: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """Return (n,) the CIDEr-D of each report, in [0, 10], its n-grams weighed by all n references."""
     from pycocoevalcap.cider.cider import Cider
 
     if not any(text.split() for text in references):
-        return 0.0  # the scorer needs at least one n-gram to weigh
-    return float(Cider().compute_score(*_as_coco(generated, references))[0])
+        return np.zeros(len(references))  # the scorer needs at least one n-gram to weigh
+    return np.asarray(Cider().compute_score(*_as_coco(generated, references))[1], dtype=np.float64)
 
 
 def _as_coco(generated: Sequence[str], references: Sequence[str]) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
     return {i: [text] for i, text in enumerate(references)}, {i: [text] for i, text in enumerate(generated)}
 
 
-def _meteor(generated: Sequence[str], references: Sequence[str], choice: Meteor) -> float:
-    if choice is False:
-        return math.nan
+def optional_meteor_statistics(
+    generated: Sequence[str], references: Sequence[str], meteor: Literal["auto"] | bool
+) -> np.ndarray | None:
+    """Return `meteor_statistics`, or None if METEOR is not wanted or, with "auto", cannot be had (one warning).
+
+    Raises:
+        MeteorError: if `meteor` is True and it could not be computed.
+    """
+    if meteor is False:
+        return None
     try:
-        return meteor(generated, references)
+        return meteor_statistics(generated, references)
     except MeteorError as error:
-        if choice is True:
+        if meteor is True:
             raise
         _warn_once(f"METEOR is left out: {error}")
-        return math.nan
+        return None
 
 
 def _warn_once(sentence: str) -> None:
