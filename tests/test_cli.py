@@ -147,6 +147,50 @@ def test_a_run_leaves_its_folder_and_prints_it_last(train, run, make_dataset, tm
     assert not (tmp_path / "run" / "result.json").exists()
 
 
+def test_a_test_shows_the_model_beside_its_baselines(train, make_dataset, tmp_path):
+    data = f"data.dir={make_dataset(tmp_path / 'data', num_studies=16, size=48)}"
+    shown = train(data)
+    assert shown.code == 0, shown.err
+    names = ["constant", "most_frequent", "random", "nearest_neighbour", "shuffled_images"]
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert list(result["baselines"]["scores"]) == names
+    assert {path.stem for path in (tmp_path / "run" / "baselines").iterdir()} == set(names)
+    assert "shuffled" in shown.out
+    assert result["baselines"]["notes"], "after one epoch it is not better than the best constant"
+    for note in result["baselines"]["notes"]:
+        assert note in shown.err
+        assert note in " ".join(shown.out.split())
+    checkpoint = next((tmp_path / "run" / "checkpoints").glob("best*.ckpt"))
+    again = train(data, "stages=[test]", f"checkpoint={checkpoint}")
+    assert again.code == 0, again.err
+    tested = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert tested["baselines"]["scores"] == result["baselines"]["scores"]
+
+
+def test_baselines_can_be_left_out(train, make_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("r2cmn.training.compare", None)
+    result = train(f"data.dir={make_dataset(tmp_path / 'data', size=48)}", "baselines=false")
+    assert result.code == 0, result.err
+    assert "shuffled" not in result.out
+    assert "BLEU-4" in result.out
+    assert "baselines" not in json.loads((tmp_path / "run" / "result.json").read_text())
+    assert not (tmp_path / "run" / "baselines").exists()
+
+
+def test_baselines_that_fail_do_not_take_the_result_along(train, make_dataset, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("an image is gone")
+
+    monkeypatch.setattr("r2cmn.training.compare", fail)
+    result = train(f"data.dir={make_dataset(tmp_path / 'data', size=48)}")
+    assert result.code == 0, result.err
+    assert "the baselines could not be computed, and the scores stand without them: an image is gone" in result.err
+    content = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert "BLEU_4" in content["scores"]
+    assert content["baselines"] is None
+    assert "BLEU-4" in result.out
+
+
 def test_testing_alone_scores_the_checkpoint_that_it_is_given(train, save, make_dataset, tmp_path):
     data = make_dataset(tmp_path / "data", size=48)
     images = "data.images={resize: 90, size: 80}"  # the checkpoint's hold

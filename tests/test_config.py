@@ -262,6 +262,7 @@ WRONG = {
     "seed": ("seed=-1", "seed must be at least 0"),
     "seed is a word": ("seed=luck", "seed: 'luck'"),
     "compile": ("compile=maybe", "compile: 'maybe' is not true or false"),
+    "baselines": ("baselines=1", "baselines: 1 is not true or false"),
     "stage without list": ("stages=fit", "stages must be .*fit"),
     "stage is a number": ("stages=3", "stages must be .*3"),
     "no stage": ("stages=[]", "stages must be"),

@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from r2cmn.build import build
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.phantom.grammar import labels_of_report
-from r2cmn.metrics.nlg import bleu, nlg_scores
+from r2cmn.evaluation.baseline_text import best_constant
+from r2cmn.metrics.nlg import nlg_scores
 
 
 def label_f1(generated: list[str], truth: list[tuple[int, ...]]) -> tuple[float, float]:
@@ -27,11 +28,6 @@ def label_f1(generated: list[str], truth: list[tuple[int, ...]]) -> tuple[float,
     each = [2 * hit / (said + there) if said + there else 0.0 for hit, said, there in counts]
     hit, said, there = (sum(column) for column in zip(*counts, strict=True))
     return 2 * hit / (said + there) if said + there else 0.0, sum(each) / len(each)
-
-
-def best_constant(train: list[str], val: list[str]) -> str:
-    """Return the training report that, written for every validation study, has the highest BLEU-4."""
-    return max(dict.fromkeys(train), key=lambda report: bleu([report] * len(val), val)["BLEU_4"])
 
 
 def main(run: Path) -> None:

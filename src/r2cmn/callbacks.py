@@ -6,6 +6,7 @@ import csv
 import logging
 import os
 import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -172,19 +173,32 @@ class Predictions(pl.Callback):
         self.path = Path(path)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Write the file beside its target and rename it into place."""
+        """Write the file."""
         if not trainer.is_global_zero:
             return
         studies = trainer.datamodule.studies["test"]  # type: ignore[attr-defined]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".part")
-        temporary.unlink(missing_ok=True)  # or the mode of what an interrupted run left would stay
-        mode = 0o600 if pl_module.license_class == "dua" else 0o644
-        with os.fdopen(os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode), "w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["id", "generated", "reference", "reference_full"])
-            for index, generated, reference in pl_module.reports:
-                study = studies[index]
-                whole = " ".join(pl_module.tokenizer.clean(study.report).split())
-                writer.writerow([study.id, generated, reference, whole])
-        temporary.replace(self.path)
+        clean = pl_module.tokenizer.clean
+        rows = [
+            (studies[index].id, generated, reference, " ".join(clean(studies[index].report).split()))
+            for index, generated, reference in pl_module.reports
+        ]
+        write_predictions(self.path, rows, pl_module.license_class)
+
+
+def write_predictions(path: Path, rows: Iterable[tuple[str, str, str, str]], license_class: str) -> None:
+    """Write rows of (id, generated, reference, reference_full) beside a file and rename them into place.
+
+    Args:
+        path: the file; under `license_class: dua` only its owner can read it.
+        rows: one a study.
+        license_class: of the data.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    temporary.unlink(missing_ok=True)  # or the mode of what an interrupted run left would stay
+    mode = 0o600 if license_class == "dua" else 0o644
+    with os.fdopen(os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode), "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "generated", "reference", "reference_full"])
+        writer.writerows(rows)
+    temporary.replace(path)

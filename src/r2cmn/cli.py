@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from r2cmn.commands.baselines import baselines
 from r2cmn.commands.evaluate import evaluate
 
 app = typer.Typer(
@@ -187,6 +188,9 @@ def generate(
 
 
 app.command(no_args_is_help=True)(evaluate)
+
+
+app.command(no_args_is_help=True)(baselines)
 
 
 @app.command()

@@ -130,7 +130,7 @@ def check(config: DictConfig) -> None:
 
 
 def _check_run(config: DictConfig) -> None:
-    """What belongs to no class: stages, seed, dim, checkpoint, compile, and numbers that Lightning takes unseen."""
+    """What belongs to no class: stages, seed, dim, checkpoint, switches, and numbers that Lightning takes unseen."""
     stages = config.stages
     if not isinstance(stages, ListConfig) or not stages or any(stage not in ("fit", "test") for stage in stages):
         raise ConfigError(f"stages must be [fit], [test] or [fit,test], not {stages}")
@@ -144,8 +144,9 @@ def _check_run(config: DictConfig) -> None:
             raise ConfigError(f"{key} must be at least {least} and below 2**32, not {value}")
     if not isinstance(config.checkpoint, str | None):
         raise ConfigError(f"checkpoint: {config.checkpoint!r} is neither a file nor 'last'")
-    if not isinstance(config.compile, bool):
-        raise ConfigError(f"compile: {config.compile!r} is not true or false")
+    for key in ("compile", "baselines"):
+        if not isinstance(config[key], bool):
+            raise ConfigError(f"{key}: {config[key]!r} is not true or false")
 
 
 def _check_library(name: str, description: Any) -> None:

@@ -23,6 +23,7 @@ from rich.console import Console
 from r2cmn.build import build
 from r2cmn.checkpoint_io import AtomicCheckpointIO, CheckpointError, newest_intact, read_checkpoint
 from r2cmn.config import ConfigError, check, objects, plain
+from r2cmn.evaluation.baselines import compare
 from r2cmn.evaluation.run import evaluate_test
 from r2cmn.evaluation.table import print_result
 from r2cmn.loggers import Wandb
@@ -86,7 +87,7 @@ def _run_stages(
         result["objective"] = float(best) if best is not None else None
         result["epochs"] = trainer.current_epoch
     if "test" in stages:
-        result["scores"] = _test(trainer, module, data, stages, checkpoint, folder)
+        result |= _test(trainer, module, data, config, checkpoint)
     if trainer.is_global_zero:
         result |= {"overrides": sorted(HydraConfig.get().overrides.task), "seconds": round(time.monotonic() - start, 1)}
         _write_result(folder, result)
@@ -220,26 +221,41 @@ def _run(trainer: pl.Trainer, stage: Any, *arguments: Any, **options: Any) -> An
 
 
 def _test(
-    trainer: pl.Trainer, module: CMNModule, data: Any, stages: list[str], checkpoint: Path | None, folder: Path
-) -> dict[str, float]:
+    trainer: pl.Trainer, module: CMNModule, data: Any, config: DictConfig, checkpoint: Path | None
+) -> dict[str, Any]:
     best = None
-    if "fit" in stages:
+    if "fit" in config.stages:
         best = trainer.checkpoint_callback.best_model_path or None  # type: ignore[union-attr]
         if best is None:
             log.warning("no validation score was logged: the test scores the weights of the last epoch")
     _run(trainer, trainer.test, module, datamodule=data, ckpt_path=best, verbose=False)
     scores = {name.removeprefix("test/"): float(value) for name, value in trainer.callback_metrics.items()}
+    result: dict[str, Any] = {"scores": scores}
     if trainer.is_global_zero:
-        tested = Path(str(best or checkpoint)).name
-        title = f"test, {len(module.reports)} reports, checkpoint {tested}"
-        meteor = getattr(module.test_metrics, "meteor", "auto")
-        found = evaluate_test(module.reports, data.studies, module.tokenizer, title, meteor=meteor)
-        found.write_json(folder / "scores.json")
+        title = f"test, {len(module.reports)} reports, checkpoint {Path(str(best or checkpoint)).name}"
+        found = evaluate_test(module.reports, data.studies, module.tokenizer, title, meteor=_meteor_of(module))
+        found.write_json(Path(trainer.default_root_dir) / "scores.json")
         print_result(found)
         for note in found.notes:
             log.warning("%s", note)
+        if config.baselines:
+            result["baselines"] = _compare(trainer, module, data, scores, title)
         print_reports(module.reports, 3)
-    return scores
+    return result
+
+
+def _meteor_of(module: CMNModule) -> Any:
+    """Return what the module's own scores say of METEOR: a run that leaves it out does so here, too."""
+    return getattr(module.test_metrics, "meteor", "auto")
+
+
+def _compare(trainer: pl.Trainer, module: CMNModule, data: Any, scores: dict[str, float], title: str) -> Any:
+    folder, device = Path(trainer.default_root_dir) / "baselines", trainer.strategy.root_device
+    try:
+        return compare(data, module, scores, device, folder, title)
+    except (ValueError, OSError, RuntimeError) as error:  # days of training do not end without a result for this
+        log.warning("the baselines could not be computed, and the scores stand without them: %s", error)
+        return None
 
 
 def print_reports(reports: list[tuple[int, str, str]], number: int) -> None:

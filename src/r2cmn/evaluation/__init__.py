@@ -1,1 +1,1 @@
-"""Scoring of reports, whoever wrote them: files in, a result with protocols, intervals, tables and a page out."""
+"""What reports are worth: scores under named protocols, intervals, baselines, tables and a page."""
