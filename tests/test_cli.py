@@ -168,11 +168,11 @@ def test_a_test_shows_the_model_beside_its_baselines(train, make_dataset, tmp_pa
 
 
 def test_baselines_can_be_left_out(train, make_dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr("r2cmn.training.compare", None)
+    monkeypatch.setattr("r2cmn.testing.compare", None)
     result = train(f"data.dir={make_dataset(tmp_path / 'data', size=48)}", "baselines=false")
     assert result.code == 0, result.err
     assert "shuffled" not in result.out
-    assert "BLEU_4" in result.out
+    assert "BLEU-4" in result.out
     assert "baselines" not in json.loads((tmp_path / "run" / "result.json").read_text())
     assert not (tmp_path / "run" / "baselines").exists()
 
@@ -181,14 +181,14 @@ def test_baselines_that_fail_do_not_take_the_result_along(train, make_dataset, t
     def fail(*_):
         raise OSError("an image is gone")
 
-    monkeypatch.setattr("r2cmn.training.compare", fail)
+    monkeypatch.setattr("r2cmn.testing.compare", fail)
     result = train(f"data.dir={make_dataset(tmp_path / 'data', size=48)}")
     assert result.code == 0, result.err
     assert "the baselines could not be computed, and the scores stand without them: an image is gone" in result.err
     content = json.loads((tmp_path / "run" / "result.json").read_text())
     assert "BLEU_4" in content["scores"]
     assert content["baselines"] is None
-    assert "BLEU_4" in result.out
+    assert "BLEU-4" in result.out
 
 
 def test_testing_alone_scores_the_checkpoint_that_it_is_given(train, save, make_dataset, tmp_path):
