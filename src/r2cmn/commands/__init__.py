@@ -1,0 +1,1 @@
+"""The sub-commands of `r2cmn`, one module each."""
