@@ -13,12 +13,15 @@ from typing import Annotated, Any
 
 import typer
 
+from r2cmn.commands.prepare import app as prepare
+
 app = typer.Typer(
     help="Train, compare and use chest X-ray report generators built on cross-modal memory networks.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(prepare, name="prepare")
 
 
 def main() -> None:
