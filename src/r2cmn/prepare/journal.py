@@ -59,9 +59,15 @@ class Journal:
         self._unfinished.replace(target)
         if self._handle is None:
             self._handle = os.open(self._name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        line = json.dumps([*key, len(content), facts]).encode() + b"\n"
+        line = b"\n" + json.dumps([*key, len(content), facts]).encode()  # on a line of its own, after a torn one, too
         if os.write(self._handle, line) < len(line):
             os.write(self._handle, line)  # says what stopped the first one, such as a full disk
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
 
 def read_journals(state: Path) -> dict[Key, tuple[int, list[Any]]]:

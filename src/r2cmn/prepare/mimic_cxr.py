@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -92,10 +92,11 @@ def prepare_mimic_cxr(
     """
     choices, shard = choices or Choices(), shard or Shard()
     found = find_raw(raw, reports)
+    work = _Work(choices, shard, num_workers, _origin(found, choices))  # which looks for all tables first
     images = read_images(found.table("split"), found.table("metadata"))
     with explained(out):
         _open(out, found, GrayscaleJPEG(choices.side))
-    part = _part(found, images, out, choices, shard, num_workers)
+    part = _part(found, images, out, work)
     with explained(out):
         if shard.of == 1:
             return _finish(out, [part])
@@ -124,6 +125,14 @@ def merge_mimic_cxr(out: Path, of: int | None = None) -> MIMICSummary:
         return _finish(out, parts)
 
 
+@dataclass(frozen=True)
+class _Work:
+    choices: Choices
+    shard: Shard
+    num_workers: int | None
+    origin: dict[str, Any]
+
+
 def _open(out: Path, raw: RawMIMIC, convert: GrayscaleJPEG) -> None:
     """Begin a data folder, or go on with one whose images are made alike."""
     if out.resolve() == raw.dir.resolve() or raw.images.resolve() in [out.resolve(), *out.resolve().parents]:
@@ -144,40 +153,47 @@ def _open(out: Path, raw: RawMIMIC, convert: GrayscaleJPEG) -> None:
         raise OutputError(f"the images in {out} are made by {begun}, not {convert}: name another folder")
 
 
-def _part(
-    raw: RawMIMIC, images: list[RadiographRow], out: Path, choices: Choices, shard: Shard, num_workers: int | None
-) -> Part:
-    mine = shard.mine([row.subject_id for row in images])
-    rows = [row for row in images if row.subject_id in mine]
-    counts: Counter[str] = Counter()
-    _count(counts, "in the official split", rows)
-    counts["in the official split|patients"] = len(mine)
-    if choices.views == "frontal":
-        _count(counts, "not frontal", [row for row in rows if row.view not in FRONTAL], sign=-1)
-        rows = [row for row in rows if row.view in FRONTAL]
-    targets = read_targets(raw.reports, {row.study_id: row.subject_id for row in rows}, choices.target)
+class _Funnel:
+    """The images that are left, and how many images and studies each step took."""
+
+    def __init__(self, rows: Sequence[RadiographRow]):
+        self.rows = list(rows)
+        self.counts: Counter[str] = Counter()
+        self.count("in the official split", len(rows), len({row.study_id for row in rows}))
+        self.counts["in the official split|patients"] = len({row.subject_id for row in rows})
+
+    def count(self, step: str, images: int, studies: int) -> None:
+        self.counts[f"{step}|images"] += images
+        self.counts[f"{step}|studies"] += studies
+
+    def drop(self, step: str, lost: Callable[[RadiographRow], bool]) -> None:
+        kept = [row for row in self.rows if not lost(row)]
+        if len(kept) < len(self.rows):
+            num_studies = [len({row.study_id for row in rows}) for rows in (self.rows, kept)]
+            self.count(step, len(kept) - len(self.rows), num_studies[1] - num_studies[0])
+        self.rows = kept
+
+
+def _part(raw: RawMIMIC, images: list[RadiographRow], out: Path, work: _Work) -> Part:
+    mine = work.shard.mine([row.subject_id for row in images])
+    funnel = _Funnel([row for row in images if row.subject_id in mine])
+    if work.choices.views == "frontal":
+        funnel.drop("not frontal", lambda row: row.view not in FRONTAL)
+    labels = _labels(raw, funnel.rows, work.choices)
+    targets = read_targets(raw.reports, {row.study_id: row.subject_id for row in funnel.rows}, work.choices.target)
     left_out = {f"study {study}": target.lost for study, target in targets.items() if target.bad}
     for lost in sorted({target.lost for target in targets.values() if target.lost and not target.bad}):
-        _count(counts, lost, [row for row in rows if targets[row.study_id].lost == lost], sign=-1)
-    _count(counts, "report cannot be read", [row for row in rows if targets[row.study_id].bad], sign=-1)
-    rows = [row for row in rows if targets[row.study_id].text]
-    tasks = [Task(raw.images / row.path, f"images/{row.path}") for row in rows]
-    done = convert_files(tasks, GrayscaleJPEG(choices.side), out, num_workers)
+        funnel.drop(lost, lambda row, lost=lost: targets[row.study_id].lost == lost)  # type: ignore[misc]
+    funnel.drop("report cannot be read", lambda row: targets[row.study_id].bad)
+    tasks = [Task(raw.images / row.path, f"images/{row.path}") for row in funnel.rows]
+    done = convert_files(tasks, GrayscaleJPEG(work.choices.side), out, work.num_workers)
     left_out |= {target.removeprefix("images/"): reason for target, reason in done.bad.items()}
-    _count(counts, "image missing or damaged", [row for row in rows if f"images/{row.path}" in done.bad], sign=-1)
-    rows = [row for row in rows if f"images/{row.path}" not in done.bad]
-    _count(counts, "kept", rows)
+    funnel.drop("image missing or damaged", lambda row: f"images/{row.path}" in done.bad)
+    funnel.count("kept", len(funnel.rows), len({row.study_id for row in funnel.rows}))
     positions = {row.dicom_id: position for position, row in enumerate(images)}
-    labels = _labels(raw, rows, choices)
-    entries = make_entries(rows, positions, targets, labels, choices.level, done)
+    entries = make_entries(funnel.rows, positions, targets, labels, work.choices.level, done)
     source = {"images": str(raw.dir), "reports": str(raw.reports)}
-    return Part(shard, _origin(raw, choices), source, entries, dict(counts), left_out, raw.notes())
-
-
-def _count(counts: Counter[str], step: str, rows: Sequence[RadiographRow], sign: int = 1) -> None:
-    if rows or sign > 0:
-        counts[f"{step}|images"] += sign * len(rows)
-        counts[f"{step}|studies"] += sign * len({row.study_id for row in rows})
+    return Part(work.shard, work.origin, source, entries, dict(funnel.counts), left_out, raw.notes())
 
 
 def _labels(raw: RawMIMIC, rows: Iterable[RadiographRow], choices: Choices) -> Labels:

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence, Sized
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from itertools import islice
@@ -77,7 +77,7 @@ def convert_files(tasks: Sequence[Task], convert: Convert, out: Path, num_worker
         tasks: the files; no two of them with one target.
         convert: makes a new file of an old one.
         out: the data folder.
-        num_workers: processes; None for one a core.
+        num_workers: processes; 1 is this one, None one a core.
 
     Raises:
         OutputError: where the disk is full, `out` cannot be written, or a process was killed.
@@ -97,8 +97,8 @@ def convert_files(tasks: Sequence[Task], convert: Convert, out: Path, num_worker
         bad: dict[str, str] = {}
         if left:
             with place_for_unfinished(state) as unfinished, Progress("images", len(tasks), num_before) as progress:
-                start = (out, state, unfinished, convert)
-                with closing(_outcomes(left, start, min(num_workers, len(left)))) as done:
+                place = (out, state, unfinished)
+                with closing(_outcomes(left, place, convert, min(num_workers, len(left)))) as done:
                     for outcomes in done:
                         for target, outcome in outcomes:
                             if isinstance(outcome, str):
@@ -134,19 +134,26 @@ def _key(task: Task, setting: str) -> Key:
 _Outcomes = list[tuple[str, "list[Any] | str"]]
 """By target, the facts of the new file, or why there is none."""
 
+_Chunks = Generator[_Outcomes, None, None]
 
-def _outcomes(tasks: Sequence[Task], start: tuple[Any, ...], num_workers: int) -> Generator[_Outcomes, None, None]:
+_Place = tuple[Path, Path, Path]
+"""The data folder, the folder of the journals, and that of unfinished files."""
+
+
+def _outcomes(tasks: Sequence[Task], place: _Place, convert: Convert, num_workers: int) -> _Chunks:
     chunks = (tasks[first : first + _CHUNK] for first in range(0, len(tasks), _CHUNK))
+    if num_workers == 1:
+        with closing(Journal(*place)) as journal:
+            yield from (_convert_chunk(journal, convert, chunk) for chunk in chunks)
+        return
     # Spawned, because a fork copies locks that the threads of this process may hold.
-    pool = ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), _begin, start)
+    pool = ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), _begin, (place, convert))
     try:
         with _ctrl_c_ignored():  # which the new processes inherit: Ctrl-C is for this one to answer
-            running: set[Future[_Outcomes]] = {
-                pool.submit(_convert_chunk, chunk) for chunk in islice(chunks, _AHEAD * num_workers)
-            }
+            running = {pool.submit(_convert_in_pool, chunk) for chunk in islice(chunks, _AHEAD * num_workers)}
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= {pool.submit(_convert_chunk, chunk) for chunk in islice(chunks, len(done))}
+            running |= {pool.submit(_convert_in_pool, chunk) for chunk in islice(chunks, len(done))}
             for future in done:
                 yield future.result()
     finally:
@@ -165,14 +172,14 @@ def _ctrl_c_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-_journal: Journal
-_convert: Convert
+_of_process: tuple[Journal, Convert]
+"""What a process of the pool works with."""
 
 
-def _begin(out: Path, state: Path, unfinished: Path, convert: Convert) -> None:
+def _begin(place: _Place, convert: Convert) -> None:
     """Prepare a process of the pool, and let it end when the one that started it does."""
-    global _journal, _convert
-    _journal, _convert = Journal(out, state, unfinished), convert
+    global _of_process
+    _of_process = Journal(*place), convert
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -183,12 +190,16 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _convert_chunk(tasks: Sequence[Task]) -> _Outcomes:
+def _convert_in_pool(tasks: Sequence[Task]) -> _Outcomes:
+    return _convert_chunk(*_of_process, tasks)
+
+
+def _convert_chunk(journal: Journal, convert: Convert, tasks: Sequence[Task]) -> _Outcomes:
     outcomes: _Outcomes = []
     for task in tasks:
         try:
-            key = _key(task, repr(_convert))
-            content, facts = _convert(task.source)
+            key = _key(task, repr(convert))
+            content, facts = convert(task.source)
         except FileNotFoundError:
             outcomes.append((task.target, f"there is no image at {task.source}"))
         except OSError as error:
@@ -196,7 +207,7 @@ def _convert_chunk(tasks: Sequence[Task]) -> _Outcomes:
         except ValueError as error:
             outcomes.append((task.target, str(error)))
         else:
-            _journal.add(key, content, facts)
+            journal.add(key, content, facts)
             outcomes.append((task.target, facts))
     return outcomes
 
