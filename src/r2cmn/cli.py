@@ -157,7 +157,7 @@ def _keep_traceback(folder: Path) -> None:
 def generate(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of r2cmn.")],
     images: Annotated[
-        list[Path], typer.Argument(help="The views of one study (PNG or JPEG), or one folder or CSV of studies.")
+        list[Path], typer.Argument(help="The views of one study (PNG, JPEG, DICOM), or one folder or CSV of studies.")
     ],
     out: Annotated[Path, typer.Option(help="Where the reports of a folder or CSV go.")] = Path("reports.csv"),
     batch_size: Annotated[int, typer.Option(min=1)] = 16,

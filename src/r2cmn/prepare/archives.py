@@ -12,6 +12,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,11 +62,17 @@ def raw_files(path: Path) -> Iterator[RawFile]:
     kind = _kind(path)
     if kind is None:
         raise RawError(_no_archive(path))
-    try:
+    with _explained(path):
         yield from _files_of_zip(path) if kind == "zip" else _files_of_tar(path, kind)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (EOFError, tarfile.ReadError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile) as error:
         raise RawError(f"{path} is cut short or damaged ({error}): download it again") from None
-    except (tarfile.TarError, NotImplementedError, RuntimeError) as error:  # an unknown method, an encrypted member
+    except (tarfile.TarError, NotImplementedError, RuntimeError) as error:  # an unknown method, an encrypted file
         raise RawError(f"{path} cannot be read: {error}") from None
 
 
@@ -118,17 +125,23 @@ def _files_of_tar(path: Path, kind: str) -> Iterator[RawFile]:
                 if member.isfile() and not _hidden(member.name):
                     if member.size > MAX_FILE:
                         raise RawError(_too_large(path, member.name, member.size))
-                    yield RawFile(_clean(member.name), partial(_whole, archive, member))
+                    yield RawFile(_clean(member.name), partial(_read_tar, path, archive, member))
         while stream.read(_CHUNK):  # to the checksum at the end
             pass
 
 
-def _whole(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(member)
-    content = file.read() if file is not None else b""
-    if len(content) != member.size:
-        raise EOFError(f"'{member.name}' has {len(content)} of {member.size} bytes")
-    return content
+def _read_tar(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    with _explained(path):
+        file = archive.extractfile(member)
+        content = file.read() if file is not None else b""
+        if len(content) != member.size:
+            raise EOFError(f"'{member.name}' has {len(content)} of {member.size} bytes")
+        return content
+
+
+def _read_zip(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    with _explained(path):
+        return archive.read(member)
 
 
 def _files_of_zip(path: Path) -> Iterator[RawFile]:
@@ -142,7 +155,7 @@ def _files_of_zip(path: Path) -> Iterator[RawFile]:
             if not member.is_dir() and not _hidden(member.filename):
                 if member.file_size > MAX_FILE:
                     raise RawError(_too_large(path, member.filename, member.file_size))
-                yield RawFile(_clean(member.filename), partial(archive.read, member))
+                yield RawFile(_clean(member.filename), partial(_read_zip, path, archive, member))
 
 
 def _check_name(path: Path, name: str) -> None:

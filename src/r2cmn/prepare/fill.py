@@ -72,8 +72,10 @@ def fill(folder: DataFolder, pictures: Iterable[Picture], rendering: Rendering, 
                 while len(waiting) > 2 * num_threads:
                     _collect(folder, *waiting.popleft(), rendering, faults)
                 progress.advance(bar)
-            while waiting:
-                _collect(folder, *waiting.popleft(), rendering, faults)
+            _collect_all(folder, waiting, rendering, faults)
+        except RawError:
+            _collect_all(folder, waiting, rendering, faults)  # what came before the place that is damaged
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     return faults
@@ -81,6 +83,16 @@ def fill(folder: DataFolder, pictures: Iterable[Picture], rendering: Rendering, 
 
 def _render(picture: Picture, content: bytes | None, rendering: Rendering) -> Rendered:
     return render(picture.file.name, picture.file.read() if content is None else content, rendering)
+
+
+def _collect_all(
+    folder: DataFolder,
+    waiting: deque[tuple[Picture, Future[Rendered]]],
+    rendering: Rendering,
+    faults: dict[str, str],
+) -> None:
+    while waiting:
+        _collect(folder, *waiting.popleft(), rendering, faults)
 
 
 def _collect(

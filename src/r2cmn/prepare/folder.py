@@ -106,9 +106,11 @@ def prepare_folder(
         return None
     options = {"license_class": license_class, **asdict(rendering), **({} if given else asdict(splitting))}
     folder = DataFolder(out, {"data": "folder", "source": str(path.resolve()), **options})
+    if license_class == "dua":
+        out.chmod(0o700)
     summary = Summary(out, "folder", license_class, str(path))
     if folder.finished:
-        return summary
+        return summary.as_before()
     faults = fill(folder, _pictures(rows, rendering), rendering, sum(len(row.images) for row in rows))
     left_out: dict[str, str] = {}
     for image, reason in faults.items():

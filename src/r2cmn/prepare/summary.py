@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,10 @@ class Summary:
     splits: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def as_before(self) -> Summary:
+        """Return the same, saying that the data folder was whole and nothing was done."""
+        return replace(self, notes=(*self.notes, f"{self.out} was whole already, so nothing was done"))
 
     def record(self) -> dict[str, Any]:
         """Return plain values for `prepare.json`."""
@@ -82,6 +86,6 @@ def write_studies(
     """
     annotation = {split: [entry for entry in entries if entry["split"] == split] for split in SPLITS}
     splits = {split: len(annotation[split]) for split in SPLITS}
-    done = Summary(**{**vars(summary), "splits": splits})
+    done = replace(summary, splits=splits)
     folder.finish(annotation, done.record(), files)
     return done

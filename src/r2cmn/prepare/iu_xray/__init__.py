@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from importlib.resources import files
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from r2cmn.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from r2cmn.prepare.archives import RawError, raw_files
 from r2cmn.prepare.fill import Picture, fill
 from r2cmn.prepare.images import Rendering
-from r2cmn.prepare.iu_xray.find import IMAGE_PLACES, KAGGLE, OPENI, R2GEN, Found, find
-from r2cmn.prepare.iu_xray.kaggle import openi_id, read_mirror, read_views
-from r2cmn.prepare.iu_xray.openi import NUM_REPORTS, OpenIReport, read_reports
-from r2cmn.prepare.iu_xray.r2gen import read_released
+from r2cmn.prepare.iu_xray.find import IMAGE_PLACES, R2GEN, Found, find
+from r2cmn.prepare.iu_xray.kaggle import openi_id, read_views
+from r2cmn.prepare.iu_xray.openi import OpenIReport
+from r2cmn.prepare.iu_xray.studies import NUM_VIEWS, Selection, select
 from r2cmn.prepare.iu_xray.terms import LICENSE_CLASS, TERMS
 from r2cmn.prepare.summary import Summary, write_studies
 from r2cmn.prepare.write import DataFolder
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", *DICOM_SUFFIXES)
-NUM_VIEWS = 2
-
-
-def read_split() -> dict[str, str]:
-    """Return train, val or test by id: the 2,955 studies of R2Gen's split in its order, which no rule gives."""
-    text = (files("r2cmn.prepare.iu_xray") / "split.csv").read_text(encoding="utf-8")
-    return {row["id"]: row["split"] for row in csv.DictReader(text.splitlines())}
-
-
-def study_id(report: OpenIReport) -> str | None:
-    """Return the id of a study of the field's set, or None where the report has no findings or less than two images.
-
-    The findings are not stripped and images are not chosen by view: this rule gives all 2,955 ids, and no other one.
-    """
-    if not report.findings or len(report.images) < NUM_VIEWS:
-        return None
-    return report.images[0].rsplit("-", 1)[0]
 
 
 def prepare_iu_xray(
@@ -58,7 +40,7 @@ def prepare_iu_xray(
         rendering: how images are kept; None for `Rendering()`.
 
     Raises:
-        RawError: where the download is damaged, incomplete in its tables, or not IU X-Ray.
+        RawError: where the download is damaged, incomplete in its tables, not IU X-Ray, or holds none of its images.
         OutputError: where `out` cannot be written.
     """
     rendering = rendering or Rendering()
@@ -68,62 +50,43 @@ def prepare_iu_xray(
             f"there are no images beside {found.reports} ({', '.join(IMAGE_PLACES)}): "
             "name them with --images, or give --reports-only"
         )
+    if found.images is not None and out.resolve().is_relative_to(found.images.resolve()):
+        raise RawError(f"{out} lies in {found.images}, where the images are read: name a folder outside of it")
+    selection = select(found)
     options = {"reports_only": True} if reports_only else {"reports_only": False, **asdict(rendering)}
     folder = DataFolder(out, {"data": "iu_xray", "source": found.kind, **options})
-    summary = Summary(out, "iu_xray", LICENSE_CLASS, found.kind)
+    summary = Summary(out, "iu_xray", LICENSE_CLASS, found.kind, selection.funnel, notes=selection.notes)
     if folder.finished:
-        return summary
-    split = read_split()
-    reports, funnel, notes = _reports(found, split)
-    faults = {} if reports_only else fill(folder, _pictures(found, reports, rendering), rendering, 2 * len(reports))
-    paths = {id: [f"{id}/{view}.png" for view in range(NUM_VIEWS)] for id in reports}
-    left_out: dict[str, str] = {}
+        return summary.as_before()
     if reports_only:
-        notes.append("no image was written: the annotation names them images/ID/0.png and 1.png, as R2Gen does")
+        paths = {id: [f"{id}/{view}.png" for view in range(NUM_VIEWS)] for id in selection.reports}
+        note = "no image was written: the annotation names them images/ID/0.png and 1.png, as R2Gen does"
+        summary = replace(summary, notes=(*summary.notes, note))
     else:
-        paths, left_out = _paths(folder, reports, faults)
-        funnel.append(("with two images that can be read", len(paths)))
-    summary = replace(summary, funnel=tuple(funnel), notes=tuple(notes), left_out=left_out)
-    entries = [{"id": id, "report": reports[id].findings, "image_path": paths[id], "split": split[id]}
-               for id in split if id in paths]  # fmt: skip
+        paths, left_out = _add_images(folder, found, selection.reports, rendering)
+        funnel = (*summary.funnel, ("with two images that can be read", len(paths)))
+        summary = replace(summary, funnel=funnel, left_out=left_out)
+    return write_studies(folder, summary, _entries(selection, paths), _files(found, selection.reports))
+
+
+def _entries(selection: Selection, paths: dict[str, list[str]]) -> list[dict[str, Any]]:
+    return [{"id": id, "report": report.findings, "image_path": paths[id], "split": selection.split[id]}
+            for id, report in selection.reports.items() if id in paths]  # fmt: skip
+
+
+def _files(found: Found, reports: dict[str, OpenIReport]) -> dict[str, str]:
     tags = {id: {"major": report.major, "automatic": report.automatic} for id, report in reports.items()}
-    files = {"LICENSE.txt": TERMS} | ({} if found.kind == R2GEN else {"mesh.json": json.dumps(tags, indent=1)})
-    return write_studies(folder, summary, entries, files)
+    return {"LICENSE.txt": TERMS} | ({} if found.kind == R2GEN else {"mesh.json": json.dumps(tags, indent=1)})
 
 
-def _reports(found: Found, split: dict[str, str]) -> tuple[dict[str, OpenIReport], list[tuple[str, int]], list[str]]:
-    """Return the reports of the field's set by id, how many were left at each step, and what is not as expected."""
-    if found.kind == R2GEN:
-        released = read_released(found.reports, split)
-        kept = {id: OpenIReport(0, report, (), (), ()) for id, report in released.items()}
-        funnel = [("in annotation.json", len(kept))]
-        notes = ["the reports are those of the zip: put NLMCXR_reports.tgz beside it to read the original ones"]
-    else:
-        reports = read_reports(found.reports) if found.kind == OPENI else read_mirror(found.reports)
-        ruled = {id: report for report in reports if (id := study_id(report)) is not None}
-        kept = {id: ruled[id] for id in split if id in ruled}
-        with_findings = sum(bool(report.findings) for report in reports)
-        funnel = [("reports", len(reports)), ("with findings", with_findings),
-                  ("with two images or more", len(ruled)), ("in the field's split", len(kept))]  # fmt: skip
-        notes = _differences(found, len(reports), [id for id in ruled if id not in split])
-    missing = [id for id in split if id not in kept]
-    if not kept:
-        raise RawError(f"{found.reports} holds none of the {len(split):,} studies of IU X-Ray")
-    if missing:
-        notes.append(f"{len(missing)} of the {len(split):,} studies of the field's split are not in {found.reports}, "
-                     f"such as {missing[0]}")  # fmt: skip
-    return kept, funnel, notes
-
-
-def _differences(found: Found, num_reports: int, unknown: list[str]) -> list[str]:
-    notes = []
-    if found.kind == OPENI and num_reports != NUM_REPORTS:
-        notes.append(f"{found.reports} holds {num_reports:,} reports, Open-i's archive {NUM_REPORTS:,}")
-    if found.kind == KAGGLE:
-        notes.append("the reports are those of the mirror: put NLMCXR_reports.tgz beside it to read the original ones")
-    if unknown:
-        notes.append(f"{len(unknown)} studies are in no split and were left out, such as {unknown[0]}")
-    return notes
+def _add_images(
+    folder: DataFolder, found: Found, reports: dict[str, OpenIReport], rendering: Rendering
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Fill the folder; return the images of each study that has both, and of the others the reason."""
+    faults = fill(folder, _pictures(found, reports, rendering), rendering, NUM_VIEWS * len(reports))
+    if not folder.rows and not faults:
+        raise RawError(f"{found.images} holds no image of IU X-Ray (CXR1_1_IM-0001-3001.png and so on)")
+    return _paths(folder, reports, faults)
 
 
 def _pictures(found: Found, reports: dict[str, OpenIReport], rendering: Rendering) -> Iterator[Picture]:

@@ -50,7 +50,7 @@ def read_reports(path: Path) -> list[OpenIReport]:
 def _report(name: str, number: int, content: bytes) -> OpenIReport:
     try:
         root = ET.fromstring(content)
-    except (ET.ParseError, ValueError) as error:  # bytes that are not of the encoding named are a ParseError, too
+    except (ET.ParseError, ValueError, LookupError) as error:  # the last one of an unknown encoding
         raise RawError(f"{name} is not valid XML ({error}): download the archive again") from None
     if root.tag != "eCitation":
         raise RawError(f"{name} is no report of Open-i: it begins with <{root.tag}> instead of <eCitation>")
