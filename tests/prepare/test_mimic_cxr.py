@@ -16,7 +16,7 @@ from r2cmn.data.check import check_studies
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.reports import read_annotation
 from r2cmn.data.tokenizer import clean_mimic_cxr
-from r2cmn.prepare import mimic_cxr
+from r2cmn.prepare import mimic_cxr_finish
 from r2cmn.prepare.archives import RawError
 from r2cmn.prepare.mimic_cxr import Choices, merge_mimic_cxr
 from r2cmn.prepare.mimic_cxr import prepare_mimic_cxr as _prepare
@@ -298,7 +298,7 @@ def test_a_disk_that_is_full_at_the_end(made, tmp_path, monkeypatch, name):
         write_file(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(mimic_cxr, "write_file", write)
+        patch.setattr(mimic_cxr_finish, "write_file", write)
         refused(made, out, r"the disk of .*out is full: make room and give the same command again", OutputError)
     before = pictures(out)
     prepare(made, out)
