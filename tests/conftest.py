@@ -69,12 +69,57 @@ def tiny_dataset(tmp_path) -> Path:
     return _make_dataset(tmp_path / "tiny")
 
 
+def _make_dicom(path, stored, bits=12, photometric="MONOCHROME2", syntax=None, data=None, **tags):
+    """Write a radiograph, with a patient whom nobody may hear of."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax or ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = "Zyxwv^Patient", "Zyxwv-123", "19000101"
+    dataset.Modality = "DX"
+    dataset.Rows, dataset.Columns = stored.shape[-2:]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, photometric
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8 if bits <= 8 else 16, bits, bits - 1
+    dataset.PixelRepresentation = 1 if stored.dtype.kind == "i" else 0
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    dataset.PixelData = stored.tobytes() if data is None else encapsulate([data])
+    if data is not None:
+        dataset["PixelData"].is_undefined_length = True
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_dicom() -> Callable[..., Path]:
+    """Return `make_dicom(path, stored, bits=12, photometric="MONOCHROME2", syntax, data, **tags)`, which returns path.
+
+    `data` is a compressed image to be put in place of `stored`, of the transfer syntax `syntax`.
+    """
+    pytest.importorskip("pydicom", reason="pip install 'r2cmn[dicom]'")
+    return _make_dicom
+
+
 @pytest.fixture(scope="session")
 def iu_xray_dir() -> Path:
     """The real IU X-Ray set, or skip with the reason."""
     path = Path(os.environ.get("R2CMN_DATA", SHARED / "data" / "iu_xray"))
     if not (path / "annotation.json").is_file():
         pytest.skip(f"the real IU X-Ray set is not at {path}: set R2CMN_DATA to its folder")
+    return path
+
+
+@pytest.fixture(scope="session")
+def openi_reports() -> Path:
+    """The report archive of Open-i, or skip with the reason."""
+    path = SHARED / "data" / "openi" / "NLMCXR_reports.tgz"
+    if not path.is_file():
+        pytest.skip(f"Open-i's archive is not at {path}: set R2CMN_SHARED to the folder that holds data/openi/")
     return path
 
 

@@ -2,6 +2,7 @@
 
 import csv
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -71,6 +72,13 @@ def test_a_wrong_csv_is_one_sentence(tmp_path, content, sentence):
         find_studies(tmp_path / "s.csv")
     assert str(tmp_path / "s.csv") in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_radiographs_are_views_like_others(tmp_path, make_dicom):
+    (tmp_path / "a").mkdir()
+    make_dicom(tmp_path / "a/1.DCM", np.zeros((3, 3), dtype=np.uint16))
+    make_dicom(tmp_path / "a/2.dcm", np.zeros((3, 3), dtype=np.uint16))
+    assert [(s.id, [i.name for i in s.images]) for s in find_studies(tmp_path)] == [("a", ["1.DCM", "2.dcm"])]
 
 
 def test_a_folder_without_studies_is_refused(tmp_path):

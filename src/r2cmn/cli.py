@@ -14,6 +14,7 @@ import typer
 
 from r2cmn.commands.baselines import baselines
 from r2cmn.commands.evaluate import evaluate
+from r2cmn.commands.prepare import app as prepare
 
 app = typer.Typer(
     help="Train, compare and use chest X-ray report generators built on cross-modal memory networks.",
@@ -21,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(prepare, name="prepare")
 
 
 def main() -> None:
@@ -156,7 +158,7 @@ def _keep_traceback(folder: Path) -> None:
 def generate(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of r2cmn.")],
     images: Annotated[
-        list[Path], typer.Argument(help="The views of one study (PNG or JPEG), or one folder or CSV of studies.")
+        list[Path], typer.Argument(help="The views of one study (PNG, JPEG, DICOM), or one folder or CSV of studies.")
     ],
     out: Annotated[Path, typer.Option(help="Where the reports of a folder or CSV go.")] = Path("reports.csv"),
     batch_size: Annotated[int, typer.Option(min=1)] = 16,

@@ -12,9 +12,10 @@ from rich.progress import track
 
 from r2cmn.build import allow_targets
 from r2cmn.checkpoint_io import CheckpointError, read_checkpoint
+from r2cmn.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from r2cmn.module import CMNModule
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", *DICOM_SUFFIXES}
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def find_studies(path: Path) -> list[StudyFiles]:
     """
     studies = _studies_of_csv(path) if path.is_file() else _studies_of_folder(path)
     if not studies:
-        raise ValueError(f"{path} holds no study: neither images (PNG, JPEG) nor folders of images")
+        raise ValueError(f"{path} holds no study: neither images (PNG, JPEG, DICOM) nor folders of images")
     seen: set[str] = set()
     for study in studies:
         if study.id in seen:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
+
+from r2cmn.data.dicom import SUFFIXES as DICOM_SUFFIXES
+from r2cmn.data.dicom import DicomError, is_dicom, read_dicom
 
 MAX_PIXELS = 89_478_485
 """Pixels of an image at most; Pillow's own limit, and five times the largest detector of a chest X-ray machine."""
@@ -22,18 +26,25 @@ class ImageError(ValueError):
     """A file is not an image that can be read whole."""
 
 
-def load_image(path: str | Path) -> Image.Image:
+def load_image(path: str | Path, stream: BinaryIO | None = None) -> Image.Image:
     """Read an image whole, as 8-bit RGB.
 
     16-bit images are scaled by their full range, 65,535 to 255; transparency is laid over black, as air is in an
-    X-ray; a palette is resolved; an orientation in the EXIF data is ignored, as in the released code.
+    X-ray; a palette is resolved; an orientation in the EXIF data is ignored, as in the released code. DICOM files are
+    read as `r2cmn.data.dicom.read_dicom` describes it.
+
+    Args:
+        path: the file, or what to call it in an error where `stream` is given.
+        stream: read this instead, from its beginning; such as a file of an archive, in memory.
 
     Raises:
         ImageError: where the file is missing, truncated, empty, no image, of an unusual number format or too large.
     """
     path = Path(path)
+    if path.suffix.lower() in DICOM_SUFFIXES:
+        return _radiograph(path, stream)
     try:
-        with Image.open(path) as image:
+        with Image.open(stream if stream is not None else path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f"{path} has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
             image.load()
@@ -43,12 +54,32 @@ def load_image(path: str | Path) -> Image.Image:
     except FileNotFoundError:
         raise ImageError(f"there is no image at {path}") from None
     except Image.UnidentifiedImageError:
-        what = "is empty" if path.stat().st_size == 0 else "is not an image of a known format"
-        raise ImageError(f"{path} {what}") from None
+        return _unidentified(path, stream)
     except Image.DecompressionBombError:
         raise ImageError(f"{path} has more than {MAX_PIXELS:,} pixels") from None
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others
         raise ImageError(f"{path} cannot be read whole: {error}") from None
+
+
+def _unidentified(path: Path, stream: BinaryIO | None) -> Image.Image:
+    """Read a DICOM file whose name does not say so; of other files say what they are not."""
+    if stream is not None:
+        stream.seek(0)
+        head = stream.read(132)
+        stream.seek(0)
+    else:
+        with path.open("rb") as file:
+            head = file.read(132)
+    if is_dicom(head):
+        return _radiograph(path, stream)
+    raise ImageError(f"{path} {'is not an image of a known format' if head else 'is empty'}")
+
+
+def _radiograph(path: Path, stream: BinaryIO | None) -> Image.Image:
+    try:
+        return read_dicom(path, stream, max_pixels=MAX_PIXELS).image.convert("RGB")
+    except DicomError as error:
+        raise ImageError(str(error)) from None
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

@@ -1,0 +1,88 @@
+"""Which studies of the collection are those of the field's set, and in which split each one is."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from importlib.resources import files
+
+from r2cmn.prepare.archives import RawError
+from r2cmn.prepare.iu_xray.find import KAGGLE, OPENI, R2GEN, Found
+from r2cmn.prepare.iu_xray.kaggle import read_mirror
+from r2cmn.prepare.iu_xray.openi import NUM_REPORTS, OpenIReport, read_reports
+from r2cmn.prepare.iu_xray.r2gen import read_released
+
+NUM_VIEWS = 2
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The studies of the field's set that a download holds.
+
+    Attributes:
+        reports: by id, in the order of the split.
+        split: train, val or test by id.
+        funnel: how many reports were left at each step.
+        notes: what is not as expected.
+    """
+
+    reports: dict[str, OpenIReport]
+    split: dict[str, str]
+    funnel: tuple[tuple[str, int], ...]
+    notes: tuple[str, ...]
+
+
+def read_split() -> dict[str, str]:
+    """Return train, val or test by id: the 2,955 studies of R2Gen's split in its order, which no rule gives."""
+    text = (files("r2cmn.prepare.iu_xray") / "split.csv").read_text(encoding="utf-8")
+    return {row["id"]: row["split"] for row in csv.DictReader(text.splitlines())}
+
+
+def study_id(report: OpenIReport) -> str | None:
+    """Return the id of a study of the field's set, or None where the report has no findings or less than two images.
+
+    The findings are not stripped and images are not chosen by view: this rule gives all 2,955 ids, and no other one.
+    """
+    if not report.findings or len(report.images) < NUM_VIEWS:
+        return None
+    return report.images[0].rsplit("-", 1)[0]
+
+
+def select(found: Found) -> Selection:
+    """Read the reports of a download and keep those of the field's set.
+
+    Raises:
+        RawError: where the download is damaged, lacks a table or a column, or holds no study of the set.
+    """
+    split = read_split()
+    if found.kind == R2GEN:
+        released = read_released(found.reports, split)
+        kept = {id: OpenIReport(0, released[id], (), (), ()) for id in split if id in released}
+        funnel = [("in annotation.json", len(kept))]
+        notes = ["the reports are those of the zip: put NLMCXR_reports.tgz beside it to read the original ones"]
+    else:
+        reports = read_reports(found.reports) if found.kind == OPENI else read_mirror(found.reports)
+        ruled = {id: report for report in reports if (id := study_id(report)) is not None}
+        kept = {id: ruled[id] for id in split if id in ruled}
+        with_findings = sum(bool(report.findings) for report in reports)
+        funnel = [("reports", len(reports)), ("with findings", with_findings),
+                  ("with two images or more", len(ruled)), ("in the field's split", len(kept))]  # fmt: skip
+        notes = _differences(found, len(reports), [id for id in ruled if id not in split])
+    missing = [id for id in split if id not in kept]
+    if not kept:
+        raise RawError(f"{found.reports} holds none of the {len(split):,} studies of IU X-Ray")
+    if missing:
+        notes.append(f"{len(missing):,} of the {len(split):,} studies of the field's split are not in {found.reports}, "
+                     f"such as {missing[0]}")  # fmt: skip
+    return Selection(kept, split, tuple(funnel), tuple(notes))
+
+
+def _differences(found: Found, num_reports: int, unknown: list[str]) -> list[str]:
+    notes = []
+    if found.kind == OPENI and num_reports != NUM_REPORTS:
+        notes.append(f"{found.reports} holds {num_reports:,} reports, Open-i's archive {NUM_REPORTS:,}")
+    if found.kind == KAGGLE:
+        notes.append("the reports are those of the mirror: put NLMCXR_reports.tgz beside it to read the original ones")
+    if unknown:
+        notes.append(f"{len(unknown)} studies are in no split and were left out, such as {unknown[0]}")
+    return notes

@@ -1,0 +1,129 @@
+"""`r2cmn prepare` as it is typed: exit codes, one sentence an error, nothing whole-looking left behind."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from r2cmn import cli
+
+
+def run(*arguments):
+    """Run the command in this process, its errors made into sentences as `main` does it."""
+    result = CliRunner().invoke(cli.app, ["prepare", *map(str, arguments)])
+    if isinstance(result.exception, ValueError | OSError):
+        with pytest.raises(SystemExit) as caught:
+            cli.fail(result.exception)
+        return caught.value.code, result
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result
+
+
+@pytest.fixture
+def table(tmp_path):
+    lines = []
+    for number in range(12):
+        Image.fromarray(np.full((9, 9), 9 * number, dtype=np.uint8)).save(tmp_path / f"{number}.png")
+        lines.append(json.dumps({"id": f"s{number}", "report": "Drawn.", "images": [f"{number}.png"]}))
+    (tmp_path / "studies.jsonl").write_text("\n".join(lines))
+    return tmp_path / "studies.jsonl"
+
+
+@pytest.mark.parametrize("command", [[], ["iu-xray"], ["folder"]])
+def test_help_teaches_by_example(command):
+    code, result = run(*command, "--help")
+    assert code == 0
+    assert not command or re.search(rf"r2cmn prepare {command[0]} \S+ \S+", result.output)
+
+
+def test_a_folder_is_checked_made_and_told_of(table, tmp_path):
+    code, result = run("folder", table, tmp_path / "out", "--check")
+    assert (code, (tmp_path / "out").exists()) == (0, False)
+    assert "nothing is wrong" in result.stdout
+    code, result = run("folder", table, tmp_path / "out", "--fractions", 0.5, 0.25, 0.25, "--seed", 3)
+    assert code == 0
+    assert result.stdout == f"{tmp_path / 'out'}\n"
+    assert f"r2cmn train data=folder data.dir={tmp_path / 'out'} data.license_class=dua" in result.stderr
+    record = json.loads((tmp_path / "out/prepare.json").read_text())
+    assert record["options"]["seed"] == 3
+    assert record["splits"] == {"train": 6, "val": 3, "test": 3}
+
+
+def test_wrong_input_is_a_sentence_and_exit_code_1(table, tmp_path, capsys):
+    (tmp_path / "3.png").write_bytes(b"")
+    (tmp_path / "text.tgz").write_text("hello")
+    for arguments, sentence in [
+        (("folder", table, tmp_path / "out"), "studies.jsonl: 1 of 12 rows cannot be used"),
+        (("folder", tmp_path / "none", tmp_path / "out"), "there is no file or folder"),
+        (("folder", table, tmp_path / "out", "--save", "gif"), "--save is one of png, jpeg, copy, link, not 'gif'"),
+        (("folder", table, tmp_path / "out", "--save", "link", "--side", 9), "leave --side and --clip out"),
+        (("iu-xray", tmp_path / "text.tgz", tmp_path / "out"), "is neither a tar nor a zip"),
+        (("iu-xray", tmp_path, tmp_path / "out"), "holds no reports of IU X-Ray"),
+    ]:
+        code, _ = run(*arguments)
+        assert code == 1
+        assert sentence in capsys.readouterr().err
+        assert not (tmp_path / "out/annotation.json").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--reports-only"], []])
+def test_a_study_is_missing_or_its_images_are(tmp_path, arguments):
+    report = (
+        "<eCitation><Abstract><AbstractText Label='FINDINGS'>Drawn.</AbstractText></Abstract>"
+        "<parentImage id='CXR3030_IM-1405-1001'/><parentImage id='CXR3030_IM-1405-2001'/></eCitation>"
+    )
+    (tmp_path / "ecgen-radiology").mkdir()
+    (tmp_path / "ecgen-radiology/3030.xml").write_text(report)
+    (tmp_path / "images").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "images/CXR3030_IM-1405-1001.png")
+    code, result = run("iu-xray", tmp_path, tmp_path / "out", *arguments)
+    assert code == (0 if arguments else 1)
+    assert result.stdout == f"{tmp_path / 'out'}\n"
+    assert "2,954 of the 2,955 studies of the field's split are not in" in result.stderr
+    assert ("there is no image CXR3030_IM-1405-2001" in result.stderr) == (not arguments)
+    assert ("r2cmn: to train" in result.stderr) == (not arguments)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_with_the_same_command(tmp_path):
+    """Killed at a moment that nobody chose, the second run ends with the bytes of a run that nobody stopped."""
+    generator = np.random.default_rng(0)
+    lines = []
+    for number in range(150):
+        Image.fromarray(generator.integers(0, 256, (700, 500), dtype=np.uint8)).save(tmp_path / f"{number}.png")
+        lines.append(json.dumps({"id": f"s{number}", "report": "Drawn.", "images": [f"{number}.png"]}))
+    (tmp_path / "studies.jsonl").write_text("\n".join(lines))
+    command = [sys.executable, "-m", "r2cmn", "prepare", "folder", str(tmp_path / "studies.jsonl")]
+    killed = subprocess.Popen([*command, str(tmp_path / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while killed.poll() is None and len(list((tmp_path / "out/images").glob("*/0.png"))) < 20:
+        time.sleep(0.01)
+    killed.kill()
+    killed.communicate()
+    assert killed.returncode == -9
+    assert not (tmp_path / "out/annotation.json").exists()
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/images").glob("*/0.png")}
+    for out in ("out", "whole"):
+        subprocess.run([*command, str(tmp_path / out)], capture_output=True, check=True)
+    assert sum(path.stat().st_mtime_ns != before for path, before in done.items()) <= 1  # the one not yet noted
+    files = {out: {path.relative_to(tmp_path / out): path.read_bytes() for path in (tmp_path / out).rglob("*")
+                   if path.is_file()} for out in ("out", "whole")}  # fmt: skip
+    assert files["out"] == files["whole"]
+
+
+@pytest.mark.slow
+def test_the_command_itself(table, tmp_path):
+    command = [sys.executable, "-m", "r2cmn", "prepare", "folder", str(table), str(tmp_path / "out")]
+    done = subprocess.run([*command, "--side", "5"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path / 'out'}\n"
+    (tmp_path / "3.png").unlink()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("r2cmn: error: ")
+    assert "Traceback" not in done.stderr
+    assert f"row 4: there is no image at {tmp_path / '3.png'}" in done.stderr

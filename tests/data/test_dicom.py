@@ -1,0 +1,243 @@
+import io
+import math
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from r2cmn.data import dicom
+from r2cmn.data.dicom import DicomError, read_dicom
+from r2cmn.data.images import ImageError, load_image
+
+pydicom = pytest.importorskip("pydicom", reason="pip install 'r2cmn[dicom]'")
+from pydicom.dataset import Dataset  # noqa: E402
+from pydicom.sequence import Sequence  # noqa: E402
+from pydicom.uid import JPEG2000, JPEGBaseline8Bit, RLELossless  # noqa: E402
+
+GRADIENT = np.arange(48, dtype=np.uint16).reshape(6, 8) * 80 + 100  # 100 to 3,860: 12 bits
+
+
+def pixels(path, **options):
+    return np.asarray(read_dicom(path, **options).image)
+
+
+def eight_bits(shares):
+    """The oracle of the last step, one value after the other."""
+    return [[round(min(max(share, 0.0), 1.0) * 255) for share in row] for row in shares]
+
+
+@pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (12, np.uint16), (16, np.uint16), (16, np.int16)])
+def test_without_a_window_the_lowest_and_highest_value_are_black_and_white(tmp_path, make_dicom, bits, dtype):
+    stored = (np.arange(12).reshape(3, 4) * (2 ** (bits - 5)) + 3).astype(dtype) - dtype(3 if dtype == np.int16 else 0)
+    low, high = int(stored.min()), int(stored.max())
+    expected = eight_bits([[(int(v) - low) / (high - low) for v in row] for row in stored])
+    assert pixels(make_dicom(tmp_path / "a.dcm", stored, bits)).tolist() == expected
+
+
+def test_monochrome1_is_turned_over(tmp_path, make_dicom):
+    plain = make_dicom(tmp_path / "a.dcm", GRADIENT)
+    turned = make_dicom(tmp_path / "b.dcm", GRADIENT, photometric="MONOCHROME1")
+    assert np.array_equal(pixels(turned)[::-1, ::-1], pixels(plain))
+    assert "invert" in read_dicom(turned).steps
+    assert "invert" not in read_dicom(plain).steps
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID", None])
+@pytest.mark.parametrize("slope", [2.0, -2.0])
+def test_rescale_and_window_follow_the_standard(tmp_path, make_dicom, function, slope):
+    center, width, intercept = 2000.0 * np.sign(slope), 3000.0, 7.0
+    tags = {"RescaleSlope": slope, "RescaleIntercept": intercept, "WindowCenter": center, "WindowWidth": width}
+    path = make_dicom(tmp_path / "a.dcm", GRADIENT, **tags, **({"VOILUTFunction": function} if function else {}))
+    shares = []
+    for row in GRADIENT.tolist():
+        shares.append([])
+        for value in row:
+            x = value * slope + intercept
+            if function == "SIGMOID":
+                y = 1 / (1 + math.exp(-4 * (x - center) / width))
+            elif function == "LINEAR_EXACT":
+                y = (x - center) / width + 0.5
+            else:
+                y = (x - (center - 0.5)) / (width - 1) + 0.5
+            shares[-1].append(y)
+    assert pixels(path).tolist() == eight_bits(shares)
+    if slope > 0:  # pydicom itself, where its range of output is a range
+        header = pydicom.dcmread(path)
+        theirs = pydicom.pixels.apply_windowing(pydicom.pixels.apply_modality_lut(header.pixel_array, header), header)
+        low, high = intercept, 4095 * slope + intercept
+        assert np.array_equal(np.round((theirs - low) / (high - low) * 255), pixels(path))
+    assert read_dicom(path).steps == (f"rescale {slope:g} 7", f"window {center:g} 3000", "8 bits")
+
+
+def test_the_first_of_several_windows_is_meant(tmp_path, make_dicom):
+    one = make_dicom(tmp_path / "a.dcm", GRADIENT, WindowCenter=1000, WindowWidth=500)
+    several = make_dicom(tmp_path / "b.dcm", GRADIENT, WindowCenter=[1000, 9], WindowWidth=[500, 9])
+    assert np.array_equal(pixels(one), pixels(several))
+
+
+def _table(entries, first, bits):
+    item = Dataset()
+    item.LUTDescriptor = [len(entries), first, bits]
+    item.LUTData = np.asarray(entries, dtype="<u2").tobytes()
+    item["LUTData"].VR = "OW"
+    return Sequence([item])
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_voi_lut_goes_before_a_window(tmp_path, make_dicom, bits):
+    first, number = 200, 3000
+    entries = [round((position / (number - 1)) ** 2 * (2**bits - 1)) for position in range(number)]
+    path = make_dicom(tmp_path / "a.dcm", GRADIENT, VOILUTSequence=_table(entries, first, bits),
+                      WindowCenter=1, WindowWidth=2)  # fmt: skip
+    shares = [[entries[min(max(value - first, 0), number - 1)] / (2**bits - 1) for value in row]
+              for row in GRADIENT.tolist()]  # fmt: skip
+    assert pixels(path).tolist() == eight_bits(shares)
+    assert read_dicom(path).steps == ("VOI LUT", "8 bits")
+
+
+def test_a_modality_lut_is_applied(tmp_path, make_dicom):
+    entries = [4095 - value for value in range(4096)]
+    path = make_dicom(tmp_path / "a.dcm", GRADIENT, ModalityLUTSequence=_table(entries, 0, 16))
+    assert np.array_equal(pixels(path)[::-1, ::-1], pixels(make_dicom(tmp_path / "b.dcm", GRADIENT)))
+    assert read_dicom(path).steps[0] == "modality LUT"
+
+
+def test_percentiles_cut_what_is_brightest_and_darkest(tmp_path, make_dicom):
+    stored = np.full((10, 10), 1000, dtype=np.uint16)
+    stored[:, 5:] = 2000
+    stored[0, 0], stored[9, 9] = 0, 4095  # a marker of lead, and a hole
+    path = make_dicom(tmp_path / "a.dcm", stored)
+    assert set(np.unique(pixels(path))) == {0, 62, 125, 255}
+    assert set(np.unique(pixels(path, clip=(2, 98)))) == {0, 255}
+    assert "clip 2 98" in read_dicom(path, clip=(2, 98)).steps
+    for impossible in [(50, 50), (-1, 99), (1, 101)]:
+        with pytest.raises(ValueError, match="two percentiles"):
+            read_dicom(path, clip=impossible)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_black_and_does_not_count(tmp_path, make_dicom, photometric):
+    stored = GRADIENT.copy()
+    stored[0] = 4095
+    stored[5] = 4000
+    path = make_dicom(tmp_path / "a.dcm", stored, photometric=photometric, PixelPaddingValue=4095,
+                      PixelPaddingRangeLimit=4000)  # fmt: skip
+    image = pixels(path)
+    assert not image[[0, 5]].any()
+    assert {int(image[1:5].min()), int(image[1:5].max())} == {0, 255}
+
+
+def test_an_even_image_is_black(tmp_path, make_dicom):
+    assert not pixels(make_dicom(tmp_path / "a.dcm", np.full((3, 3), 9, dtype=np.uint16))).any()
+
+
+@pytest.mark.parametrize(
+    ("tags", "sentence"),
+    [
+        ({"Modality": "CT"}, "is of modality 'CT', not a radiograph"),
+        ({"Modality": ""}, "is of modality '', not a radiograph"),
+        ({"NumberOfFrames": 2}, "has 2 frames"),
+        ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "holds colours"),
+        ({"WindowCenter": 5, "WindowWidth": 0}, "window that cannot be applied"),
+        ({"WindowCenter": 5, "WindowWidth": 9, "VOILUTFunction": "CUBIC"}, "function CUBIC is unknown"),
+    ],
+)
+def test_what_is_no_single_radiograph_is_refused(tmp_path, make_dicom, tags, sentence):
+    path = make_dicom(tmp_path / "a.dcm", np.stack([GRADIENT] * 2) if "NumberOfFrames" in tags else GRADIENT, **tags)
+    with pytest.raises(DicomError, match=sentence) as caught:
+        read_dicom(path)
+    assert "\n" not in str(caught.value)
+    assert "Zyxwv" not in str(caught.value)
+
+
+def test_torn_files_are_one_sentence_wherever_they_end(tmp_path, make_dicom):
+    whole = make_dicom(tmp_path / "a.dcm", GRADIENT).read_bytes()
+    for length in range(0, len(whole) - 1, 7):
+        torn = tmp_path / "torn.dcm"
+        torn.write_bytes(whole[:length])
+        with pytest.raises(DicomError, match=r"torn\.dcm") as caught:
+            read_dicom(torn)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_too_many_pixels(tmp_path, make_dicom):
+    with pytest.raises(ImageError, match="there is no image at"):
+        load_image(tmp_path / "none.dcm")
+    path = make_dicom(tmp_path / "a.dcm", GRADIENT)
+    with pytest.raises(DicomError, match="8 x 6 pixels, more than 47"):
+        read_dicom(path, max_pixels=47)
+    bomb = make_dicom(tmp_path / "b.dcm", GRADIENT, Rows=65_535, Columns=65_535)
+    with pytest.raises(ImageError, match="more than 89,478,485"):
+        load_image(bomb)
+
+
+def test_pydicom_is_asked_for_by_name(tmp_path, make_dicom, monkeypatch):
+    path = make_dicom(tmp_path / "a.dcm", GRADIENT)
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(ImageError, match=r"pip install 'r2cmn\[dicom\]'"):
+        load_image(path)
+
+
+def test_no_tag_of_the_patient_is_read_or_printed(tmp_path, make_dicom, capfd):
+    path = make_dicom(tmp_path / "a.dcm", GRADIENT, ViewPosition="PA", WindowCenter=2000,
+                      WindowWidth=10)  # fmt: skip
+    radiograph = read_dicom(path)
+    assert radiograph.view == "PA"
+    assert "Zyxwv" not in repr(radiograph)
+    assert radiograph.image.info == {}
+    header = dicom._read_tags(path, None)
+    assert not [element for element in header if element.tag.group == 0x10]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_compressed_files_are_read_or_the_decoder_is_named(tmp_path, make_dicom, monkeypatch):
+    values = (GRADIENT // 16).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "jpeg", quality=95)
+    jpeg = make_dicom(tmp_path / "a.dcm", values, 8, syntax=JPEGBaseline8Bit, data=buffer.getvalue())
+    expected = np.asarray(Image.open(buffer)).astype(float)
+    expected = np.round((expected - expected.min()) / (expected.max() - expected.min()) * 255)
+    assert np.abs(pixels(jpeg) - expected).max() <= 1  # decoders of JPEG may differ by one
+    dataset = pydicom.dcmread(make_dicom(tmp_path / "b.dcm", GRADIENT))
+    dataset.compress(RLELossless, encoding_plugin="pydicom")
+    dataset.save_as(tmp_path / "rle.dcm")
+    assert np.array_equal(pixels(tmp_path / "rle.dcm"), pixels(tmp_path / "b.dcm"))
+    j2k = make_dicom(tmp_path / "c.dcm", values, 8, syntax=JPEG2000, data=b"\0" * 16)
+    monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder._validate_plugins", _no_plugin)
+    with pytest.raises(DicomError, match=r"is compressed \(JPEG 2000.*\): pip install pylibjpeg pylibjpeg-openjpeg"):
+        read_dicom(j2k)
+
+
+@pytest.mark.parametrize("name", ["implicit", "bigendian", "RLE", "jp2klossless", "jpeg_ls_lossless"])
+def test_every_lossless_syntax_gives_the_same_image(tmp_path, make_dicom, name):
+    def as_radiograph(source):
+        dataset = pydicom.dcmread(pydicom.data.get_testdata_file(source))
+        dataset.Modality = "DX"
+        dataset.save_as(tmp_path / source)
+        return tmp_path / source
+
+    path = as_radiograph(f"MR_small_{name}.dcm")
+    syntax = pydicom.dcmread(path).file_meta.TransferSyntaxUID
+    if syntax.is_compressed and not pydicom.pixels.get_decoder(syntax).is_available:
+        pytest.skip(f"no decoder of {syntax.name} is installed")
+    assert np.array_equal(pixels(path), pixels(as_radiograph("MR_small.dcm")))
+
+
+def _no_plugin(self, plugin=""):
+    raise RuntimeError(f"Unable to decompress '{self.UID.name}' because all plugins are missing dependencies:\n\tgdcm")
+
+
+def test_images_are_known_by_suffix_or_by_mark(tmp_path, make_dicom):
+    path = make_dicom(tmp_path / "a.dcm", GRADIENT)
+    unnamed = tmp_path / "unnamed"
+    unnamed.write_bytes(path.read_bytes())
+    image = load_image(path)
+    assert image.mode == "RGB"
+    assert image.size == (8, 6)
+    assert load_image(unnamed) == image
+    assert load_image("in memory", io.BytesIO(path.read_bytes())) == image
+    other = tmp_path / "b.dcm"
+    other.write_bytes(b"\0" * 300)
+    with pytest.raises(ImageError, match="lacks the mark DICM"):
+        load_image(other)

@@ -1,0 +1,49 @@
+import pytest
+
+from r2cmn.prepare.archives import RawError
+from r2cmn.prepare.iu_xray.kaggle import openi_id, read_mirror, read_views
+
+
+@pytest.mark.parametrize(
+    ("name", "id"),
+    [
+        ("1_IM-0001-4001.dcm.png", "CXR1_1_IM-0001-4001"),
+        ("images/1000_IM-0003-1001.dcm.png", "CXR1000_IM-0003-1001"),
+        ("1000/1000_IM-0003-1001.dcm", "CXR1000_IM-0003-1001"),
+        ("CXR1000_IM-0003-1001.png", "CXR1000_IM-0003-1001"),
+        ("CXR1_1_IM-0001-3001.png", "CXR1_1_IM-0001-3001"),
+        ("11_IM-0067-1001.DCM", "CXR11_IM-0067-1001"),
+    ],
+)
+def test_an_image_has_one_id_in_all_distributions(name, id):
+    assert openi_id(name) == id
+
+
+def test_images_are_put_in_the_order_of_openi(tmp_path, mini):
+    mini.folder(tmp_path, mini.kaggle_files())
+    reports = {report.number: report for report in read_mirror(tmp_path)}
+    for case in mini.cases:
+        assert reports[case.number].images == case.images
+        assert reports[case.number].findings == mini.text(case)
+    assert read_views(tmp_path)["CXR3030_IM-1405-1001"] == "frontal"
+    assert read_views(tmp_path)["CXR3030_IM-1405-2001"] == "lateral"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("indiana_projections.csv", None, "holds no indiana_projections.csv"),
+        ("indiana_reports.csv", b"uid,MeSH\n1,normal\n", "has no column 'findings'"),
+        ("indiana_reports.csv", b"uid,MeSH,findings\n1,normal,ok\n2,normal,\xff\n", "is not UTF-8 text in line 3"),
+        ("indiana_reports.csv", b"uid,MeSH,findings\n1,normal\n", "row 2, is shorter than the header"),
+        ("indiana_reports.csv", b'uid,MeSH,findings\n1,normal,"a\n', "is no CSV"),
+        ("indiana_reports.csv", b"uid,MeSH,findings\nx,normal,a\n", "the uid 'x', which is no number"),
+        ("indiana_reports.csv", b"", "has no column 'uid'"),
+    ],
+)
+def test_a_table_at_fault_is_named(tmp_path, mini, name, content, sentence):
+    mini.folder(tmp_path, mini.kaggle_files())
+    (tmp_path / name).unlink() if content is None else (tmp_path / name).write_bytes(content)
+    with pytest.raises(RawError, match=sentence) as caught:
+        read_mirror(tmp_path)
+    assert "\n" not in str(caught.value)
