@@ -28,7 +28,7 @@ Past = tuple[Tensor, Tensor]
 
 
 def respond(network: MemoryNetwork, features: Tensor) -> Tensor:
-    """Respond to features (B, L, D): the matrix is projected for each of the B, K values are gathered for each feature."""
+    """Respond to features (B, L, D): the matrix is projected for each of the B, values gathered for each feature."""
     batch, length, dim = features.shape
     threads, size = network.num_threads, dim // network.num_threads
     matrix = network.matrix.unsqueeze(0).expand(batch, -1, -1)

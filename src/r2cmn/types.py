@@ -47,7 +47,7 @@ class Reordering(Protocol):
     """A state that can pick rows of itself for less than a copy of every value."""
 
     def reorder(self, rows: Tensor) -> State:
-        """Return the state of rows (A, b), each b of which descend from one study."""
+        """Return the state of rows (A, b): b rows for each study, or for those that are left, in their order."""
 
 
 class Hypotheses(NamedTuple):
