@@ -220,3 +220,17 @@ def test_cached_weights_need_no_hub(no_hub, monkeypatch, tmp_path):
     trunk = Backbone("test_resnet").trunk.state_dict()
     assert trunk
     assert all(torch.equal(value, state[name]) for name, value in trunk.items())
+
+
+def test_channels_last_is_the_same_function_with_the_same_checkpoints():
+    plain, last = small(dropout=0.0).double(), small(dropout=0.0, channels_last=True).double()
+    last.load_state_dict(plain.state_dict())
+    images = torch.randn(2, 2, 3, 32, 32, dtype=torch.float64)
+    convolution = next(m for m in last.modules() if isinstance(m, nn.Conv2d) and m.in_channels > 1)
+    assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
+    for mode in (True, False):
+        a, b = plain.train(mode)(images), last.train(mode)(images)
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+        found = torch.autograd.grad(b.sum(), list(last.parameters()))
+        for ours, theirs in zip(found, torch.autograd.grad(a.sum(), list(plain.parameters())), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)

@@ -1,13 +1,22 @@
 """Studies on disk in, a table of reports out: whole, in order, and text stays text."""
 
 import csv
+import threading
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from r2cmn.checkpoint_io import CheckpointError
-from r2cmn.inference import StudyFiles, find_studies, load_module, read_rows, write_reports
+from r2cmn.inference import (
+    StudyFiles,
+    find_studies,
+    load_module,
+    read_ahead,
+    read_rows,
+    write_reports,
+)
 
 
 def draw(*paths):
@@ -138,6 +147,9 @@ class Recorder:
         self.batches = []
         self.fail = fail
 
+    def read(self, studies):
+        return studies
+
     def generate(self, studies):
         self.batches.append([len(study) for study in studies])
         if self.fail and len(self.batches) == 2:
@@ -183,6 +195,45 @@ def test_a_write_that_fails_leaves_nothing_that_looks_whole(tmp_path, monkeypatc
     with pytest.raises(OSError, match="No space"):
         write_reports(Recorder(), studies(tmp_path, [1]), tmp_path / "r.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_batches_are_read_in_order_while_others_are_worked_on():
+    begun, going_on = [], threading.Event()
+
+    def read(batch):
+        begun.append(batch)
+        if batch == 1:  # the second comes after the third, and both while the first is worked on
+            assert going_on.wait(5)
+        return batch * 10
+
+    found = []
+    for value in read_ahead(read, [0, 1, 2, 3, 4], ahead=2):
+        found.append(value)
+        if value == 0:
+            deadline = time.monotonic() + 5
+            while len(begun) < 3 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert sorted(begun) == [0, 1, 2]  # and no more than two ahead
+            going_on.set()
+    assert found == [0, 10, 20, 30, 40]
+    assert list(read_ahead(read, [])) == []
+
+
+def test_a_batch_that_cannot_be_read_ends_the_reading_in_its_turn():
+    begun = []
+
+    def read(batch):
+        begun.append(batch)
+        if batch == 1:
+            raise ValueError("x.png is not an image")
+        return batch
+
+    reading = read_ahead(read, list(range(50)), ahead=2)
+    assert next(reading) == 0
+    with pytest.raises(ValueError, match=r"x\.png"):
+        next(reading)
+    assert len(begun) <= 4
+    assert not [t for t in threading.enumerate() if t.name.startswith("read")]
 
 
 def test_a_missing_checkpoint_is_said(tmp_path):

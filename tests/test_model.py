@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from r2cmn.backbone import Backbone
 from r2cmn.encoder_decoder.transformer import Transformer
@@ -200,3 +201,49 @@ def test_the_number_of_parameters_is_the_published_models(memory, vocabulary_siz
             part = NoMemory() if memory == "none" else SeparateMemory()
         model = CMN(resnet101, part, Transformer(vocabulary_size))
     assert sum(parameter.numel() for parameter in model.parameters()) == SIZES[memory, vocabulary_size]
+
+
+@torch.no_grad()
+def test_rows_with_the_same_word_at_the_same_position_share_a_response():
+    model, batch = make(), make_batch()
+    state = model.start(model.encode(batch.images))
+    expected = torch.stack([model.step(torch.full((3,), word), state)[0] for word in (3, 7)])
+    asked = []
+    model.memory.network.query.register_forward_hook(lambda module, inputs, output: asked.append(len(inputs[0])))
+    log_p, _ = model.step(torch.tensor([3, 7, 3]), state)
+    assert asked == [2]
+    torch.testing.assert_close(log_p, expected[[0, 1, 0], [0, 1, 2]], rtol=0, atol=1e-12)
+    # at another position the same word is another question
+    state = {**state, "position": torch.tensor([0, 4, 2])}
+    log_p, _ = model.step(torch.tensor([3, 3, 3]), state)
+    assert asked == [2, 3]
+    for row in range(3):
+        alone, _ = model.step(torch.tensor([3]), {name: value[row : row + 1] for name, value in state.items()})
+        torch.testing.assert_close(log_p[row], alone[0], rtol=0, atol=1e-12)
+
+
+class Syncs(TorchDispatchMode):
+    """Notes every operation whose result, or its size, the host has to wait for."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "item", "equal")
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.__name__.partition(".")[0]
+        by_mask = name == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])
+        if by_mask or any(name.startswith(word) for word in self.WAITING):
+            self.seen.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_training_step_never_waits_for_the_device():
+    model, batch = make().train(), make_batch()
+    with Syncs() as syncs:
+        CrossEntropy()(model, batch).backward()
+    assert syncs.seen == []
+    with Syncs() as syncs:  # and the net has no hole
+        batch.images[batch.images > 0].sum().item()
+    assert len(syncs.seen) >= 2

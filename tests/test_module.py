@@ -4,6 +4,7 @@ import copy
 import math
 import pathlib
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -228,6 +229,21 @@ def test_two_groups_hold_the_trunk_and_the_rest_once_each():
     assert len(every) == len(set(every))
     assert set(every) == {id(p) for p in module.model.parameters()}
     assert (groups["backbone"]["lr"], groups["rest"]["lr"]) == (5e-5, 1e-4)
+
+
+def test_the_optimizer_is_fused_where_it_can_be_and_the_user_may_say_otherwise():
+    assert fused_of(make()) == [True, True]
+    told = make(optimizer={"_target_": "torch.optim.AdamW", "lr": 1e-3, "fused": False})
+    assert fused_of(told) == [False, False]
+    without = make(optimizer={"_target_": "torch.optim.RMSprop", "lr": 1e-3})
+    assert fused_of(without) == [None, None]
+    half = make()
+    half._trainer = types.SimpleNamespace(precision="16-mixed")  # whose scaler refuses to clip before a fused step
+    assert fused_of(half) == [None, None]
+
+
+def fused_of(module):
+    return [group.get("fused") for group in groups_of(module)[0].values()]
 
 
 def test_a_frozen_trunk_leaves_one_group():

@@ -30,6 +30,8 @@ class Backbone(nn.Module):
         frozen: the trunk learns nothing and stays in evaluation mode; the projection still learns.
         dropout: after the projection; 0.5 in the released code.
         image_size: H = W of the images; heeded only by trunks that are built for one size, as ViT and Swin are.
+        channels_last: lay the trunk's feature maps out with the channels innermost, which convolutions on some devices
+            prefer; the same function and the same checkpoints (`docs/speed.md` says where it pays).
 
     Raises:
         ValueError: where timm knows no such trunk, or its weights cannot be had.
@@ -43,9 +45,12 @@ class Backbone(nn.Module):
         frozen: bool = False,
         dropout: float = 0.5,
         image_size: int = 224,
+        channels_last: bool = False,
     ) -> None:
         super().__init__()
         self.trunk = _create_trunk(name, pretrained, image_size)
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.trunk.to(memory_format=self.layout)
         self.frozen = frozen
         # Departs from the paper: Eq. 3 leaves the projection unsaid; this one is the released code's.
         self.projection = nn.Sequential(
@@ -81,7 +86,7 @@ class Backbone(nn.Module):
 
     def _patches(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to their patches in row-major order (B, P, F)."""
-        feature_map = self.trunk(images)[-1]
+        feature_map = self.trunk(images.contiguous(memory_format=self.layout))[-1]
         if getattr(self.trunk, "output_fmt", "NCHW") == "NHWC":
             return feature_map.flatten(1, 2)
         return feature_map.flatten(2).transpose(1, 2)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from rich.console import Console
@@ -14,6 +19,9 @@ from r2cmn.build import allow_targets
 from r2cmn.checkpoint_io import CheckpointError, read_checkpoint
 from r2cmn.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from r2cmn.module import CMNModule
+
+Files = list[tuple[Path, ...]]
+Read = TypeVar("Read")
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", *DICOM_SUFFIXES}
 
@@ -131,8 +139,11 @@ def write_reports(module: CMNModule, studies: list[StudyFiles], out: Path, batch
         )
         batches[-1].append(i) if same else batches.append([i])
     reports: dict[int, str] = {}
-    for batch in track(batches, description=f"{len(studies)} studies", console=Console(stderr=True)):
-        reports |= dict(zip(batch, module.generate([studies[i].images for i in batch]), strict=True))
+    files = [[studies[i].images for i in batch] for batch in batches]
+    with contextlib.closing(read_ahead(module.read, files)) as images:
+        bar = track(batches, description=f"{len(studies)} studies", console=Console(stderr=True))
+        for batch, pixels in zip(bar, images, strict=True):
+            reports |= dict(zip(batch, module.generate(pixels), strict=True))
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.part")
     try:
@@ -143,3 +154,23 @@ def write_reports(module: CMNModule, studies: list[StudyFiles], out: Path, batch
         temporary.replace(out)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_ahead(read: Callable[[Files], Read], batches: Sequence[Files], ahead: int = 2) -> Generator[Read, None, None]:
+    """Read batches in order while earlier ones are worked on: Pillow and torch work outside of Python's lock.
+
+    Args:
+        read: reads a batch, as `CMNModule.read` does; called in other threads.
+        batches: the files of each batch.
+        ahead: batches that are read, or wait, besides the one that is worked on; at least 1.
+    """
+    pool = ThreadPoolExecutor(ahead, "read")
+    try:
+        waiting = deque(pool.submit(read, batch) for batch in batches[:ahead])
+        for following in [*batches[ahead:], *[None] * len(waiting)]:
+            ready = waiting.popleft().result()
+            if following is not None:
+                waiting.append(pool.submit(read, following))
+            yield ready
+    finally:  # an error ends all: what was not begun is not read
+        pool.shutdown(cancel_futures=True)

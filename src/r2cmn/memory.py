@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from r2cmn.queried import respond, score
+
 
 class MemoryNetwork(nn.Module):
     """A matrix of memory vectors that features query and that responds to them (section 2.2 of the paper).
@@ -62,31 +64,27 @@ class MemoryNetwork(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Respond to features (B, L, D) with (B, L, D), Eqs. 4-13."""
         keys, values = self._project_matrix()
-        scores, weights, queried = self._query(features, keys)
-        # The weights of all other vectors are zero, so that responding is one product a thread, without a copy of the
-        # K values of every row.
-        weights = torch.zeros_like(scores).scatter_(-1, queried, self.dropout(weights))  # (threads, R, N)
-        responses = weights.to(values.dtype) @ values  # Eq. 12, Eq. 13
+        weights, queried = self._query(features, keys)
+        responses = respond(self.dropout(weights), queried, values)  # Eq. 12, Eq. 13
         return self.output(responses.transpose(0, 1).reshape(features.shape))
 
     def weights(self, features: Tensor) -> Tensor:
         """Return the weights (B, num_threads, L, N) of every memory vector, Eqs. 9-10: zero outside the K queried."""
-        scores, weights, queried = self._query(features, self._project_matrix()[0])
-        weights = torch.zeros_like(scores).scatter_(-1, queried, weights)
+        weights, queried = self._query(features, self._project_matrix()[0])
+        dense = weights.new_zeros(*weights.shape[:2], len(self.matrix)).scatter_(-1, queried, weights)
         batch, length, _ = features.shape
-        return weights.view(self.num_threads, batch, length, -1).transpose(0, 1)
+        return dense.view(self.num_threads, batch, length, -1).transpose(0, 1)
 
-    def _query(self, features: Tensor, keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Score (threads, R, N) all vectors; return the weights (threads, R, K) and the indices of the K queried."""
+    def _query(self, features: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weights (threads, R, K) and the indices (threads, R, K) of the K vectors queried."""
         queries = self._split(self.query(features.flatten(0, 1)))  # Eq. 5, Eq. 6
         # Departs from the paper: divided by sqrt(D / threads) as released, where Eqs. 7-8 have sqrt(D).
         queries = queries * queries.shape[-1] ** -0.5
         # The bias of the keys adds a constant to all scores of a row, many times their differences in a young matrix:
         # in bfloat16 these would drown, and the K queried be picked by chance.
         with torch.autocast(features.device.type, enabled=False):
-            scores = queries.to(keys.dtype) @ keys.transpose(1, 2)  # Eq. 7, Eq. 8
-            kept, queried = scores.topk(self.num_queried, dim=-1, sorted=False)
-            return scores, kept.softmax(-1), queried  # Eq. 9, Eq. 10
+            kept, queried = score(queries.to(keys.dtype), keys, self.num_queried)  # Eq. 7, Eq. 8
+            return kept.softmax(-1), queried  # Eq. 9, Eq. 10
 
     def _project_matrix(self) -> tuple[Tensor, Tensor]:
         """Return keys and values (threads, N, D / threads) of the matrix, Eq. 4 and Eq. 11.

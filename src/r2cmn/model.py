@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from r2cmn.types import EncoderDecoder, Memory, Source, State
+
+_PLACES = 2**32
+"""More than there are words: makes one number of a word and its position."""
 
 
 class CMN(nn.Module):
@@ -50,7 +54,13 @@ class CMN(nn.Module):
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Read one word (B,) of every report and return log-probabilities (B, W) of the next, and the next state.
 
-        Only the newest word is embedded and sent to the memory: its response depends on nothing else.
+        Only the newest word is embedded and sent to the memory: its response depends on nothing else. So rows that
+        read the same word at the same position, as most beams do, share one response.
         """
-        words = self.encoder_decoder.embed(tokens[:, None], state["position"])
-        return self.encoder_decoder.step(tokens, self.memory.textual(words), state)
+        position = state["position"]
+        if self.training or tokens.device.type != "cpu":  # dropout differs by row; finding the same costs a GPU more
+            words = self.encoder_decoder.embed(tokens[:, None], position)
+            return self.encoder_decoder.step(tokens, self.memory.textual(words), state)
+        pairs, row = torch.unique(position * _PLACES + tokens, return_inverse=True)
+        words = self.encoder_decoder.embed(pairs[:, None] % _PLACES, pairs // _PLACES)
+        return self.encoder_decoder.step(tokens, self.memory.textual(words)[row], state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -179,10 +180,20 @@ class CMNModule(pl.LightningModule):
         groups = [{"params": rest, "name": "rest"}]
         if trunk:
             groups.insert(0, {"params": trunk, "name": "backbone", "lr": backbone_lr})
-        optimizer = build(description, "optimizer", params=groups)
+        optimizer = build({**self._fused(description), **description}, "optimizer", params=groups)
         if schedule is None:
             return optimizer
         return [optimizer], [{"scheduler": build(schedule, "optimizer.schedule", optimizer=optimizer), "name": "lr"}]
+
+    def _fused(self, description: Config) -> Config:
+        """Ask for one kernel a step where the optimizer has one: a third of the time, and no host sync on a GPU.
+
+        Not under float16's gradient scaler, which cannot clip what a fused step unscales itself.
+        """
+        scaled = self._trainer is not None and str(self._trainer.precision) == "16-mixed"
+        on = {p.device.type for p in self.model.parameters()}
+        has_kernel = "fused" in inspect.signature(find_class(description["_target_"])).parameters
+        return {"fused": True} if has_kernel and not scaled and on <= {"cpu", "cuda"} else {}
 
     # ---- scoring ---------------------------------------------------------------------------------------------------
 
@@ -242,6 +253,4 @@ class CMNModule(pl.LightningModule):
 
 
 def _takes_pretrained(backbone: Config) -> bool:
-    import inspect
-
     return "pretrained" in inspect.signature(find_class(backbone["_target_"])).parameters

@@ -22,4 +22,5 @@ class CrossEntropy:
         log_p = model(batch.images, read).gather(-1, target[..., None]).squeeze(-1)
         counted = read > 0
         counted[:, 0] = True
-        return -log_p[counted].sum() / counted.sum()  # Eq. 2
+        # filled, not picked: how many are picked is known only when a GPU has caught up
+        return -log_p.masked_fill(~counted, 0.0).sum() / counted.sum()  # Eq. 2

@@ -5,7 +5,7 @@ Shapes: B studies, I views, S patches of all views, T words, D `dim`, W = V+1 co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -13,10 +13,11 @@ from torch import Tensor
 Source = dict[str, Tensor]
 """What the encoder says of the images; every value is batch-first."""
 
-State = dict[str, Tensor]
+State = Mapping[str, Tensor]
 """What the decoder carries from word to word; every value is batch-first, so beams reorder it by indexing rows.
 
-A step never writes into the state it was given: what it hands on as the same tensor counts as unchanged."""
+A step never writes into the state it was given: what it hands on as the same tensor counts as unchanged. A state may
+keep its rows in another form and reorder itself (`Reordering`); read as a mapping it says the same."""
 
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
 """One word for every row: tokens (B,), state -> log-probabilities (B, W), the next state."""
@@ -39,6 +40,14 @@ class Batch(NamedTuple):
     images: Tensor
     tokens: Tensor
     labels: Tensor | None = None
+
+
+@runtime_checkable
+class Reordering(Protocol):
+    """A state that can pick rows of itself for less than a copy of every value."""
+
+    def reorder(self, rows: Tensor) -> State:
+        """Return the state of rows (A, b): b rows for each study, or for those that are left, in their order."""
 
 
 class Hypotheses(NamedTuple):

@@ -6,17 +6,20 @@ Shapes: B studies, S patches, T words, D `dim`, W `vocabulary_size`, h `num_head
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from r2cmn.encoder_decoder.attention import MultiHeadAttention
+from r2cmn.encoder_decoder.caches import CachedState, KeysAndValues
 from r2cmn.encoder_decoder.norm import LayerNorm
 from r2cmn.encoder_decoder.positions import sinusoids
 from r2cmn.types import Source, State
 
-KeysAndValues = tuple[Tensor, Tensor]
+Remember = Callable[[Tensor, Tensor], KeysAndValues]
+"""Take the keys and values of new words, and return those of all words so far."""
 
 
 class EncoderLayer(nn.Module):
@@ -54,24 +57,22 @@ class DecoderLayer(nn.Module):
         self.feed_forward_norm = LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(
-        self, words: Tensor, mask: Tensor, patches: KeysAndValues, past: KeysAndValues | None = None
-    ) -> tuple[Tensor, KeysAndValues]:
-        """Map words (B, T, D) to (B, T, D), and return the keys and values of all words so far.
+    def forward(self, words: Tensor, mask: Tensor, patches: KeysAndValues, remember: Remember | None = None) -> Tensor:
+        """Map words (B, T, D) to (B, T, D).
 
         Args:
             words: what the layer below says of them.
             mask: bool, broadcast to (B, h, T, words so far), True where reading is allowed.
             patches: keys and values (B, h, S, d) of what the encoder said.
-            past: keys and values of the words before these, or None at the beginning of the report.
+            remember: joins the words to those before them; None where these are all.
         """
         normed = self.self_norm(words)
         keys, values = self.self_attention.project(normed)
-        if past is not None:
-            keys, values = torch.cat([past[0], keys], dim=2), torch.cat([past[1], values], dim=2)
+        if remember is not None:
+            keys, values = remember(keys, values)
         words = words + self.dropout(self.self_attention(normed, keys, values, mask))
         words = words + self.dropout(self.cross_attention(self.cross_norm(words), *patches))
-        return words + self.dropout(self.feed_forward(self.feed_forward_norm(words))), (keys, values)
+        return words + self.dropout(self.feed_forward(self.feed_forward_norm(words)))
 
 
 class Transformer(nn.Module):
@@ -144,31 +145,24 @@ class Transformer(nn.Module):
         causal = torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
         mask = visible[:, None, None, :] & causal  # (B, 1, T, T)
         for layer in self.decoder:
-            words, _ = layer(words, mask, layer.cross_attention.project(source["encoded"]))
+            words = layer(words, mask, layer.cross_attention.project(source["encoded"]))
         return self._log_probabilities(words)
 
     def start(self, source: Source) -> State:
         """Return the state before the first word: the patches projected once, no words yet."""
-        encoded = source["encoded"]
-        position = torch.zeros(len(encoded), dtype=torch.long, device=encoded.device)
-        state = {"position": position, "visible": position.new_zeros(len(encoded), 0, dtype=torch.bool)}
-        for i, layer in enumerate(self.decoder):
-            keys, values = layer.cross_attention.project(encoded)
-            state[f"{i}.cross_keys"], state[f"{i}.cross_values"] = keys, values
-            state[f"{i}.self_keys"], state[f"{i}.self_values"] = keys[:, :, :0], values[:, :, :0]
-        return state
+        return CachedState.start([layer.cross_attention.project(source["encoded"]) for layer in self.decoder])
 
     def step(self, tokens: Tensor, words: Tensor, state: State) -> tuple[Tensor, State]:
-        """One word: tokens (B,), words (B, 1, D) -> log-probabilities (B, W), the next state."""
-        visible = torch.cat([state["visible"], ((tokens > 0) | (state["position"] == 0))[:, None]], dim=1)
-        following = {**state, "position": state["position"] + 1, "visible": visible}
-        mask = visible[:, None, None, :]  # (B, 1, 1, T)
+        """One word: tokens (B,), words (B, 1, D) -> log-probabilities (B, W), the next state.
+
+        The rows of a study read its patches, and the words of their ancestors, as one sequence of that study.
+        """
+        before = CachedState.of(state)
+        following, mask = before.extended(tokens.view(before.position.shape))
+        words = words.view(*before.position.shape, -1)  # (A, b, D)
         for i, layer in enumerate(self.decoder):
-            patches = state[f"{i}.cross_keys"], state[f"{i}.cross_values"]
-            past = state[f"{i}.self_keys"], state[f"{i}.self_values"]
-            words, (keys, values) = layer(words, mask, patches, past)
-            following[f"{i}.self_keys"], following[f"{i}.self_values"] = keys, values
-        return self._log_probabilities(words).squeeze(1), following
+            words = layer(words, mask, before.patches[i], partial(following.written.write, i, before.known))
+        return self._log_probabilities(words).flatten(0, 1), following
 
     def _log_probabilities(self, words: Tensor) -> Tensor:
         return self.output(self.decoder_norm(words)).log_softmax(-1)

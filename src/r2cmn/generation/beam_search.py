@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from r2cmn.generation.reorder import Reorder
 from r2cmn.types import Hypotheses, State, Step
 
 
@@ -70,24 +71,20 @@ class BeamSearch:
         first = next(iter(state.values()))
         log_p, following = step(torch.zeros(len(first), dtype=torch.long, device=first.device), state)
         search = _Search.start(log_p, self.max_length)
-        # What every step so far has handed on untouched, as attention keys of the patches, is alike for all beams of a
-        # study and as large as all else together: it is copied only when a study leaves, not at every word.
-        shared: set[str] = set()
+        reorder = Reorder()
         for length in range(1, self.max_length + 1):
             words, rows = self._extend(search, self._forbid(search, log_p, length), length)
             if len(rows) == 0:
                 break
-            kept = shared if len(rows) == len(log_p) else set()
-            state = {name: value if name in kept else value[rows] for name, value in following.items()}
+            state = reorder(following, rows)
             log_p, following = step(words, state)
-            alike = set(state) if length == 1 else shared
-            shared = {name for name in alike if following.get(name) is state[name]}
+            reorder.compare(state, following)
             if self.temperature != 1:
                 log_p = (log_p / self.temperature).log_softmax(-1)
         return Hypotheses(search.best_tokens, search.best_values)
 
     def _extend(self, search: _Search, log_p: Tensor, length: int) -> tuple[Tensor, Tensor]:
-        """Add a word to every beam; return the words (A * b,) to feed next and the rows of the state they follow."""
+        """Add a word to every beam; return the words (A * b,) to feed next and the rows (A, b) they follow."""
         beams, words = search.advance(log_p, self.num_beams, length)
         ended = (words == 0) | (length == self.max_length)
         search.store((search.sums / self._penalty(length)).masked_fill(~ended, -torch.inf))
@@ -98,7 +95,7 @@ class BeamSearch:
         bound = search.sums.max(1).values / self._penalty(self.max_length)
         going = bound > search.best_values[search.studies]
         first_row = torch.arange(len(beams), device=beams.device)[:, None] * (len(log_p) // max(len(beams), 1))
-        rows = (first_row + beams)[going].flatten()
+        rows = (first_row + beams)[going]
         search.keep(going)
         return words[going].flatten(), rows
 

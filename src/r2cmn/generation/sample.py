@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from r2cmn.generation.reorder import Reorder
 from r2cmn.types import Hypotheses, State, Step
 
 Choose = Callable[[Tensor, Tensor, int], Tensor]
@@ -117,6 +118,7 @@ def _write(step: Step, state: State, max_length: int, choose: Choose) -> Hypothe
     tokens = torch.zeros(len(first), max_length, dtype=torch.long, device=first.device)
     words = torch.zeros_like(studies)  # the opening 0
     scores = torch.zeros(len(first), device=first.device)
+    reorder = Reorder()
     for length in range(max_length):
         log_p, state = step(words, state)
         words = choose(log_p, studies, length)
@@ -126,8 +128,8 @@ def _write(step: Step, state: State, max_length: int, choose: Choose) -> Hypothe
         tokens[studies, length] = words
         going = words != 0
         if not going.all():
-            studies, words = studies[going], words[going]
-            state = {name: value[going] for name, value in state.items()}
+            left = going.nonzero()
+            studies, words, state = studies[going], words[going], reorder(state, left)
         if len(studies) == 0:
             break
     return Hypotheses(tokens, scores)

@@ -1,0 +1,104 @@
+"""Writing reports by beam search against the released arithmetic: `python -m benchmarks.generation [--json]`.
+
+The end is made all but impossible, so that every beam runs to the last word on both sides. `call` is the whole call,
+images to words; `words` begins at the trunk's patches, which both sides compute alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measure import Row, alternate, arguments, matmul_peak, megabytes, operations, ready, show
+from benchmarks.released import Released
+from r2cmn.backbone import Backbone
+from r2cmn.encoder_decoder.transformer import Transformer
+from r2cmn.generation import BeamSearch
+from r2cmn.memory import CrossModalMemory
+from r2cmn.model import CMN
+
+VOCABULARY = 761
+NEVER = -50.0
+
+
+class Patches(nn.Module):
+    """Stands in for a trunk whose patches (B, 49 * I, D) are known."""
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return a view's patches."""
+        return images[:, :, 0, :49, :512].flatten(1, 2)
+
+    def project(self, features: Tensor) -> Tensor:
+        """Return them as they are."""
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the patches of all views."""
+        return self.features(images)
+
+
+def model_and_images(trunk: str | None, batch: int, views: int) -> tuple[CMN, Tensor]:
+    """Build a model of the paper's size whose reports do not end; without a trunk the images are patches."""
+    torch.manual_seed(0)
+    backbone = Backbone(trunk, pretrained=False) if trunk else Patches()
+    model = CMN(backbone, CrossModalMemory(), Transformer(VOCABULARY)).eval()
+    with torch.no_grad():
+        model.encoder_decoder.output.bias[0] = NEVER  # type: ignore[index,union-attr]
+    return model, torch.randn(batch, views, 3, *((224, 224) if trunk else (49, 512)))
+
+
+def prepare(
+    side: str, trunk: str | None, batch: int = 16, views: int = 1, num_beams: int = 3, length: int = 60
+) -> Callable[[], Any]:
+    """Return one call of a side: `ours` or `released`."""
+    model, images = model_and_images(trunk, batch, views)
+    search = BeamSearch(num_beams, length)
+
+    @torch.inference_mode()
+    def write() -> Tensor:
+        return search(model.step, model.start(model.encode(images))).tokens
+
+    @torch.inference_mode()
+    def write_as_released() -> Tensor:
+        return Released(model).search(images, num_beams, length)[0]
+
+    return write if side == "ours" else write_as_released
+
+
+def measure(name: str, given: tuple[Any, ...], rounds: int, peak: float, with_memory: bool = False) -> Row:
+    """Time both sides; they must write the same words."""
+    sides = {side: prepare(side, *given) for side in ("ours", "released")}
+    # ours warms up on its own: what the released side does once more would take longer than all of ours
+    assert torch.equal(sides["ours"](), sides["released"]()), "the sides write different words"
+    seconds = alternate(sides, rounds, warm=0)
+    row: Row = {"what": name, "ours, s": seconds["ours"], "released, s": seconds["released"]}
+    row |= {"ratio": seconds["released"] / seconds["ours"]}
+    row |= {"share of peak": operations(sides["ours"]) / seconds["ours"] / peak}
+    if with_memory:
+        row |= {f"{side}, MB": megabytes(prepare, side, *given)[0] for side in sides}
+    return row
+
+
+def main() -> None:
+    """Print the table."""
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--length", type=int, default=60)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--trunk", default="resnet101")
+    parser.add_argument("--only", choices=["call", "words"])
+    parser.add_argument("--memory", action="store_true", help="also the peak memory, in processes of their own")
+    options = parser.parse_args()
+    ready(options)
+    peak, rows = matmul_peak(), []
+    for name, trunk in (("call", options.trunk), ("words", None)):
+        if options.only in (None, name):
+            given = (trunk, options.batch, 1, 3, options.length)
+            rows.append(measure(name, given, options.rounds, peak, options.memory))
+    show(rows, options.json, peak)
+
+
+if __name__ == "__main__":
+    main()

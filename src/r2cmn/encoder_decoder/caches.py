@@ -1,0 +1,156 @@
+"""Keys and values of the words so far, written once and never copied while beams change places.
+
+Shapes: A studies, b rows a study, T words so far, P places written so far, S patches, h heads, d dimensions of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+KeysAndValues = tuple[Tensor, Tensor]
+
+_LEAST_ROOM = 32
+"""Places of a table that is grown for the first time."""
+
+
+class Written:
+    """Keys and values of all words that were read, in the order of writing: a table that is only ever added to.
+
+    A state says how many places it knows. Whoever adds to a table that has grown since then, because two states follow
+    from one, adds to a copy: what a state knows is never overwritten.
+
+    Args:
+        tables: of each layer, keys and values (A, h, room, d).
+        size: P, places that are taken.
+    """
+
+    def __init__(self, tables: list[KeysAndValues], size: int = 0) -> None:
+        self.tables = tables
+        self.size = size
+
+    def to_extend(self, known: int, more: int) -> Written:
+        """Return a table that holds the first `known` places and has room for `more`: this one where it can be."""
+        room = self.tables[0][0].shape[2]
+        if self.size == known and known + more <= room:
+            return self
+        if known + more > room:
+            room = max(2 * room, known + more, _LEAST_ROOM)
+        return Written([(_grown(k, known, room), _grown(v, known, room)) for k, v in self.tables], known)
+
+    def write(self, layer: int, start: int, keys: Tensor, values: Tensor) -> KeysAndValues:
+        """Write keys and values (A, h, b, d) of a layer from `start` on; return all up to there (A, h, P, d)."""
+        end = start + keys.shape[2]
+        self.size = end
+        both = zip(self.tables[layer], (keys, values), strict=True)
+        if torch.is_grad_enabled():  # what a gradient will read must not be written into
+            joined = [torch.cat([table[:, :, :start], new], dim=2) for table, new in both]
+            self.tables[layer] = joined[0], joined[1]
+        else:
+            for table, new in both:
+                table[:, :, start:end] = new
+        return self.tables[layer][0][:, :, :end], self.tables[layer][1][:, :, :end]
+
+    def of(self, studies: Tensor, known: int) -> Written:
+        """Return the first `known` places of some studies (A',)."""
+        return Written([(k[studies, :, :known], v[studies, :, :known]) for k, v in self.tables], known)
+
+
+def _grown(table: Tensor, known: int, room: int) -> Tensor:
+    grown = table.new_zeros(*table.shape[:2], room, table.shape[3])
+    grown[:, :, :known] = table[:, :, :known]
+    return grown
+
+
+@dataclass(frozen=True, eq=False)
+class CachedState(Mapping[str, Tensor]):
+    """The state of a Transformer: A studies of b rows each, which share the patches and what their ancestors wrote.
+
+    As a mapping it is a dict of batch-first tensors: `position`, `visible`, and of each layer i `i.cross_keys`,
+    `i.cross_values` (rows, h, S, d), `i.self_keys`, `i.self_values` (rows, h, T, d), gathered when they are asked for.
+
+    Attributes:
+        position: (A, b) words read so far.
+        visible: (A, b, T) True where a word may be read: padding may not.
+        path: (A, b, T) where the keys of each word stand among the places written.
+        patches: of each layer, keys and values (A, h, S, d) of what the encoder said.
+        written: keys and values of the words.
+        known: P, the places of `written` that were taken when this state was made.
+    """
+
+    position: Tensor
+    visible: Tensor
+    path: Tensor
+    patches: list[KeysAndValues]
+    written: Written
+    known: int
+
+    @classmethod
+    def start(cls, patches: list[KeysAndValues]) -> CachedState:
+        """Begin without words: keys and values (B, h, S, d) of the patches for each layer."""
+        keys = patches[0][0]
+        size = len(keys)
+        position = torch.zeros(size, 1, dtype=torch.long, device=keys.device)
+        none = position.new_zeros(size, 1, 0)
+        written = Written([(k[:, :, :0], v[:, :, :0]) for k, v in patches])
+        return cls(position, none.bool(), none, patches, written, 0)
+
+    @classmethod
+    def of(cls, state: Mapping[str, Tensor]) -> CachedState:
+        """Return the state itself, or the one that a dict of batch-first tensors describes, each row for itself."""
+        if isinstance(state, cls):
+            return state
+        layers = range(sum(name.endswith(".self_keys") for name in state))
+        patches = [(state[f"{i}.cross_keys"], state[f"{i}.cross_values"]) for i in layers]
+        known = state["visible"].shape[1]
+        path = torch.arange(known, device=state["visible"].device).expand(len(state["visible"]), 1, -1)
+        written = Written([(state[f"{i}.self_keys"], state[f"{i}.self_values"]) for i in layers], known)
+        return cls(state["position"][:, None], state["visible"][:, None], path, patches, written, known)
+
+    def extended(self, tokens: Tensor) -> tuple[CachedState, Tensor]:
+        """Read tokens (A, b): the state whose places are still to be written, and its mask (A, 1, b, P)."""
+        beams = tokens.shape[1]
+        places = torch.arange(self.known, self.known + beams, device=tokens.device)
+        path = torch.cat([self.path, places.expand(tokens.shape)[..., None]], dim=2)
+        visible = torch.cat([self.visible, ((tokens > 0) | (self.position == 0))[..., None]], dim=2)
+        mask = visible.new_zeros(*tokens.shape, self.known + beams).scatter(2, path, visible)
+        written = self.written.to_extend(self.known, beams)
+        following = replace(
+            self, position=self.position + 1, visible=visible, path=path, written=written, known=self.known + beams
+        )
+        return following, mask[:, None]
+
+    def reorder(self, rows: Tensor) -> CachedState:
+        """Return the state of rows (A', b'), of all studies or some in their order: only what is small is copied."""
+        position, visible, path = (value.flatten(0, 1)[rows] for value in (self.position, self.visible, self.path))
+        patches, written = self.patches, self.written
+        if len(rows) != len(self.position):  # some studies have left
+            studies = rows[:, 0] // self.position.shape[1]
+            patches = [(keys[studies], values[studies]) for keys, values in patches]
+            written = written.of(studies, self.known)
+        return CachedState(position, visible, path, patches, written, self.known)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name in ("position", "visible"):
+            value: Tensor = getattr(self, name)
+            return value.flatten(0, 1)
+        layer, _, part = name.partition(".")
+        source, _, kind = part.partition("_")
+        which = ("keys", "values").index(kind)
+        beams = self.position.shape[1]
+        if source == "cross":
+            return self.patches[int(layer)][which].repeat_interleave(beams, dim=0)
+        table = self.written.tables[int(layer)][which].repeat_interleave(beams, dim=0)
+        path = self.path.flatten(0, 1)[:, None, :, None].expand(-1, table.shape[1], -1, table.shape[3])
+        return table.gather(2, path)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from ("position", "visible")
+        for i in range(len(self.patches)):
+            yield from (f"{i}.cross_keys", f"{i}.cross_values", f"{i}.self_keys", f"{i}.self_values")
+
+    def __len__(self) -> int:
+        return 2 + 4 * len(self.patches)

@@ -1,0 +1,95 @@
+"""The two products around the K queried vectors: their scores (Eqs. 7-10) and their responses (Eqs. 12-13).
+
+Both come in two formulations of the same numbers. The dense one is a matrix product over all N vectors whose weights
+are zero outside the K queried; its cost does not depend on K. The sparse one touches the K rows alone: an embedding bag
+forward and backward, and scores that are never kept. On CPUs the sparse one wins from N = 16 K on (figures in
+`benchmarks/README.md`); elsewhere it was not measured, and the dense one, made of a device's fastest kernels, is taken.
+
+Shapes: T threads, R rows, N vectors, K queried, d dimensions of a thread.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+SPARSE_FROM = 16
+"""N / K from which the sparse formulation is the faster one on a CPU."""
+
+_SCORES_AT_ONCE = 2**21
+"""Scores of so many pairs are held at a time: 8 MB in float32, which stays in a processor's cache."""
+
+
+def score(queries: Tensor, keys: Tensor, num_queried: int) -> tuple[Tensor, Tensor]:
+    """Return the K largest scores of queries (T, R, d) with keys (T, N, d), and where they lie, both (T, R, K)."""
+    if _is_sparse(queries, keys.shape[1], num_queried):
+        return sparse_score(queries, keys, num_queried)
+    return dense_score(queries, keys, num_queried)
+
+
+def respond(weights: Tensor, queried: Tensor, values: Tensor) -> Tensor:
+    """Sum the values (T, N, d) of the queried vectors (T, R, K) by their weights (T, R, K): (T, R, d)."""
+    if _is_sparse(weights, values.shape[1], weights.shape[2]):
+        return sparse_respond(weights, queried, values)
+    return dense_respond(weights, queried, values)
+
+
+def dense_score(queries: Tensor, keys: Tensor, num_queried: int) -> tuple[Tensor, Tensor]:
+    """Do as `score`; all scores (T, R, N) are kept."""
+    kept, queried = (queries @ keys.transpose(1, 2)).topk(num_queried, dim=-1, sorted=False)
+    return kept, queried
+
+
+def dense_respond(weights: Tensor, queried: Tensor, values: Tensor) -> Tensor:
+    """Do as `respond`: one product a thread, with weights (T, R, N) that are zero but for the queried."""
+    dense = weights.new_zeros(*weights.shape[:2], values.shape[1]).scatter(-1, queried, weights)
+    return dense.to(values.dtype) @ values
+
+
+def sparse_score(queries: Tensor, keys: Tensor, num_queried: int) -> tuple[Tensor, Tensor]:
+    """Do as `score`; the gradient, which is zero elsewhere, reads and writes the K rows alone."""
+    return _SparseScores.apply(queries, keys, num_queried)
+
+
+def sparse_respond(weights: Tensor, queried: Tensor, values: Tensor) -> Tensor:
+    """Do as `respond`: one embedding bag whose table is the vectors of all threads."""
+    threads, num_vectors, size = values.shape
+    table = values.transpose(0, 1).reshape(num_vectors * threads, size).to(weights.dtype)
+    index = queried * threads + torch.arange(threads, device=queried.device)[:, None, None]
+    bags = F.embedding_bag(index.flatten(0, 1), table, mode="sum", per_sample_weights=weights.flatten(0, 1))
+    return bags.view(threads, -1, size)
+
+
+class _SparseScores(torch.autograd.Function):
+    """The K largest scores. Their gradient at a query is a response with the gradient as weights and keys as values."""
+
+    @staticmethod
+    def forward(ctx: Any, queries: Tensor, keys: Tensor, num_queried: int) -> tuple[Tensor, Tensor]:
+        """Score some threads at a time, so that all scores are never held together."""
+        num_threads = max(1, _SCORES_AT_ONCE // max(1, queries.shape[1] * keys.shape[1]))
+        pairs = zip(queries.split(num_threads), keys.split(num_threads), strict=True)
+        parts = [dense_score(*pair, num_queried) for pair in pairs]
+        kept, queried = (torch.cat(part) for part in zip(*parts, strict=True))
+        ctx.save_for_backward(queries, keys, queried)
+        ctx.mark_non_differentiable(queried)
+        return kept, queried
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Return the gradients of queries and keys."""
+        queries, keys, queried = ctx.saved_tensors
+        with torch.enable_grad():
+            table = keys.detach().requires_grad_()
+            grad_queries = sparse_respond(grad, queried, table)
+        (grad_keys,) = torch.autograd.grad(grad_queries, table, queries)
+        return grad_queries.detach(), grad_keys, None
+
+
+def _is_sparse(rows: Tensor, num_vectors: int, num_queried: int) -> bool:
+    is_cpu = rows.device.type == "cpu" and not torch.compiler.is_compiling()
+    return is_cpu and num_vectors >= SPARSE_FROM * num_queried
