@@ -220,3 +220,15 @@ def test_cached_weights_need_no_hub(no_hub, monkeypatch, tmp_path):
     trunk = Backbone("test_resnet").trunk.state_dict()
     assert trunk
     assert all(torch.equal(value, state[name]) for name, value in trunk.items())
+
+
+def test_kept_features_are_projected_as_the_trunk_would_have_been():
+    backbone = small(frozen=True, dropout=0.0).double()
+    images = torch.randn(3, 2, 3, 32, 32, dtype=torch.float64)
+    patches = backbone(images)
+    features = backbone.features(images)
+    torch.testing.assert_close(backbone(features), patches, rtol=0, atol=1e-10)
+    kept = backbone(features.half())
+    assert kept.dtype == torch.float64
+    torch.testing.assert_close(kept, patches, rtol=1e-3, atol=1e-3)
+    assert not torch.equal(kept, patches)
