@@ -171,7 +171,7 @@ def test_a_killed_run_of_two_processes_ends_bit_equal(straight, folder, data):
 
 
 def test_two_processes_share_what_is_kept(folder, data):
-    frozen = ["backbone.frozen=true", "data.images.random_crop=false", "trainer=ddp"]
+    frozen = ["backbone.frozen=true", "data.images.random_crop=false", "trainer=ddp", "trainer.max_epochs=1"]
     runs = {}
     for name, kept in (
         ("images", "data.cache=none"),
