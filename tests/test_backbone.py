@@ -234,3 +234,15 @@ def test_channels_last_is_the_same_function_with_the_same_checkpoints():
         found = torch.autograd.grad(b.sum(), list(last.parameters()))
         for ours, theirs in zip(found, torch.autograd.grad(a.sum(), list(plain.parameters())), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+def test_kept_features_are_projected_as_the_trunk_would_have_been():
+    backbone = small(frozen=True, dropout=0.0).double()
+    images = torch.randn(3, 2, 3, 32, 32, dtype=torch.float64)
+    patches = backbone(images)
+    features = backbone.features(images)
+    torch.testing.assert_close(backbone(features), patches, rtol=0, atol=1e-10)
+    kept = backbone(features.half())
+    assert kept.dtype == torch.float64
+    torch.testing.assert_close(kept, patches, rtol=1e-3, atol=1e-3)
+    assert not torch.equal(kept, patches)

@@ -168,3 +168,21 @@ def test_a_killed_run_of_two_processes_ends_bit_equal(straight, folder, data):
     assert weights(run) == weights(straight[0])
     first, again = (json.loads((r / "result.json").read_text())["scores"] for r in (straight[0], run))
     assert again == first
+
+
+def test_two_processes_share_what_is_kept(folder, data):
+    frozen = ["backbone.frozen=true", "data.images.random_crop=false", "trainer=ddp", "trainer.max_epochs=1"]
+    runs = {}
+    for name, kept in (
+        ("images", "data.cache=none"),
+        ("disk", "data.cache=disk"),
+        ("kept", "data.cache_features=float32"),
+    ):
+        run = runs[name] = folder / f"shared_{name}"
+        returncode, out, err = wait(start(folder, data, run, *frozen, kept), run)
+        assert returncode == 0, out + err
+    # 22 studies fill less than a shard of each split
+    assert [len(list((folder / "cache" / what).glob("*.rows"))) for what in ("images", "features")] == [3, 3]
+    assert weights(runs["images"]) == weights(runs["disk"]) == weights(runs["kept"])
+    predictions = {(run / "predictions.csv").read_text() for run in runs.values()}
+    assert len(predictions) == 1

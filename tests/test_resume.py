@@ -79,6 +79,27 @@ def test_killed_runs_end_bit_equal(make_dataset, tmp_path, num_workers):
     assert sum(",0," in row for row in rows) >= 1, "the rows of the epochs before the kill are gone"
 
 
+FEATURES = [
+    "backbone.frozen=true", "data.images.random_crop=false", "data.cache_features=true", "data.num_workers=2",
+    "trainer.max_epochs=3",
+]  # fmt: skip
+
+
+def test_killed_runs_on_kept_features_end_bit_equal(make_dataset, tmp_path, monkeypatch):
+    data = make_dataset(tmp_path / "data", num_studies=20, num_views=2, size=48)
+    run = tmp_path / "killed"
+    monkeypatch.setenv("R2CMN_CACHE", str(tmp_path / "cache"))
+    process = start(data, run, *FEATURES)  # computes the features
+    wait_for_epoch(run, 1, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    killed = finish(data, run, *FEATURES, "checkpoint=last")  # reads them
+    shards = list((tmp_path / "cache" / "features").glob("*.rows"))
+    assert len(shards) == 3, "one of each split"
+    monkeypatch.setenv("R2CMN_CACHE", str(tmp_path / "other"))  # computes them again
+    assert finish(data, tmp_path / "straight", *FEATURES) == killed
+
+
 def test_another_seed_ends_otherwise(make_dataset, tmp_path):
     # the hash above must be able to differ
     data = make_dataset(tmp_path / "data", num_studies=20, num_views=2, size=48)

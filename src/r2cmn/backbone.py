@@ -61,7 +61,9 @@ class Backbone(nn.Module):
             self.trunk.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, I, 3, H, W) to patches (B, I * P, D), Eq. 3."""
+        """Map images (B, I, 3, H, W), or their kept features (B, I * P, F), to patches (B, I * P, D), Eq. 3."""
+        if images.dim() == 3:  # kept features are of lower precision than the projection
+            return self.project(images.to(next(self.projection.parameters()).dtype))
         return self.project(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:

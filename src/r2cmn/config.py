@@ -17,6 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from r2cmn.build import DescriptionError, allow_targets, build, check_options, find_class
+from r2cmn.data.features import check_frozen
 from r2cmn.module import build_model
 from r2cmn.types import Config
 
@@ -184,6 +185,8 @@ def _check_model(parts: dict[str, Config]) -> None:
     size = (parts["data"].get("images") or {}).get("size")
     with torch.device("meta"):
         backbone = build_model(model, vocabulary_size=3).eval().backbone
+        if parts["data"].get("cache_features", "none") not in ("none", False):
+            check_frozen(backbone)
         if not isinstance(size, int) or size < 1:  # the data module's to refuse
             return
         try:

@@ -20,7 +20,7 @@ class CMN(nn.Module):
     """Figure 2 of the paper: a visual extractor, a memory for both modalities, an encoder and a decoder.
 
     Args:
-        backbone: images (B, I, 3, H, W) -> patches (B, S, D).
+        backbone: images (B, I, 3, H, W), or the kept features of its trunk (B, S, F) -> patches (B, S, D).
         memory: an nn.Module that answers patches and words (B, S or T, D).
         encoder_decoder: an nn.Module that reads patches and writes words.
     """

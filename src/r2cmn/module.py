@@ -160,6 +160,12 @@ class CMNModule(pl.LightningModule):
         pictures = [[as_rgb(v) if isinstance(v, Image) else load_image(v) for v in study] for study in studies]
         return torch.stack([torch.stack([self.transform.evaluation(view) for view in study]) for study in pictures])
 
+    def setup(self, stage: str) -> None:
+        """Lend the trunk to a data module that keeps what it says of the images (`data.cache_features`)."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if getattr(data, "cache_features", "none") != "none":
+            data.take_features_of(self.model.backbone)
+
     # ---- training --------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

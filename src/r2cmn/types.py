@@ -31,7 +31,8 @@ class Batch(NamedTuple):
 
     Attributes:
         index: (B,) int64, the position of each study in its split; what metrics use to drop repeated studies.
-        images: (B, I, 3, H, W) float32, normalised.
+        images: (B, I, 3, H, W) float32, normalised; or, under `data.cache_features`, what a frozen trunk said of them
+            (B, S, F).
         tokens: (B, T) int64, rows [0, words..., 0] padded with 0.
         labels: (B, 14) int8 observations, or None where the data set has none.
     """

@@ -55,7 +55,8 @@ def test_works_with_nothing_but_a_folder(tiny_dataset):
     data = ReportDataModule(tiny_dataset)
     data.setup("fit")
     assert (data.batch_size, data.num_views, data.license_class) == (16, 2, "non_commercial")
-    assert data.transform.to_dict() == {"resize": 256, "size": 224, "horizontal_flip": False}
+    assert data.transform.to_dict() == {"resize": 256, "size": 224, "horizontal_flip": False, "random_crop": True}
+    assert (data.cache, data.cache_features) == ("none", "none")
     assert (data.tokenizer.max_length, data.tokenizer.cleaning) == (60, "iu_xray")
 
 
@@ -107,7 +108,9 @@ def test_description_is_plain_and_safe_to_load(tiny_dataset, tmp_path):
     data = _data(tiny_dataset, license_class="dua")
     description = data.describe()
     assert description["tokenizer"] == data.tokenizer.to_dict()
-    assert description["images"] == {"resize": 40, "size": 32, "horizontal_flip": False, "num_views": 2}
+    assert description["images"] == {
+        "resize": 40, "size": 32, "horizontal_flip": False, "random_crop": True, "num_views": 2
+    }  # fmt: skip
     assert description["license_class"] == "dua"
     assert json.loads(json.dumps(description)) == description
     torch.save(description, tmp_path / "description.pt")
@@ -128,6 +131,13 @@ def test_description_is_plain_and_safe_to_load(tiny_dataset, tmp_path):
         ({"batch_size": 0}, "batch_size is 0"),
         ({"num_workers": -1}, "num_workers -1"),
         ({"on_bad_sample": "drop"}, "on_bad_sample is 'error' or 'skip', not 'drop'"),
+        ({"cache": "ram"}, r"data\.cache is one of none, memory, disk, not 'ram'"),
+        ({"cache_features": "bfloat16"}, r"data\.cache_features is one of none, float16, float32, or true, not 'bf"),
+        ({"cache_features": True}, r"at random: set data\.images\.random_crop=false and data\.images\.horizontal_f"),
+        (
+            {"cache_features": "float32", "images": {"random_crop": False, "horizontal_flip": True}},
+            r"at random: set data\.images\.random_crop=false and data\.images\.horizontal_flip=false",
+        ),
         ({"license_class": "secret"}, "license_class is one of public, non_commercial, dua, not 'secret'"),
     ],
 )

@@ -1,13 +1,15 @@
 import io
+import os
 import struct
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import v2
 
 from r2cmn.data import images
-from r2cmn.data.images import ImageError, ImageTransform, load_image
+from r2cmn.data.images import ImageError, ImageTransform, image_digest, load_image, normalise
 
 
 def _save(image, path, **options):
@@ -191,9 +193,74 @@ def test_random_crops_follow_torchs_seed():
 
 def test_transform_is_described_and_rebuilt():
     transform = ImageTransform(resize=40, size=32, horizontal_flip=True)
-    assert transform.to_dict() == {"resize": 40, "size": 32, "horizontal_flip": True}
+    assert transform.to_dict() == {"resize": 40, "size": 32, "horizontal_flip": True, "random_crop": True}
     assert ImageTransform(**transform.to_dict()).to_dict() == transform.to_dict()
-    assert ImageTransform().to_dict() == {"resize": 256, "size": 224, "horizontal_flip": False}
+    assert ImageTransform().to_dict() == {"resize": 256, "size": 224, "horizontal_flip": False, "random_crop": True}
+    # checkpoints of before `random_crop` lack it
+    assert ImageTransform(resize=40, size=32, horizontal_flip=True).to_dict() == transform.to_dict()
+
+
+@pytest.mark.parametrize("horizontal_flip", [False, True])
+@pytest.mark.parametrize("shape", [(50, 70), (70, 50), (40, 40), (32, 90), (200, 41)])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_train_is_torchvisions_chain_bit_for_bit_and_draws_the_same_numbers(shape, horizontal_flip, mode):
+    image = _rgb(*shape).convert(mode).convert("RGB")
+    flip = [v2.RandomHorizontalFlip()] if horizontal_flip else []
+    to_tensor = [
+        v2.PILToTensor(),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    ]
+    chain = v2.Compose([v2.Resize(40), v2.RandomCrop(32), *flip, *to_tensor])
+    transform = ImageTransform(40, 32, horizontal_flip)
+    for seed in range(6):
+        torch.manual_seed(seed)
+        expected, after = chain(image), torch.rand(1)
+        torch.manual_seed(seed)
+        assert torch.equal(transform.train(image), expected)
+        assert torch.equal(torch.rand(1), after)
+    assert torch.equal(transform.evaluation(image), v2.Compose([v2.Resize((32, 32)), *to_tensor])(image))
+
+
+def test_without_random_crop_training_images_are_those_of_evaluation():
+    transform, image = ImageTransform(40, 32, random_crop=False), _rgb(50, 70)
+    assert all(torch.equal(transform.train(image), transform.evaluation(image)) for _ in range(4))
+    assert not transform.is_random
+    assert ImageTransform(40, 32, horizontal_flip=True, random_crop=False).is_random
+    # a crop of full size still moves along the longer side
+    assert ImageTransform(32, 32).is_random
+
+
+def test_one_channel_is_normalised_as_three_equal_ones():
+    pixels = torch.randint(0, 256, (1, 5, 7), dtype=torch.uint8)
+    out = torch.full((3, 5, 7), 9.0)
+    assert torch.equal(normalise(pixels, out), normalise(pixels.expand(3, -1, -1)))
+    assert torch.equal(out, normalise(pixels))
+
+
+def test_a_preparation_is_named_by_what_its_first_step_depends_on():
+    names = {
+        ImageTransform(*sizes, random_crop=crop).preparation(training).name
+        for sizes in ((40, 32), (48, 32), (40, 24))
+        for crop in (True, False)
+        for training in (True, False)
+    }
+    assert sorted(name.split(",")[0] for name in names) == ["short side 40", "short side 48", "square 24", "square 32"]
+    assert all(name.endswith(f", Pillow {Image.__version__}") for name in names)
+
+
+def test_a_digest_changes_with_path_size_and_time(tmp_path):
+    path = _save(Image.new("L", (4, 4)), tmp_path / "a.png")
+    first = image_digest(path)
+    assert image_digest(path) == first
+    assert len(first) == 16
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    second = image_digest(path)
+    path.write_bytes(path.read_bytes() + b"0")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    third = image_digest(path)
+    assert len({first, second, third, image_digest(path.rename(tmp_path / "b.png"))}) == 4
 
 
 @pytest.mark.parametrize("sizes", [(32, 40), (32, 0)])

@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from r2cmn.data.images import ImageTransform
-from r2cmn.data.reports import DataError, ReportDataset, Sample, Study, collate, read_annotation
+from r2cmn.data.images import ImageTransform, normalise
+from r2cmn.data.reports import DataError, ReportDataset, Sample, Study, collate, read_annotation, view_paths
 from r2cmn.data.tokenizer import UNKNOWN, Tokenizer
+from r2cmn.data.views import StudyViews, read_images
 
 
 def _entry(**changes):
@@ -98,7 +99,9 @@ def studies(make_dataset, tmp_path):
 
 def _dataset(studies, num_views=2):
     tokenizer = Tokenizer.build([study.report for study in studies], threshold=1)
-    return ReportDataset(studies, tokenizer, ImageTransform(16, 16).evaluation, num_views), tokenizer
+    preparation = ImageTransform(16, 16).preparation(training=False)
+    views = StudyViews(read_images(view_paths(studies, num_views), preparation), preparation.cut, num_views)
+    return ReportDataset(studies, tokenizer, views), tokenizer
 
 
 def test_samples_are_the_first_views_and_the_encoded_report(studies):
@@ -111,7 +114,8 @@ def test_samples_are_the_first_views_and_the_encoded_report(studies):
         assert (sample.tokens.dtype, sample.labels) == (torch.int64, None)
         for view in range(2):
             expected = ImageTransform(16, 16).evaluation(Image.open(study.images[view]).convert("RGB"))
-            assert torch.equal(sample.images[view], expected)
+            assert torch.equal(normalise(sample.images[view]), expected)
+            assert torch.equal(collate([sample]).images[0, view], expected)
     with pytest.raises(IndexError):
         dataset[4]
 
@@ -121,13 +125,14 @@ def test_paths_and_reports_survive_pickling_to_a_worker(studies):
     studies[0] = replace(studies[0], images=(moved, *studies[0].images[1:]))
     dataset, _ = _dataset(studies)
     again = pickle.loads(pickle.dumps(dataset))
-    assert torch.equal(again[0].images, dataset[0].images)
+    assert torch.equal(collate([again[0]]).images, collate([dataset[0]]).images)
     assert torch.equal(again[3].tokens, dataset[3].tokens)
 
 
 def test_a_dataset_holds_no_python_object_for_each_study(studies):
     dataset, _ = _dataset(studies)
-    containers = [value for value in vars(dataset).values() if isinstance(value, list | tuple | dict)]
+    holders = (dataset, dataset.inputs, dataset.inputs.pixels)
+    containers = [value for h in holders for value in vars(h).values() if isinstance(value, list | tuple | dict)]
     assert containers == []
 
 
@@ -143,12 +148,11 @@ def test_too_few_views_are_refused(studies):
     ragged = [studies[0], replace(studies[1], images=studies[1].images[:1])]
     with pytest.raises(DataError, match=f"study {studies[1].id} has 1 images, fewer than num_views=2"):
         _dataset(ragged)
-    assert _dataset(ragged, num_views=1)[0][1].images.shape == (1, 3, 16, 16)
+    assert [view.shape for view in _dataset(ragged, num_views=1)[0][1].images] == [(3, 16, 16)]
 
 
 def test_an_empty_split_has_no_samples():
-    dataset = ReportDataset([], Tokenizer([UNKNOWN]), ImageTransform().evaluation, 1)
-    assert len(dataset) == 0
+    assert len(ReportDataset([], Tokenizer([UNKNOWN]), StudyViews(None, None, 1))) == 0
 
 
 def _sample(index, length, labels=None):
@@ -163,6 +167,17 @@ def test_collate_pads_with_zero_to_the_longest_row():
     assert batch.images[:, 0, 0, 0, 0].tolist() == [4, 2, 7]
     assert batch.tokens.tolist() == [[0, 1, 0, 0, 0, 0], [0, 1, 2, 3, 4, 0], [0, 1, 2, 3, 0, 0]]
     assert batch.labels is None
+
+
+def test_collate_normalises_gray_and_coloured_views_alike():
+    gray = torch.randint(0, 256, (1, 4, 4), dtype=torch.uint8)
+    colour = torch.randint(0, 256, (3, 4, 4), dtype=torch.uint8)
+    tokens = torch.tensor([0, 1, 0])
+    batch = collate([Sample(0, (gray, colour), tokens, None), Sample(1, (colour, gray.expand(3, 4, 4)), tokens, None)])
+    assert (batch.images.shape, batch.images.dtype) == ((2, 2, 3, 4, 4), torch.float32)
+    assert torch.equal(batch.images[0, 0], batch.images[1, 1])
+    assert torch.equal(batch.images[0, 1], batch.images[1, 0])
+    assert torch.equal(batch.images[0, 0], normalise(gray))
 
 
 def test_collate_keeps_labels_only_where_all_have_them():

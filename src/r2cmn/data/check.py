@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from r2cmn.data.images import load_image
+from r2cmn.data.images import image_digest, load_image
 from r2cmn.data.reports import DataError, Study
 
 MAX_LISTED = 20
@@ -175,10 +174,7 @@ class _CheckedImages:
     def fault(self, path: Path) -> str | None:
         """Return why an image cannot be read whole, or None."""
         try:
-            status = path.stat()
-            # not resolve(), which asks the file system for each part of the path
-            key = f"{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}"
-            digest = hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=_DIGEST_SIZE).digest()
+            digest = image_digest(path)
             if digest not in self.known:
                 load_image(path)
                 self.new.add(digest)

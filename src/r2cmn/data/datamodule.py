@@ -16,9 +16,11 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from r2cmn.data.check import Funnel, check_studies
+from r2cmn.data.features import PRECISIONS, FrozenTrunk, check_frozen, read_features
 from r2cmn.data.images import ImageTransform
-from r2cmn.data.reports import DataError, ReportDataset, Study, collate, read_annotation
+from r2cmn.data.reports import DataError, Inputs, ReportDataset, Study, collate, read_annotation, view_paths
 from r2cmn.data.tokenizer import Tokenizer
+from r2cmn.data.views import CACHES, StudyViews, read_images
 from r2cmn.types import Batch
 
 LICENSE_CLASSES = ("public", "non_commercial", "dua")
@@ -43,12 +45,16 @@ class ReportDataModule(pl.LightningDataModule):
     Args:
         dir: the data folder; None for the one that the environment variable `dir_variable` names.
         text: `max_length`, `threshold` and `cleaning` of `Tokenizer.build`.
-        images: `resize`, `size` and `horizontal_flip` of `ImageTransform`, and `num_views`: images taken of each
-            study, None for the fewest that any study with images has.
+        images: `resize`, `size`, `horizontal_flip` and `random_crop` of `ImageTransform`, and `num_views`: images
+            taken of each study, None for the fewest that any study with images has.
         batch_size: studies of a batch.
         num_workers: processes that load; 0 loads in the process that trains.
         on_bad_sample: "error" refuses a data set with bad studies, "skip" leaves them out and says how many.
         license_class: public, non_commercial or dua; None for the data set's own.
+        cache: where decoded images are kept between epochs, "none", "memory" or "disk" (`$R2CMN_CACHE/images`); what
+            a model reads is the same.
+        cache_features: "float16" (or True) or "float32" keeps what a frozen trunk says of the images in
+            `$R2CMN_CACHE/features`, and batches carry that instead of images; "none" (or False) does not.
 
     Raises:
         DataError: where no folder is named.
@@ -60,6 +66,7 @@ class ReportDataModule(pl.LightningDataModule):
         "resize": 256,
         "size": 224,
         "horizontal_flip": False,
+        "random_crop": True,
         "num_views": None,
     }
     license_default: ClassVar[str] = "non_commercial"
@@ -75,6 +82,8 @@ class ReportDataModule(pl.LightningDataModule):
         num_workers: int = 2,
         on_bad_sample: str = "error",
         license_class: str | None = None,
+        cache: str = "none",
+        cache_features: bool | str = "none",
     ):
         super().__init__()
         if dir is None and self.dir_variable:
@@ -91,6 +100,10 @@ class ReportDataModule(pl.LightningDataModule):
         self.license_class = self.license_default if license_class is None else license_class
         if self.license_class not in LICENSE_CLASSES:
             raise ValueError(f"license_class is one of {', '.join(LICENSE_CLASSES)}, not {license_class!r}")
+        if cache not in CACHES:
+            raise ValueError(f"data.cache is one of {', '.join(CACHES)}, not {cache!r}")
+        self.cache = cache
+        self.cache_features = _precision(cache_features)
         self.dir = Path(dir).expanduser()
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -102,11 +115,17 @@ class ReportDataModule(pl.LightningDataModule):
         if self._num_views is not None and self._num_views < 1:
             raise ValueError(f"images.num_views is {self._num_views}, but a study is seen from at least 1 view")
         self.transform = ImageTransform(**image_options)
+        if self.cache_features != "none" and self.transform.is_random:
+            raise ValueError(
+                "data.cache_features keeps one reading of each image, but training images are cut or mirrored at "
+                "random: set data.images.random_crop=false and data.images.horizontal_flip=false"
+            )
         self.num_views: int
         self.tokenizer: Tokenizer
         self.funnel: Funnel
         self.studies: dict[str, list[Study]] = {}
         self._datasets: dict[str, ReportDataset] = {}
+        self._backbone: FrozenTrunk | None = None
 
     def prepare_data(self) -> None:
         """Check the images where one process a machine does it, so that the others find the result."""
@@ -147,11 +166,34 @@ class ReportDataModule(pl.LightningDataModule):
             "license_class": self.license_class,
         }
 
+    def take_features_of(self, backbone: FrozenTrunk) -> None:
+        """Name the backbone whose frozen trunk reads the images where `cache_features` is set.
+
+        `CMNModule` does so when a trainer sets it up. The trunk runs, where it must, when a loader is first asked for:
+        with the weights and on the device that the backbone then has.
+
+        Raises:
+            ValueError: where its trunk is not frozen.
+        """
+        check_frozen(backbone)
+        self._backbone = backbone
+        self._datasets.clear()
+
+    def _inputs(self, split: str) -> Inputs:
+        paths = view_paths(self.studies[split], self.num_views)
+        preparation = self.transform.preparation(training=split == "train")
+        if self.cache_features == "none":
+            return StudyViews(read_images(paths, preparation, self.cache), preparation.cut, self.num_views)
+        if self._backbone is None:
+            raise DataError("data.cache_features needs the trunk: call take_features_of(module.model.backbone) first")
+        return read_features(
+            self._backbone, paths, preparation, self.num_views, self.cache_features, self.batch_size, self.num_workers
+        )
+
     def _loader(self, split: str) -> DataLoader[Batch]:
         self.setup()
         if split not in self._datasets:
-            transform = self.transform.train if split == "train" else self.transform.evaluation
-            self._datasets[split] = ReportDataset(self.studies[split], self.tokenizer, transform, self.num_views)
+            self._datasets[split] = ReportDataset(self.studies[split], self.tokenizer, self._inputs(split))
         return DataLoader(
             self._datasets[split],  # type: ignore[arg-type]
             batch_size=self.batch_size,
@@ -173,6 +215,13 @@ def start_worker(_worker: int, rank: int) -> None:
     if rank:
         torch.manual_seed(hash((torch.initial_seed(), rank)))
     gc.freeze()  # a collection would write to every object of the parent, and so copy its page
+
+
+def _precision(cache_features: bool | str) -> str:
+    named = ("float16" if cache_features else "none") if isinstance(cache_features, bool) else cache_features
+    if named not in PRECISIONS:
+        raise ValueError(f"data.cache_features is one of {', '.join(PRECISIONS)}, or true, not {cache_features!r}")
+    return named
 
 
 def _merged(name: str, defaults: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:

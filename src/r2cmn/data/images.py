@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
+import PIL
 import torch
 from PIL import Image
 from torch import Tensor
@@ -18,8 +21,8 @@ MAX_PIXELS = 89_478_485
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
-_IMAGENET_MEAN = [0.485, 0.456, 0.406]
-_IMAGENET_STD = [0.229, 0.224, 0.225]
+_IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+_IMAGENET_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
 
 class ImageError(ValueError):
@@ -111,12 +114,50 @@ def _sixteen_to_eight_bits(image: Image.Image) -> Image.Image:
     return v2.functional.to_pil_image(((values + 128) // 257).to(torch.uint8))
 
 
+def image_digest(path: Path) -> bytes:
+    """Return 16 bytes that change with the path of a file, its size and its time of change.
+
+    Raises:
+        OSError: where there is no such file.
+    """
+    status = path.stat()
+    # not resolve(), which asks the file system for each part of the path
+    key = f"{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}"
+    return hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=16).digest()
+
+
+def normalise(pixels: Tensor, out: Tensor | None = None) -> Tensor:
+    """Map pixels (1 or 3, H, W) uint8 to (3, H, W) float32 with ImageNet's mean and standard deviation.
+
+    Args:
+        pixels: one channel is taken for three equal ones.
+        out: (3, H, W) float32 to write to.
+    """
+    scaled = v2.functional.to_dtype(pixels, torch.float32, scale=True)
+    return torch.sub(scaled, _IMAGENET_MEAN, out=out).div_(_IMAGENET_STD)
+
+
+class Preparation(NamedTuple):
+    """What is done to the images of a split, in two steps, so that the first can be kept.
+
+    Attributes:
+        resize: image -> (3, h, w) uint8, always the same.
+        cut: (C, h, w) -> (C, size, size) uint8, at random in training.
+        name: of the first step, with all that its result depends on besides the file.
+    """
+
+    resize: Callable[[Image.Image], Tensor]
+    cut: Callable[[Tensor], Tensor]
+    name: str
+
+
 class ImageTransform:
     """Cuts and normalises images as the released code does, with ImageNet's mean and standard deviation.
 
     Args:
-        resize: pixels of the short side before a training crop; at least `size`.
+        resize: pixels of the short side before a random crop; at least `size`.
         size: pixels of both sides of what the backbone reads.
+        random_crop: cut a training image at a random place; off, it is resized to a square as in evaluation.
         horizontal_flip: mirror half of the training images. Off, because a mirrored X-ray contradicts a report that
             says left or right; the released code has it on.
 
@@ -124,7 +165,7 @@ class ImageTransform:
         ValueError: where the crop would be larger than the image.
     """
 
-    def __init__(self, resize: int = 256, size: int = 224, horizontal_flip: bool = False):
+    def __init__(self, resize: int = 256, size: int = 224, horizontal_flip: bool = False, random_crop: bool = True):
         if not 0 < size <= resize:
             raise ValueError(
                 f"images.size is {size} and images.resize {resize}: a crop is at most as large as the image"
@@ -132,23 +173,53 @@ class ImageTransform:
         self.resize = resize
         self.size = size
         self.horizontal_flip = horizontal_flip
-        normalise = [
-            v2.PILToTensor(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(_IMAGENET_MEAN, _IMAGENET_STD),
-        ]
-        flip = [v2.RandomHorizontalFlip()] if horizontal_flip else []
-        self._train = v2.Compose([v2.Resize(resize), v2.RandomCrop(size), *flip, *normalise])
-        self._evaluation = v2.Compose([v2.Resize((size, size)), *normalise])
+        self.random_crop = random_crop
+        self._crop = v2.RandomCrop(size)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether a training image differs from one reading to the next."""
+        return self.horizontal_flip or self.random_crop
+
+    def preparation(self, training: bool) -> Preparation:
+        """Return the two steps before `normalise`, of training or of evaluation."""
+        resize = self._resize_short_side if training and self.random_crop else self._resize_to_square
+        name = f"short side {self.resize}" if training and self.random_crop else f"square {self.size}"
+        return Preparation(resize, self._cut if training else _whole, f"{name}, Pillow {PIL.__version__}")
 
     def train(self, image: Image.Image) -> Tensor:
         """Resize the short side and cut a square at a random place, drawn from torch's generator: (3, size, size)."""
-        return self._train(image)
+        return self._apply(self.preparation(training=True), image)
 
     def evaluation(self, image: Image.Image) -> Tensor:
         """Resize to a square, whatever the shape was: (3, size, size)."""
-        return self._evaluation(image)
+        return self._apply(self.preparation(training=False), image)
 
     def to_dict(self) -> dict[str, int | bool]:
         """Return plain values from which `ImageTransform(**transform.to_dict())` builds an equal transform."""
-        return {"resize": self.resize, "size": self.size, "horizontal_flip": self.horizontal_flip}
+        names = ("resize", "size", "horizontal_flip", "random_crop")
+        return {name: getattr(self, name) for name in names}
+
+    @staticmethod
+    def _apply(preparation: Preparation, image: Image.Image) -> Tensor:
+        return normalise(preparation.cut(preparation.resize(image)))
+
+    def _resize_short_side(self, image: Image.Image) -> Tensor:
+        return v2.functional.pil_to_tensor(v2.functional.resize(image, [self.resize]))
+
+    def _resize_to_square(self, image: Image.Image) -> Tensor:
+        return v2.functional.pil_to_tensor(v2.functional.resize(image, [self.size, self.size]))
+
+    def _cut(self, pixels: Tensor) -> Tensor:
+        if self.random_crop:
+            # the place is drawn as v2.RandomCrop draws it, but a slice takes a tenth of its time
+            place = self._crop.make_params([pixels])
+            top, left = place["top"], place["left"]
+            pixels = pixels[:, top : top + self.size, left : left + self.size]
+        if self.horizontal_flip and torch.rand(1) < 0.5:
+            pixels = pixels.flip(-1)
+        return pixels
+
+
+def _whole(pixels: Tensor) -> Tensor:
+    return pixels

@@ -8,19 +8,17 @@ A data folder holds `annotation.json`, {"train": [entry, ...], "val": [...], "te
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import torch
-from PIL.Image import Image
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from r2cmn.data.images import load_image
+from r2cmn.data.images import normalise
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.types import Batch
@@ -123,21 +121,39 @@ def _labels(name: str, labels: Any) -> tuple[int, ...] | None:
     return tuple(labels)
 
 
+class Inputs(Protocol):
+    """What the model reads of each study: `r2cmn.data.views.StudyViews`, or the features of a frozen trunk."""
+
+    def __getitem__(self, index: int) -> Tensor | tuple[Tensor, ...]: ...
+
+
 @dataclass(frozen=True)
 class Sample:
     """One study of a split.
 
     Attributes:
         index: its position in the split.
-        images: (I, 3, H, W) float32.
+        images: its I views, each (1 or 3, H, W) uint8, or features (S, F).
         tokens: (T,) int64, [0, words..., 0].
         labels: (14,) int8, or None.
     """
 
     index: int
-    images: Tensor
+    images: Tensor | tuple[Tensor, ...]
     tokens: Tensor
     labels: Tensor | None
+
+
+def view_paths(studies: Sequence[Study], num_views: int) -> list[Path]:
+    """Return the first `num_views` images of each study, one study behind the other.
+
+    Raises:
+        DataError: where a study has fewer.
+    """
+    for study in studies:
+        if len(study.images) < num_views:
+            raise DataError(f"study {study.id} has {len(study.images)} images, fewer than num_views={num_views}")
+    return [path for study in studies for path in study.images[:num_views]]
 
 
 class ReportDataset(Dataset[Sample]):
@@ -149,27 +165,14 @@ class ReportDataset(Dataset[Sample]):
     Args:
         studies: the studies of one split.
         tokenizer: encodes the reports, once.
-        transform: image -> (3, H, W), `ImageTransform.train` or `ImageTransform.evaluation`.
-        num_views: images taken of each study, the first ones.
-
-    Raises:
-        DataError: where a study has fewer images than `num_views`.
+        inputs: what the model reads of each study, by its position.
     """
 
-    def __init__(
-        self, studies: Sequence[Study], tokenizer: Tokenizer, transform: Callable[[Image], Tensor], num_views: int
-    ):
-        for study in studies:
-            if len(study.images) < num_views:
-                raise DataError(f"study {study.id} has {len(study.images)} images, fewer than num_views={num_views}")
-        self.transform = transform
-        self.num_views = num_views
+    def __init__(self, studies: Sequence[Study], tokenizer: Tokenizer, inputs: Inputs):
+        self.inputs = inputs
         rows = [tokenizer.encode(study.report) for study in studies]
         self._tokens = torch.tensor([number for row in rows for number in row], dtype=torch.int32)
-        self._token_ends = _ends(rows)
-        names = [str(path).encode(errors="surrogateescape") for s in studies for path in s.images[:num_views]]
-        self._paths = torch.from_numpy(np.frombuffer(b"".join(names), dtype=np.uint8).copy())
-        self._path_ends = _ends(names)
+        self._token_ends = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
         labels = [study.labels for study in studies]
         self._has_labels = torch.tensor([row is not None for row in labels], dtype=torch.bool)
         self._labels = torch.tensor([row or (0,) * len(OBSERVATIONS) for row in labels], dtype=torch.int8)
@@ -180,19 +183,9 @@ class ReportDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"study {index} of a split of {len(self)}")
-        views = [self.transform(load_image(self._path(index * self.num_views + i))) for i in range(self.num_views)]
         tokens = self._tokens[self._token_ends[index] : self._token_ends[index + 1]].to(torch.int64)
         labels = self._labels[index] if self._has_labels[index] else None
-        return Sample(index, torch.stack(views), tokens, labels)
-
-    def _path(self, position: int) -> str:
-        name = self._paths[self._path_ends[position] : self._path_ends[position + 1]]
-        return bytes(name.numpy()).decode(errors="surrogateescape")
-
-
-def _ends(rows: Sequence[Sequence[int]]) -> Tensor:
-    """Return (len(rows) + 1,) where each row begins and ends when they lie one behind the other."""
-    return torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
+        return Sample(index, self.inputs[index], tokens, labels)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -200,7 +193,18 @@ def collate(samples: Sequence[Sample]) -> Batch:
     labels = [sample.labels for sample in samples if sample.labels is not None]
     return Batch(
         index=torch.tensor([sample.index for sample in samples]),
-        images=torch.stack([sample.images for sample in samples]),
+        images=collate_images([sample.images for sample in samples]),
         tokens=pad_sequence([sample.tokens for sample in samples], batch_first=True, padding_value=0),
         labels=torch.stack(labels) if len(labels) == len(samples) else None,
     )
+
+
+def collate_images(images: Sequence[Tensor | tuple[Tensor, ...]]) -> Tensor:
+    """Normalise the views of each study: (B, I, 3, H, W) float32; put features behind each other: (B, S, F)."""
+    if isinstance(images[0], Tensor):
+        return torch.stack(images)  # type: ignore[arg-type]
+    batch = torch.empty(len(images), len(images[0]), 3, *images[0][0].shape[1:])
+    for study, views in zip(batch, images, strict=True):
+        for out, pixels in zip(study, views, strict=True):
+            normalise(pixels, out)  # where it belongs: a batch that is stacked of views is written twice more
+    return batch

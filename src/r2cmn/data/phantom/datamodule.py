@@ -24,6 +24,8 @@ class PhantomDataModule(ReportDataModule):
         images: as for `ReportDataModule`; `resize` and `size` are small by default, for small trunks without a GPU.
         batch_size: studies of a batch.
         num_workers: processes that load; 0 loads in the process that trains.
+        cache: as for `ReportDataModule`.
+        cache_features: as for `ReportDataModule`.
 
     Raises:
         ValueError: for an unknown option or an impossible value, before anything is drawn.
@@ -34,6 +36,7 @@ class PhantomDataModule(ReportDataModule):
         "resize": 128,
         "size": 112,
         "horizontal_flip": False,
+        "random_crop": True,
         "num_views": 2,
     }
     license_default: ClassVar[str] = "public"
@@ -47,9 +50,13 @@ class PhantomDataModule(ReportDataModule):
         images: Mapping[str, Any] | None = None,
         batch_size: int = 16,
         num_workers: int = 2,
+        cache: str = "none",
+        cache_features: bool | str = "none",
     ):
         self.phantom = PhantomOptions(num_studies, seed, side)
-        super().__init__(cache_dir() / self.phantom.folder, text, images, batch_size, num_workers)
+        folder = cache_dir() / self.phantom.folder
+        kept = {"cache": cache, "cache_features": cache_features}
+        super().__init__(folder, text, images, batch_size, num_workers, **kept)  # type: ignore[arg-type]
 
     def setup(self, stage: str | None = None) -> None:
         """Draw the set where it does not stand yet, then read it."""

@@ -1,0 +1,132 @@
+"""What a model reads of each study: its views, decoded anew or kept as pixels, or the features of a frozen trunk."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from r2cmn.data.images import Preparation, image_digest, load_image
+from r2cmn.data.shards import Shards, cache_dir
+
+CACHES = ("none", "memory", "disk")
+"""Where decoded images are kept between epochs."""
+
+log = logging.getLogger("r2cmn")
+
+_VERSION = 1  # of what a row of pixels holds
+_IMAGES_PER_SHARD = 512  # 34 MB at 256 pixels
+
+
+class Pixels(Protocol):
+    """Images by position, as (1 or 3, h, w) uint8 that is not to be written to; one channel stands for three equal."""
+
+    def __getitem__(self, position: int) -> Tensor: ...
+
+
+class ImageFiles:
+    """Images that are read and resized each time they are asked for.
+
+    Their names lie in two flat tensors: a list of Python objects would be copied into every worker, page by page, as
+    their reference counts change.
+
+    Args:
+        paths: the files.
+        preparation: its first step is done.
+    """
+
+    def __init__(self, paths: Sequence[Path], preparation: Preparation):
+        self.resize = preparation.resize
+        names = [str(path).encode(errors="surrogateescape") for path in paths]
+        self._names = torch.from_numpy(np.frombuffer(b"".join(names), dtype=np.uint8).copy())
+        self._ends = torch.tensor([0, *(len(name) for name in names)]).cumsum(0)
+
+    def __getitem__(self, position: int) -> Tensor:
+        name = self._names[self._ends[position] : self._ends[position + 1]]
+        return self.resize(load_image(bytes(name.numpy()).decode(errors="surrogateescape")))
+
+
+class KeptImages:
+    """Images that were read and resized once; one that could not be kept is read each time.
+
+    Args:
+        files: where they come from.
+        shards: where they are kept.
+    """
+
+    def __init__(self, files: ImageFiles, shards: Shards):
+        self.files = files
+        self.shards = shards
+
+    def __getitem__(self, position: int) -> Tensor:
+        try:
+            return self.shards[position]
+        except KeyError:
+            return self.files[position]
+
+
+def read_images(paths: Sequence[Path], preparation: Preparation, cache: str = "none") -> Pixels:
+    """Return the images of these files, resized, as the same numbers whatever the cache.
+
+    Args:
+        paths: the files.
+        preparation: its first step is done, and what the cache holds is bound to its name.
+        cache: "none" decodes each time; "memory" once, into this process; "disk" once, into `$R2CMN_CACHE/images`,
+            from where all processes read. The last two decode what is not there yet now, in threads. Where the disk
+            is full or may not be written, a warning is logged and the rest is decoded each time.
+
+    Raises:
+        ImageError: for a file that is not an image.
+        OSError: where memory does not suffice.
+    """
+    files = ImageFiles(paths, preparation)
+    if cache == "none":
+        return files
+    folder = cache_dir() / "images" if cache == "disk" else None
+    digests = [image_digest(path) for path in paths]
+    shards = Shards(folder, f"images {_VERSION}, {preparation.name}", digests, _IMAGES_PER_SHARD)
+    with ThreadPoolExecutor(max_workers=min(32, os.cpu_count() or 1)) as pool:
+        try:
+            shards.fill(lambda positions: list(pool.map(partial(_one_channel, files), positions)), "decoding images")
+        except OSError as error:
+            if cache == "memory":
+                raise
+            log.warning(
+                "data.cache=disk: %s (%s): images that are not there are decoded each epoch; set R2CMN_CACHE to a "
+                "folder with room, or data.cache=none", error.strerror or error, folder
+            )  # fmt: skip
+    return KeptImages(files, shards)
+
+
+def _one_channel(files: ImageFiles, position: int) -> Tensor:
+    """Drop two channels of a gray image, which most X-rays are."""
+    pixels = files[position]
+    is_gray = torch.equal(pixels[0], pixels[1]) and torch.equal(pixels[1], pixels[2])
+    return pixels[:1] if is_gray else pixels
+
+
+class StudyViews:
+    """The views of each study, cut to the size that the model reads, at random in training.
+
+    Args:
+        pixels: of all images, those of a study one behind the other.
+        cut: `Preparation.cut`.
+        num_views: images of a study.
+    """
+
+    def __init__(self, pixels: Pixels, cut: Callable[[Tensor], Tensor], num_views: int):
+        self.pixels = pixels
+        self.cut = cut
+        self.num_views = num_views
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        first = index * self.num_views
+        return tuple(self.cut(self.pixels[position]) for position in range(first, first + self.num_views))
