@@ -42,7 +42,7 @@ def test_every_package_has_a_row():
 
 
 def test_a_missing_package_comes_with_its_command(monkeypatch):
-    monkeypatch.setattr(doctor, "PACKAGES", ("no-such-package", "tensorboard"))
+    monkeypatch.setattr(doctor, "PACKAGES", ("no-such-package", "tensorboard", "pydicom"))
 
     def version(name):
         raise doctor.importlib.metadata.PackageNotFoundError(name)
@@ -50,6 +50,7 @@ def test_a_missing_package_comes_with_its_command(monkeypatch):
     monkeypatch.setattr(doctor.importlib.metadata, "version", version)
     assert row("no-such-package") == ("missing", "pip install 'no-such-package'")
     assert row("tensorboard") == ("missing", "pip install 'r2cmn[tensorboard]'")
+    assert row("pydicom") == ("missing", "pip install 'r2cmn[dicom]'")
 
 
 def test_without_java_it_says_what_is_lost(monkeypatch, tmp_path):

@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 PACKAGES = ("r2cmn", "torch", "torchvision", "timm", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf",
-            "pycocoevalcap", "wandb", "tensorboard")  # fmt: skip
+            "pycocoevalcap", "wandb", "tensorboard", "pydicom")  # fmt: skip
+EXTRAS = {"tensorboard": "tensorboard", "pydicom": "dicom"}
+"""Packages that not everybody needs, and the extra that installs each."""
 
 
 def findings() -> list[tuple[str, str, str]]:
@@ -24,7 +26,7 @@ def findings() -> list[tuple[str, str, str]]:
         try:
             rows.append((name, importlib.metadata.version(name), ""))
         except importlib.metadata.PackageNotFoundError:
-            extra = "r2cmn[tensorboard]" if name == "tensorboard" else name
+            extra = f"r2cmn[{EXTRAS[name]}]" if name in EXTRAS else name
             rows.append((name, "missing", f"pip install '{extra}'"))
     return [*rows, *_devices(), _java(), _wandb(), _iu_xray(), _cache()]
 
