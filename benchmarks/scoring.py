@@ -20,6 +20,8 @@ from r2cmn.data.phantom.findings import labels_of_findings
 from r2cmn.data.phantom.grammar import every_sentence, write_report
 from r2cmn.metrics.labeler import RuleLabeler, rule
 from r2cmn.metrics.report import ReportMetrics
+from r2cmn.metrics.significance import Significance
+from r2cmn.metrics.sufficient import SufficientStatistics
 
 COUNT, WORDS = 3858, 62
 SENTENCES = Path(__file__).parents[1] / "tests" / "metrics" / "labeler_sentences.csv"
@@ -57,6 +59,18 @@ def score(generated: list[str], references: list[str]) -> None:
     metrics.compute()
 
 
+def significance(generated: list[str], references: list[str]) -> dict[str, float]:
+    """Time intervals and paired tests of every score, METEOR aside, from statistics at hand."""
+    label, test = RuleLabeler(), Significance(1000)
+    labels = label(generated), label(references)
+    ours = SufficientStatistics.of(generated, references, labels, meteor=False)
+    theirs = SufficientStatistics.of(references[1:] + references[:1], references, labels, meteor=False)
+    return {
+        f"1,000 resamples of {COUNT} reports, intervals": seconds(lambda: test.interval(ours)),
+        "1,000 resamples and 1,000 exchanges, two systems": seconds(lambda: test.compare(ours, theirs)),
+    }
+
+
 def accuracy(num_studies: int = 4000) -> dict[str, dict[str, float]]:
     """Accuracy and F1 of each observation on phantom reports, doubt as positive and as negative."""
     studies = [describe(0, number) for number in range(num_studies)]
@@ -82,6 +96,7 @@ def main() -> None:
         f"label {COUNT} reports, no sentence twice": seconds(lambda: RuleLabeler()(unlike[1])),
         f"score {COUNT} pairs (BLEU, ROUGE-L, CIDEr, clinical)": seconds(lambda: score(generated, references)),
         "the same, no sentence twice": seconds(lambda: score(*unlike)),
+        **significance(generated, references),
     }
     table = accuracy() if "--tables" in sys.argv else {}
     if "--json" in sys.argv:
