@@ -193,14 +193,14 @@ def _count(studies: Mapping[str, list[Study]], collection: Collection | None) ->
 
 
 def _last_steps(studies: Mapping[str, list[Study]], pictures: Pictures) -> list[Step]:
-    """Return what the annotation holds, and what of it training can use, where the images were read."""
+    """Return what the annotation holds and, where that is less, what of it training can use."""
     rows = [study for split in SPLITS for study in studies[split]]
     usable = [study for study in rows if any(map(str.isalnum, study.report))
               and study.images and pictures.unreadable.isdisjoint(study.images)]  # fmt: skip
     (all_studies, all_images), (num_studies, num_images) = _numbers(rows), _numbers(usable)
     steps = [Step("in annotation.json", all_studies, all_images)]
-    if pictures.counts:
-        lost, lost_images = all_studies - num_studies, all_images - num_images
+    lost, lost_images = all_studies - num_studies, all_images - num_images
+    if lost or lost_images:
         steps.append(Step("with words and images that can be read", num_studies, num_images, lost, lost_images))
     return steps
 

@@ -58,7 +58,7 @@ def share_plot(rows: Sequence[tuple[str, float, str]], title: str) -> str:
         rows: (split, share, text beside it).
         title: what a screen reader says of the plot.
     """
-    label, right, height, gap = 66, 150, 20, 9
+    label, right, height, gap = 66, 176, 20, 9
     width = WIDTH - label - right
     bottom = _TOP + len(rows) * (height + gap)
     parts = []

@@ -73,21 +73,18 @@ def count_normal(dir: Path, studies_by_split: Mapping[str, list[Study]], tags: P
         RawError: where the archive is damaged.
     """
     path = tags or dir / TAGS
-    source, of = "unknown", _unknown
+    source = "unknown"
+    of: Callable[[Study], bool | None] = _by_labels
     if tags is not None or path.is_file():
         source, of = "tags", _by_tags(path)
     elif any(study.labels for studies in studies_by_split.values() for study in studies):
-        source, of = "labels", _by_labels
+        source = "labels"
     answers = {split: [of(study) for study in studies] for split, studies in studies_by_split.items()}
     return Normal(
         source,
         {split: sum(answer is not None for answer in row) for split, row in answers.items()},
         {split: sum(answer is True for answer in row) for split, row in answers.items()},
     )
-
-
-def _unknown(study: Study) -> bool | None:
-    return None
 
 
 def _by_labels(study: Study) -> bool | None:

@@ -108,7 +108,7 @@ def _lengths(audit: Audit) -> str:
 def _repeated(audit: Audit) -> str:
     repeated = audit.words.repeated
     rows = [(split, repeated.also_in[split]["train"] / repeated.studies[split],
-             f"{repeated.also_in[split]['train']:,} of {repeated.studies[split]:,}")
+             _of(repeated.also_in[split]["train"], repeated.studies[split]))
             for split in SPLITS if repeated.studies[split]]  # fmt: skip
     plot = share_plot(rows, "Share of the studies of each split whose report a study of train has, too")
     words = "Studies whose report another study of train has, too. A system may know these by heart."
@@ -128,13 +128,17 @@ def _most_frequent(audit: Audit) -> str:
 
 def _normal(audit: Audit) -> str:
     normal = audit.normal
-    rows = [(split, share, f"{normal.normal[split]:,} of {normal.known[split]:,}")
+    rows = [(split, share, _of(normal.normal[split], normal.known[split]))
             for split in SPLITS if (share := normal.share(split)) is not None]  # fmt: skip
     if not rows:
         return _section("Normal studies", "<p class='soft'>Unknown: there are neither MeSH tags nor labels.</p>")
     by = "the MeSH tag normal" if normal.source == "tags" else "the label No Finding"
     plot = share_plot(rows, "Share of normal studies by split")
     return _section("Normal studies", f"{plot}<figcaption>By {by}.</figcaption>")
+
+
+def _of(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}  ({part:,} of {whole:,})"
 
 
 def _images(audit: Audit) -> str:

@@ -15,6 +15,8 @@ from r2cmn.prepare.audit.problems import Problem
 
 _MOST_FREQUENT = 8
 _MANIFEST = "manifest.csv"
+NOT_NAMED = "not named"
+"""The view of an image of which the manifest does not tell it."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def _count(
 def _views(path: Path) -> dict[str, int]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            views = Counter(row.get("view") or "not named" for row in csv.DictReader(file))
+            views = Counter(row.get("view") or NOT_NAMED for row in csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error):
         return {}
     return dict(views.most_common())

@@ -13,6 +13,7 @@ from r2cmn.prepare.audit import Audit
 from r2cmn.prepare.audit.counts import LIMITS
 from r2cmn.prepare.audit.duplicates import REACHES
 from r2cmn.prepare.audit.funnel import Step
+from r2cmn.prepare.audit.pictures import NOT_NAMED
 from r2cmn.prepare.audit.published import Compared
 
 MAX_LISTED = 20
@@ -148,7 +149,7 @@ def picture_rows(audit: Audit) -> list[tuple[str, str]]:
         ("sizes", sizes),
         ("held as", ", ".join(f"{mode} ({times:,})" for mode, times in counts.modes.items())),
     ]
-    if counts.views:
+    if set(counts.views) - {NOT_NAMED}:
         rows.append(("views", ", ".join(f"{view} ({times:,})" for view, times in counts.views.items())))
     for reach in REACHES:
         pictures, images = repeated.number(reach)
