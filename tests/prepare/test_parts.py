@@ -1,5 +1,6 @@
 import json
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -7,11 +8,10 @@ from r2cmn.prepare.archives import RawError
 from r2cmn.prepare.parts import Part, Shard, contradiction, missing_parts, read_parts, write_part
 
 
-def part(number, of, **origin):
+def part(number, of, **choices):
+    origin = {"version": "2.1.0", "choices": {"target": "findings", **choices}}
     entries = [(number, {"id": str(number)}, [{"image": "a"}])]
-    return Part(
-        Shard(number, of), {"target": "findings", **origin}, {"images": "/raw"}, entries, {"kept|images": 1}, {}, []
-    )
+    return Part(Shard(number, of), origin, {"images": "/raw"}, entries, {"kept|images": 1}, {}, [])
 
 
 def test_shares_are_disjoint_alike_in_size_and_whole():
@@ -73,6 +73,9 @@ def test_a_damaged_part(tmp_path, content):
 
 def test_parts_that_do_not_fit_together():
     assert contradiction([part(1, 2), part(2, 2)]) is None
+    assert contradiction([part(1, 2), replace(part(2, 2), source={"images": "/other"})]) is None
+    other = replace(part(2, 2), origin={**part(2, 2).origin, "version": "2.0.0"})
+    assert "with version 2.0.0 and part 1 with 2.1.0" in contradiction([part(1, 2), other])
     reason = contradiction([part(1, 2), part(2, 2, target="impression")])
     assert reason == (
         "part 2 of 2 was made with target impression and part 1 with findings: "

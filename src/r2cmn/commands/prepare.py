@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from r2cmn.commands.prepare_mimic_cxr import prepare_mimic_cxr
+
 if TYPE_CHECKING:
     from r2cmn.prepare.images import Rendering
     from r2cmn.prepare.summary import Summary
@@ -55,7 +57,11 @@ def iu_xray(
     """
     from r2cmn.prepare.iu_xray import prepare_iu_xray
 
-    _tell(prepare_iu_xray(raw, out, images, reports_only, _rendering(side, save, quality, clip)), "iu_xray")
+    done = prepare_iu_xray(raw, out, images, reports_only, _rendering(side, save, quality, clip))
+    _tell(done, None if reports_only else "iu_xray")
+
+
+app.command("mimic-cxr", no_args_is_help=True)(prepare_mimic_cxr)
 
 
 @app.command("folder", no_args_is_help=True)
@@ -98,14 +104,16 @@ def _rendering(side: int | None, save: str, quality: int, clip: tuple[float, flo
     return Rendering(save, side, quality, clip)
 
 
-def _tell(summary: Summary, data: str) -> None:
+def _tell(summary: Summary, data: str | None) -> None:
+    """Say what was done and, where `data` names a configuration, how to train on it; only the folder goes to stdout."""
     from rich.console import Console
 
     Console(stderr=True).print(summary)
     for note in summary.notes:
         print(f"r2cmn: note: {note}", file=sys.stderr)
-    print(f"r2cmn: to train: r2cmn train data={data} data.dir={summary.out} data.license_class={summary.license_class}",
-          file=sys.stderr)  # fmt: skip
+    if data is not None:
+        arguments = f"data={data} data.dir={summary.out} data.license_class={summary.license_class}"
+        print(f"r2cmn: to train: r2cmn train {arguments}", file=sys.stderr)
     print(summary.out)
     if summary.left_out:
         raise typer.Exit(1)

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -77,7 +78,8 @@ def read_journals(state: Path) -> dict[Key, tuple[int, list[Any]]]:
         for line in path.read_bytes().splitlines():
             try:
                 *key, size, facts = json.loads(line)
-                done[Key(*key)] = (size, facts)
+                target, source_size, source_changed, setting = key
+                done[Key(target, source_size, source_changed, sys.intern(setting))] = (size, facts)
             except (ValueError, TypeError):
                 continue
     return done

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -15,14 +13,15 @@ from typing import Any
 from r2cmn.prepare.archives import RawError
 from r2cmn.prepare.jpeg import GrayscaleJPEG
 from r2cmn.prepare.mimic_cxr_entries import Labels, make_entries
+from r2cmn.prepare.mimic_cxr_finish import finish
 from r2cmn.prepare.mimic_cxr_raw import TEST_LABELS, RawMIMIC, find_raw
 from r2cmn.prepare.mimic_cxr_reports import TARGETS, read_targets
-from r2cmn.prepare.mimic_cxr_summary import TERMS, MIMICSummary
+from r2cmn.prepare.mimic_cxr_summary import MIMICSummary
 from r2cmn.prepare.mimic_cxr_tables import RadiographRow, read_images, read_labels
 from r2cmn.prepare.parallel import STATE, Task, convert_files, explained
 from r2cmn.prepare.parts import Part, Shard, contradiction, missing_parts, read_parts, write_part
 from r2cmn.prepare.private import make_folder, write_file
-from r2cmn.prepare.write import ManifestRow, OutputError
+from r2cmn.prepare.write import OutputError
 
 LEVELS = ("image", "study")
 VIEWS = ("all", "frontal")
@@ -99,12 +98,12 @@ def prepare_mimic_cxr(
     part = _part(found, images, out, work)
     with explained(out):
         if shard.of == 1:
-            return _finish(out, [part])
+            return finish(out, [part])
         write_part(out / STATE, part)
     if missing_parts(out / STATE, shard.of) or contradiction(parts := read_parts(out / STATE, shard.of)):
         return part
     with explained(out):
-        return _finish(out, parts)
+        return finish(out, parts)
 
 
 def merge_mimic_cxr(out: Path, of: int | None = None) -> MIMICSummary:
@@ -122,7 +121,7 @@ def merge_mimic_cxr(out: Path, of: int | None = None) -> MIMICSummary:
     if reason := contradiction(parts):
         raise RawError(reason)
     with explained(out):
-        return _finish(out, parts)
+        return finish(out, parts)
 
 
 @dataclass(frozen=True)
@@ -214,66 +213,7 @@ def _origin(raw: RawMIMIC, choices: Choices) -> dict[str, Any]:
     tables += [raw.table(choices.labels)] if choices.labels != "none" else []
     tables += [raw.table(TEST_LABELS)] if choices.radiologist else []
     return {
-        **asdict(choices),
+        "choices": asdict(choices),
         "version": raw.version,
         "tables": {table.name: hashlib.sha256(table.read_bytes()).hexdigest() for table in tables},
     }
-
-
-def _finish(out: Path, parts: Sequence[Part]) -> MIMICSummary:
-    """Write everything about the images, and `annotation.json` last."""
-    entries = sorted((entry for part in parts for entry in part.entries), key=lambda entry: entry[0])
-    if not entries:
-        raise RawError(f"nothing is left for {out}: {_first_reasons(parts)}")
-    annotation: dict[str, list[dict[str, Any]]] = {"train": [], "val": [], "test": []}
-    for _, entry, _ in entries:
-        annotation[entry["split"]].append({key: value for key, value in entry.items() if key != "labels_by"})
-    summary = _summary(out, parts, [entry for _, entry, _ in entries])
-    write_file(out / "LICENSE.txt", TERMS.encode())
-    write_file(out / "manifest.csv", _table(row for _, _, rows in entries for row in rows))
-    write_file(out / "prepare.json", json.dumps(summary.record(), indent=1).encode())
-    write_file(out / "annotation.json", json.dumps(annotation, ensure_ascii=False).encode())
-    return summary
-
-
-def _summary(out: Path, parts: Sequence[Part], entries: Sequence[dict[str, Any]]) -> MIMICSummary:
-    counts: Counter[str] = Counter()
-    for part in parts:
-        for name, number in part.counts.items():
-            counts[name] += number
-    first = parts[0]
-    options = {key: first.origin[key] for key in asdict(Choices())}
-    labels = Counter(entry.get("labels_by", "none") for entry in entries)
-    notes = list(first.notes)
-    if labels["none"] and len(labels) > 1:
-        notes.append(f"{labels['none']:,} entries have no labels in the official tables")
-    summary = MIMICSummary(
-        out=out,
-        source={**first.source, "version": first.origin["version"], "tables": first.origin["tables"]},
-        options=options,
-        counts=dict(sorted(counts.items(), key=lambda item: item[0].startswith("kept"))),
-        splits={split: sum(entry["split"] == split for entry in entries) for split in ("train", "val", "test")},
-        test_studies=len({entry["study_id"] for entry in entries if entry["split"] == "test"}),
-        labels=dict(labels),
-        notes=(),
-        left_out={name: reason for part in parts for name, reason in part.left_out.items()},
-    )
-    differing = [count for count in summary.compared() if count.here != count.published]
-    if differing:
-        notes.append(f"{len(differing)} of {len(summary.compared())} counts differ from the published ones")
-    return MIMICSummary(**{**vars(summary), "notes": tuple(notes)})
-
-
-def _first_reasons(parts: Sequence[Part]) -> str:
-    reasons = [f"{name} {reason}" for part in parts for name, reason in part.left_out.items()]
-    losses = [f"{-number} studies: {name.split('|')[0]}" for part in parts for name, number in part.counts.items()
-              if number < 0 and name.endswith("|studies")]  # fmt: skip
-    return "; ".join([*losses, *reasons][:5])
-
-
-def _table(rows: Iterable[dict[str, Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(ManifestRow.__dataclass_fields__), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()

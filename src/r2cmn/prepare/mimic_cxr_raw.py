@@ -90,8 +90,8 @@ def find_raw(raw: Path, reports: Path | None = None) -> RawMIMIC:
     found = _unique(path.parent for base in _FOLDERS for path in raw.glob(f"{base}/mimic-cxr-2.*-split.csv*"))
     if not found:
         raise RawError(
-            f"{raw} holds no mimic-cxr-2.0.0-split.csv.gz, nor mimic-cxr-jpg/2.1.0/ that does: "
-            "name the folder of MIMIC-CXR-JPG"
+            f"{raw} holds no mimic-cxr-2.0.0-split.csv.gz, nor mimic-cxr-jpg/2.1.0/ that does: name the folder of "
+            "MIMIC-CXR-JPG (docs/data/mimic_cxr.md says how to get it)"
         )
     if len(found) > 1:
         raise RawError(f"{raw} holds MIMIC-CXR-JPG twice, in {found[0]} and {found[1]}: name one of them")
@@ -103,9 +103,10 @@ def find_raw(raw: Path, reports: Path | None = None) -> RawMIMIC:
 
 def _find_reports(raw: Path, dir: Path) -> Path:
     bases = [dir, *(raw / base for base in _REPORT_FOLDERS), dir.parent, dir.parent.parent / "mimic-cxr"]
-    versions = dir.parent.parent.glob("mimic-cxr/2.*")
-    found = _unique(base / name for base in _expanded([*bases, *versions]) for name in _REPORTS)
-    archives = [path for path in found if path.suffix == ".zip"] or found
+    bases = _unique(_expanded([*bases, *dir.parent.parent.glob("mimic-cxr/2.*")]))
+    found = _unique(base / name for base in bases for name in _REPORTS)
+    unpacked = [base for base in bases if base.resolve() != dir.resolve() and any(base.glob("files/p1[0-9]"))]
+    archives = [path for path in found if path.suffix == ".zip"] or found or unpacked
     same = [path for path in archives if _version(path) == _version(dir)]
     candidates = same if len(archives) > 1 and same else archives
     if not candidates:

@@ -107,15 +107,22 @@ def read_parts(state: Path, of: int | None = None) -> list[Part]:
 
 def contradiction(parts: Sequence[Part]) -> str | None:
     """Say which part was made of different data or with different choices than the first, or None."""
-    first = parts[0].origin
+    first = _flat(parts[0].origin)
     for part in parts[1:]:
-        for key, value in part.origin.items():
+        for key, value in _flat(part.origin).items():
             if value != first.get(key):
                 return (
                     f"part {part.shard.number} of {part.shard.of} was made with {key} {value} and part 1 with "
                     f"{first.get(key)}: give --shard {part.shard.number}/{part.shard.of} again with the same choices"
                 )
     return None
+
+
+def _flat(origin: dict[str, Any]) -> dict[str, Any]:
+    """Return choices and tables one by one, so that an error names the one that differs."""
+    nested = [values for values in origin.values() if isinstance(values, dict)]
+    plain = {key: value for key, value in origin.items() if not isinstance(value, dict)}
+    return plain | {key: value for values in nested for key, value in values.items()}
 
 
 def _shares(numbers: Sequence[int], of: int) -> str:

@@ -29,9 +29,16 @@ def test_the_rule_of_the_fields_set(openi, mini):
     assert ids == expected
 
 
+# a text that would be 10 to the 9 times as long
+BOMB = b"<!DOCTYPE eCitation [<!ENTITY a0 'x'>" + b"".join(
+    b"<!ENTITY a%d '%s'>" % (n, b"&a%d;" % (n - 1) * 10) for n in range(1, 10)
+) + b"]><eCitation>&a9;</eCitation>"  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
+        (BOMB, "is not valid XML"),
         (b"<eCitation><uId", "is not valid XML"),
         (b"", "is not valid XML"),
         (b'<?xml version="1.0" encoding="utf-8"?><eCitation>\xff\xfe</eCitation>', "is not valid XML"),
