@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+WithAudit = Annotated[bool, typer.Option("--audit/--no-audit", help="Write audit.json and audit.html into OUT.")]
+
 
 def audit(
     dir: Annotated[Path, typer.Argument(help="A data folder: annotation.json beside images/.")],
@@ -57,9 +59,13 @@ def audit_beside(dir: Path) -> bool:
     from r2cmn.prepare.audit import audit as look
     from r2cmn.prepare.audit.write import write_html, write_json
 
-    found = look(dir)
-    write_json(dir / "audit.json", found)
-    write_html(dir / "audit.html", found)
+    try:
+        found = look(dir)
+        write_json(dir / "audit.json", found)
+        write_html(dir / "audit.html", found)
+    except (ValueError, OSError) as error:  # the data folder itself is whole
+        print(f"r2cmn: error: {dir} was prepared, but not audited: {error}", file=sys.stderr)
+        return False
     for note in found.notes:
         if note not in found.origin.record.notes:  # which the preparation has said itself
             print(f"r2cmn: note: {note}", file=sys.stderr)

@@ -138,5 +138,5 @@ class _Groups:
 def stacked(hashes: Sequence[tuple[int, bytes]]) -> tuple[np.ndarray, np.ndarray]:
     """Return what `same_pictures` takes of many `perceptual_hash`."""
     coarse = np.array([coarse for coarse, _ in hashes], dtype=np.uint64)
-    fine = np.frombuffer(b"".join(fine for _, fine in hashes), dtype=np.uint8).reshape(len(hashes), -1)
+    fine = np.frombuffer(b"".join(fine for _, fine in hashes), dtype=np.uint8).reshape(len(hashes), _FINE * _FINE // 8)
     return coarse, fine
