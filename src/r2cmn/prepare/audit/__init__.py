@@ -156,8 +156,8 @@ def audit(
         pictures=pictures,
         normal=normal,
         problems=sorted(problems, key=lambda problem: not problem.error),
-        notes=[*_notes(origin, compared, counts), *split_notes(origin.collection, studies), *pictures.notes,
-               *([sentence] if (sentence := normal.sentence()) else [])],
+        notes=[*([sentence] if (sentence := normal.sentence()) else []), *pictures.notes,
+               *split_notes(origin.collection, studies), *_notes(origin, compared, counts)],
     )  # fmt: skip
 
 

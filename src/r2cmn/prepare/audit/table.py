@@ -23,9 +23,10 @@ MAX_LISTED = 20
 def tables(audit: Audit) -> Group:
     """Return everything that an audit found."""
     shown: list[RenderableType] = [_heading(audit), _funnel(audit.funnel)]
-    if audit.origin.record.left_out:
-        shown.append(Text(f"{len(audit.origin.record.left_out):,} were left out by `r2cmn prepare`, as prepare.json "
-                          "has them with the reason"))  # fmt: skip
+    left_out = audit.origin.record.left_out
+    if left_out:
+        shown.append(Text(f"left out by `r2cmn prepare` for a fault of their own: {len(left_out):,}"))
+        shown += _listed([f"{name}: {reason}" for name, reason in left_out.items()])
     shown.append(_splits(audit))
     if audit.compared:
         shown.append(_published(audit.compared))
@@ -35,10 +36,13 @@ def tables(audit: Audit) -> Group:
     for problem in audit.problems:
         kind, style = ("error", "bold red") if problem.error else ("warning", "yellow")
         shown.append(Text(f"{kind}: {problem}", style=style))
-        shown += [Text(f"  {name}") for name in problem.names[:MAX_LISTED]]
-        if len(problem.names) > MAX_LISTED:
-            shown.append(Text(f"  and {len(problem.names) - MAX_LISTED:,} more"))
+        shown += _listed(problem.names)
     return Group(*shown)
+
+
+def _listed(names: Sequence[str]) -> list[Text]:
+    more = [Text(f"  and {len(names) - MAX_LISTED:,} more")] if len(names) > MAX_LISTED else []
+    return [*(Text(f"  {name}") for name in names[:MAX_LISTED]), *more]
 
 
 def number(value: float | None) -> str:
