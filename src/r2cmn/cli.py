@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from r2cmn.commands.audit import audit
 from r2cmn.commands.baselines import baselines
 from r2cmn.commands.evaluate import evaluate
 from r2cmn.commands.prepare import app as prepare
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(prepare, name="prepare")
+app.command(no_args_is_help=True)(audit)
 
 
 def main() -> None:

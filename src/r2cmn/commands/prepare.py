@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from r2cmn.commands.audit import WithAudit, audit_beside
 from r2cmn.commands.prepare_mimic_cxr import prepare_mimic_cxr
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def iu_xray(
     save: Save = "png",
     quality: Quality = 95,
     clip: Clip = None,
+    audit: WithAudit = True,
 ) -> None:
     """IU X-Ray from Open-i, from its mirror on Kaggle, or from R2Gen's zip.
 
@@ -58,7 +60,7 @@ def iu_xray(
     from r2cmn.prepare.iu_xray import prepare_iu_xray
 
     done = prepare_iu_xray(raw, out, images, reports_only, _rendering(side, save, quality, clip))
-    _tell(done, None if reports_only else "iu_xray")
+    _tell(done, None if reports_only else "iu_xray", audit)
 
 
 app.command("mimic-cxr", no_args_is_help=True)(prepare_mimic_cxr)
@@ -80,6 +82,7 @@ def folder(
     save: Save = "png",
     quality: Quality = 95,
     clip: Clip = None,
+    audit: WithAudit = True,
 ) -> None:
     """Studies of your own: a table with the columns id, report, images and, if you have them, patient and split.
 
@@ -93,7 +96,7 @@ def folder(
 
     rendering = _rendering(side, save, quality, clip)
     done = prepare_folder(raw, out, rendering, license_class, Splitting(fractions, seed), check_only=check)
-    _tell(done, "folder") if done is not None else print(f"{raw}: nothing is wrong")
+    _tell(done, "folder", audit) if done is not None else print(f"{raw}: nothing is wrong")
 
 
 def _rendering(side: int | None, save: str, quality: int, clip: tuple[float, float] | None) -> Rendering:
@@ -104,7 +107,7 @@ def _rendering(side: int | None, save: str, quality: int, clip: tuple[float, flo
     return Rendering(save, side, quality, clip)
 
 
-def _tell(summary: Summary, data: str | None) -> None:
+def _tell(summary: Summary, data: str | None, audit: bool) -> None:
     """Say what was done and, where `data` names a configuration, how to train on it; only the folder goes to stdout."""
     from rich.console import Console
 
@@ -114,6 +117,7 @@ def _tell(summary: Summary, data: str | None) -> None:
     if data is not None:
         arguments = f"data={data} data.dir={summary.out} data.license_class={summary.license_class}"
         print(f"r2cmn: to train: r2cmn train {arguments}", file=sys.stderr)
+    sound = not audit or audit_beside(summary.out)
     print(summary.out)
-    if summary.left_out:
+    if summary.left_out or not sound:
         raise typer.Exit(1)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from r2cmn.commands.audit import WithAudit, audit_beside
+
 if TYPE_CHECKING:
     from r2cmn.prepare.mimic_cxr_summary import MIMICSummary
     from r2cmn.prepare.parts import Part
@@ -33,6 +35,7 @@ def prepare_mimic_cxr(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [default: one a core]")] = None,
     shard: Annotated[str, typer.Option(help="The share of this call, such as 3/8.")] = "1/1",
     merge: Annotated[bool, typer.Option("--merge", help="Only merge the shares that are done.")] = False,
+    audit: WithAudit = True,
 ) -> None:
     """MIMIC-CXR from MIMIC-CXR-JPG 2.0.0 or 2.1.0 and the reports of MIMIC-CXR.
 
@@ -55,8 +58,12 @@ def prepare_mimic_cxr(
     else:
         choices = Choices(target, level, views, labels, radiologist, side)
         done = prepare(raw, out, choices, reports, Shard.parse(shard), workers)
-    _tell_part(done, out) if isinstance(done, Part) else _tell(done)
-    if done.left_out:
+    sound = True
+    if isinstance(done, Part):
+        _tell_part(done, out)
+    else:
+        sound = _tell(done, audit)
+    if done.left_out or not sound:
         raise typer.Exit(1)
 
 
@@ -68,7 +75,7 @@ def _tell_part(part: Part, out: Path) -> None:
     )
 
 
-def _tell(summary: MIMICSummary) -> None:
+def _tell(summary: MIMICSummary, audit: bool) -> bool:
     from rich.console import Console
 
     Console(stderr=True).print(summary)
@@ -77,4 +84,6 @@ def _tell(summary: MIMICSummary) -> None:
     print(f"r2cmn: to train: r2cmn train data=mimic_cxr data.dir={summary.out}", file=sys.stderr)
     print("r2cmn: PhysioNet's data use agreement holds for this folder and for what is trained on it (LICENSE.txt)",
           file=sys.stderr)  # fmt: skip
+    sound = not audit or audit_beside(summary.out)
     print(summary.out)
+    return sound

@@ -1,0 +1,227 @@
+"""What a data folder holds, beside what is published, and what would spoil a result: `r2cmn audit`.
+
+Everything is read and computed on this machine; nothing is sent anywhere.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from r2cmn.data.reports import SPLITS, DataError, Study, read_annotation
+from r2cmn.prepare.audit.collection import COLLECTIONS, Collection, recognise, study_of
+from r2cmn.prepare.audit.counts import Reports, SplitCounts, build_vocabulary, count_split, vocabulary_size
+from r2cmn.prepare.audit.duplicates import RepeatedReports, find_repeated_reports
+from r2cmn.prepare.audit.funnel import UNKNOWN_BEFORE, Record, Step, read_record
+from r2cmn.prepare.audit.normal import Normal, count_normal
+from r2cmn.prepare.audit.pictures import Pictures, audit_pictures
+from r2cmn.prepare.audit.problems import Problem, find_problems
+from r2cmn.prepare.audit.published import TABLE_1, Compared, compare, split_notes
+
+LICENSE_CLASSES = ("public", "non_commercial", "dua")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of a data folder before its studies are counted.
+
+    Attributes:
+        dir: the folder.
+        collection: what it was recognised as, or None.
+        license_class: public, non_commercial or dua.
+        terms: of the collection: the file beside the data, else the text that r2cmn knows, else "".
+        record: what the preparation left.
+    """
+
+    dir: Path
+    collection: Collection | None
+    license_class: str
+    terms: str
+    record: Record
+
+    @property
+    def title(self) -> str:
+        """Return what to call the data."""
+        return self.collection.title if self.collection else self.dir.resolve().name
+
+
+@dataclass(frozen=True)
+class Words:
+    """Reports as words.
+
+    Attributes:
+        threshold: uses in train that a word of the vocabulary needs.
+        columns: of a model's output: the words of the vocabulary and id 0.
+        repeated: reports that occur more than once.
+    """
+
+    threshold: int
+    columns: int
+    repeated: RepeatedReports
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found; `r2cmn.prepare.audit.table` and `page` show it.
+
+    Attributes:
+        origin: of the data.
+        funnel: from the download to what can be used.
+        counts: of each split.
+        words: of the reports.
+        compared: with published numbers.
+        pictures: of the images.
+        normal: studies.
+        problems: errors first.
+        notes: sentences on what a reader of a result has to know.
+    """
+
+    origin: Origin
+    funnel: Sequence[Step]
+    counts: Mapping[str, SplitCounts]
+    words: Words
+    compared: Sequence[Compared]
+    pictures: Pictures
+    normal: Normal
+    problems: Sequence[Problem]
+    notes: Sequence[str]
+
+    @property
+    def errors(self) -> list[Problem]:
+        """Return the problems for which the folder should not be used."""
+        return [problem for problem in self.problems if problem.error]
+
+    def record(self) -> dict[str, Any]:
+        """Return plain values for JSON: counts and names, but no text of a report."""
+        repeated = {key: value for key, value in asdict(self.words.repeated).items() if key != "most_frequent"}
+        origin = self.origin
+        return {
+            "dir": str(origin.dir),
+            "dataset": origin.collection.name if origin.collection else None,
+            "license_class": origin.license_class,
+            "terms": origin.terms,
+            "r2cmn": importlib.metadata.version("r2cmn"),
+            "errors": [asdict(problem) for problem in self.errors],
+            "warnings": [asdict(problem) for problem in self.problems if not problem.error],
+            "notes": list(self.notes),
+            "funnel": [asdict(step) for step in self.funnel],
+            "left_out": dict(origin.record.left_out),
+            "splits": {split: asdict(count) for split, count in self.counts.items()},
+            "vocabulary": {"threshold": self.words.threshold, "columns": self.words.columns},
+            "published": [compared.record() for compared in self.compared],
+            "repeated_reports": repeated,
+            "images": asdict(self.pictures.counts) if self.pictures.counts else None,
+            "repeated_pictures": self.pictures.repeated.record(origin.dir) if self.pictures.repeated else None,
+            "normal": self.normal.record(),
+        }
+
+
+def audit(
+    dir: Path,
+    dataset: str | None = None,
+    license_class: str | None = None,
+    tags: Path | None = None,
+    with_images: bool = True,
+) -> Audit:
+    """Audit a data folder.
+
+    Args:
+        dir: the folder that holds annotation.json and images/.
+        dataset: a name of `COLLECTIONS`; None to recognise it.
+        license_class: public, non_commercial or dua; None for what the preparation or the collection says, else dua.
+        tags: MeSH tags, as `count_normal` takes them; None to look beside the data.
+        with_images: read the images.
+
+    Raises:
+        DataError: where the folder, its annotation, its tags or what the preparation left cannot be read.
+        ValueError: for an unknown data set or class.
+    """
+    studies = _read(dir, dataset, license_class)
+    origin = _origin(dir, studies, dataset, license_class)
+    normal = count_normal(dir, studies, tags)
+    counts, words = _count(studies, origin.collection)
+    compared = compare(origin.collection, counts, words.columns, origin.record) if origin.collection else []
+    reports_only = bool(origin.record.options.get("reports_only"))
+    pictures = audit_pictures(dir, studies, reports_only) if with_images else Pictures()
+    problems = [*find_problems(studies, counts), *pictures.problems]
+    return Audit(
+        origin=origin,
+        funnel=[*origin.record.steps, *_last_steps(studies, pictures)],
+        counts=counts,
+        words=words,
+        compared=compared,
+        pictures=pictures,
+        normal=normal,
+        problems=sorted(problems, key=lambda problem: not problem.error),
+        notes=[*([sentence] if (sentence := normal.sentence()) else []), *pictures.notes,
+               *split_notes(origin.collection, studies), *_notes(origin, compared, counts)],
+    )  # fmt: skip
+
+
+def _read(dir: Path, dataset: str | None, license_class: str | None) -> dict[str, list[Study]]:
+    if dataset is not None and dataset not in COLLECTIONS:
+        raise ValueError(f"--dataset is one of {', '.join(COLLECTIONS)}, not '{dataset}'")
+    if license_class is not None and license_class not in LICENSE_CLASSES:
+        raise ValueError(f"--license-class is one of {', '.join(LICENSE_CLASSES)}, not '{license_class}'")
+    studies = read_annotation(dir)
+    if not any(studies.values()):
+        raise DataError(f"{dir / 'annotation.json'} holds no studies: all splits are empty")
+    return studies
+
+
+def _origin(dir: Path, studies: Mapping[str, list[Study]], dataset: str | None, license_class: str | None) -> Origin:
+    record = read_record(dir)
+    name = dataset or record.dataset
+    collection = COLLECTIONS.get(name) if name else recognise(studies)
+    known = collection.license_class if collection else "dua"
+    try:
+        terms = (dir / "LICENSE.txt").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        terms = collection.terms if collection else ""
+    return Origin(dir, collection, license_class or record.license_class or known, terms, record)
+
+
+def _count(studies: Mapping[str, list[Study]], collection: Collection | None) -> tuple[dict[str, SplitCounts], Words]:
+    reports = Reports(collection.cleaning if collection else "iu_xray")
+    threshold = collection.threshold if collection else 3
+    vocabulary = build_vocabulary(studies["train"], reports, threshold)
+    counts = {split: count_split(studies[split], reports, vocabulary) for split in SPLITS}
+    return counts, Words(threshold, vocabulary_size(vocabulary), find_repeated_reports(studies, reports))
+
+
+def _last_steps(studies: Mapping[str, list[Study]], pictures: Pictures) -> list[Step]:
+    """Return what the annotation holds and, where that is less, what of it training can use."""
+    rows = [study for split in SPLITS for study in studies[split]]
+    usable = [study for study in rows if any(map(str.isalnum, study.report))
+              and study.images and pictures.unreadable.isdisjoint(study.images)]  # fmt: skip
+    (all_studies, all_images), (num_studies, num_images) = _numbers(rows), _numbers(usable)
+    steps = [Step("in annotation.json", all_studies, all_images)]
+    lost, lost_images = all_studies - num_studies, all_images - num_images
+    if lost or lost_images:
+        steps.append(Step("with words and images that can be read", num_studies, num_images, lost, lost_images))
+    return steps
+
+
+def _numbers(rows: Sequence[Study]) -> tuple[int, int]:
+    return len({study_of(study) for study in rows}), len({path for study in rows for path in study.images})
+
+
+def _notes(origin: Origin, compared: Sequence[Compared], counts: Mapping[str, SplitCounts]) -> list[str]:
+    record = origin.record
+    notes = [] if record.dataset else [UNKNOWN_BEFORE]
+    entries = {split: count.entries for split, count in counts.items()}
+    if record.splits and dict(record.splits) != entries:
+        notes.append("annotation.json holds other numbers of entries than `r2cmn prepare` wrote: it was changed since")
+    notes += record.notes
+    if origin.collection is None:
+        notes.append("the data set is not one whose counts are published, so nothing is compared")
+    if origin.collection is None and record.license_class is None:
+        notes.append("its licence is not known, so it is treated as dua, whose reports nobody else may see")
+    if any(row.source == TABLE_1 and row.difference for row in compared) and origin.collection:
+        notes.append(origin.collection.remark)
+    if all(count.patients is None for count in counts.values()) and origin.collection is None:
+        notes.append("no study names a patient, so one who is in two splits would not be found")
+    return notes
