@@ -37,6 +37,8 @@ class Backbone(nn.Module):
         ValueError: where timm knows no such trunk, or its weights cannot be had.
     """
 
+    layout: torch.memory_format = torch.contiguous_format  # of a subclass that builds its trunk by itself, too
+
     def __init__(
         self,
         name: str = "resnet101",

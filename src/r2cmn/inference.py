@@ -140,8 +140,9 @@ def write_reports(module: CMNModule, studies: list[StudyFiles], out: Path, batch
         batches[-1].append(i) if same else batches.append([i])
     reports: dict[int, str] = {}
     files = [[studies[i].images for i in batch] for batch in batches]
-    with contextlib.closing(read_ahead(module.read, files)) as images:
-        bar = track(batches, description=f"{len(studies)} studies", console=Console(stderr=True))
+    shown = track(batches, description=f"{len(studies)} studies", console=Console(stderr=True))
+    # closed on an error, too: the bar ends before the sentence is printed
+    with contextlib.closing(read_ahead(module.read, files)) as images, contextlib.closing(shown) as bar:  # type: ignore[type-var]
         for batch, pixels in zip(bar, images, strict=True):
             reports |= dict(zip(batch, module.generate(pixels), strict=True))
     out.parent.mkdir(parents=True, exist_ok=True)
