@@ -34,6 +34,9 @@ def prepare(side: str, trunk: str | None, length: int = 60, views: int = 1, batc
     tokens[:, 0] = 0
     data = Batch(torch.arange(batch), images, tokens)
     optimizer = torch.optim.Adam(model.parameters(), **ADAM, fused=None if side == "released" else True)
+    for parameter in model.parameters():  # makes the optimizer's state, as in every step but the first
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
 
     def run() -> None:
         optimizer.zero_grad()

@@ -51,8 +51,9 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.trunk = _create_trunk(name, pretrained, image_size)
-        self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.trunk.to(memory_format=self.layout)
+        if channels_last:
+            self.layout = torch.channels_last
+            self.trunk.to(memory_format=self.layout)
         self.frozen = frozen
         # Departs from the paper: Eq. 3 leaves the projection unsaid; this one is the released code's.
         self.projection = nn.Sequential(
