@@ -9,17 +9,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from r2cmn.metrics import nlg_metrics
 from r2cmn.metrics.efficacy import efficacy
 from r2cmn.metrics.labeler import RuleLabeler
+from r2cmn.metrics.meteor import meteor_of_sums
 from r2cmn.metrics.nlg import nlg_scores
 from r2cmn.metrics.report import LOGGED, ReportMetrics, degeneracy
 
 WORDS = ["the", "heart", "is", "normal", ".", "lungs", "clear", "effusion", "no", "edema", "élargi", "°", "|||", "\n"]
 COUNT = 23
+JAVA_SAYS = " ".join(["9"] * 4 + ["1"] * 19)  # of each report: lengths and matches, METEOR's 23 numbers
 NAMES = {"BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L", "CIDEr", "distinct", "most_common", "mean_length"}
 NAMES |= {f"CE_{average}_{score}" for average in ("macro", "micro", "example") for score in ("P", "R", "F1")}
 
@@ -235,7 +238,9 @@ def seen(request, tmp_path_factory):
     """What each of 2 or 3 processes saw."""
     size, folder = request.param, tmp_path_factory.mktemp("processes")
     (folder / "bin").mkdir()
-    (folder / "bin" / "java").write_text(f"#!/bin/sh\necho started >> {folder}/starts\necho Final score: 0.25\n")
+    (folder / "bin" / "java").write_text(
+        f"#!/bin/sh\necho started >> {folder}/starts\nfor i in $(seq {COUNT}); do echo {JAVA_SAYS}; done\n"
+    )
     (folder / "bin" / "java").chmod(0o755)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     # not torch.multiprocessing: a spawned process would have to import this module by a name that it does not have
@@ -265,7 +270,11 @@ def test_many_processes_score_as_one(seen, name):
 def test_one_java_for_all(seen):
     found, starts = seen
     assert starts == ["started"]
-    one = {**scored(list(range(COUNT))), "METEOR": 0.25}
+    one = {
+        **scored(list(range(COUNT))),
+        "METEOR": float(meteor_of_sums(np.array([[COUNT * float(n) for n in JAVA_SAYS.split()]]))[0]),
+    }
+    assert 0 < one["METEOR"] < 1
     assert all(same(process_seen["scores"]["meteor"], one) for process_seen in found)
 
 
