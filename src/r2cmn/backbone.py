@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from r2cmn.folding import Folded
+
 _CONNECT_SECONDS = 5
 _WAYS_OUT = "give backbone.pretrained=/path/to/weights (.pth or .safetensors) or backbone.pretrained=false"
 
@@ -31,7 +33,8 @@ class Backbone(nn.Module):
         dropout: after the projection; 0.5 in the released code.
         image_size: H = W of the images; heeded only by trunks that are built for one size, as ViT and Swin are.
         channels_last: lay the trunk's feature maps out with the channels innermost, which convolutions on some devices
-            prefer; the same function and the same checkpoints (`docs/speed.md` says where it pays).
+            prefer; the same function and the same checkpoints (`docs/speed.md` says where it pays). Without gradients a
+            trunk with batch norms is folded and laid out so on a CPU whatever this says (`r2cmn.folding`).
 
     Raises:
         ValueError: where timm knows no such trunk, or its weights cannot be had.
@@ -55,6 +58,7 @@ class Backbone(nn.Module):
             self.layout = torch.channels_last
             self.trunk.to(memory_format=self.layout)
         self.frozen = frozen
+        self._folded = Folded()
         # Departs from the paper: Eq. 3 leaves the projection unsaid; this one is the released code's.
         self.projection = nn.Sequential(
             nn.Linear(self.trunk.feature_info.channels()[-1], dim), nn.ReLU(), nn.Dropout(dropout)
@@ -84,14 +88,25 @@ class Backbone(nn.Module):
 
     def train(self, mode: bool = True) -> Backbone:
         """Switch to training mode, except a frozen trunk."""
+        self._folded.forget()
         super().train(mode)
         if self.frozen:
             self.trunk.eval()
         return self
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Backbone:
+        self._folded.forget()
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_folded": Folded()}
+
     def _patches(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to their patches in row-major order (B, P, F)."""
-        feature_map = self.trunk(images.contiguous(memory_format=self.layout))[-1]
+        folded = self._folded.of(self.trunk)
+        layout = self.layout if folded is None else torch.channels_last
+        trunk = self.trunk if folded is None else folded
+        feature_map = trunk(images.contiguous(memory_format=layout))[-1]
         if getattr(self.trunk, "output_fmt", "NCHW") == "NHWC":
             return feature_map.flatten(1, 2)
         return feature_map.flatten(2).transpose(1, 2)
