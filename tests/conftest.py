@@ -2,6 +2,9 @@
 
 import json
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests run side by side (pytest -n 2)
+
 from collections.abc import Callable
 from pathlib import Path
 
