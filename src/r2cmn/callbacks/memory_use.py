@@ -64,12 +64,13 @@ class MemoryUse(pl.Callback):
         if counts is None or counts.watch.patches is None:
             return
         patches, counted, rows_counted = counts.watch.patches, None, None
+        num_patches = patches.weights.shape[1] // len(batch.index)
         if trainer.world_size > 1:
             counted = (batch.index % trainer.world_size == trainer.global_rank).long()
-            rows_counted = counted.repeat_interleave(patches.weights.shape[1] // len(batch.index))
+            rows_counted = counted.repeat_interleave(num_patches)
         counts.use.update(patches, patches_counted=rows_counted)
         counts.read.update(batch.tokens[:, :-1], counted)
-        if counts.alignment is not None:
+        if counts.alignment is not None and counts.alignment.boxes.fits(num_patches):
             counts.alignment.update(batch.index, patches, counted)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:

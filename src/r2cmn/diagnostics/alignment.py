@@ -62,17 +62,22 @@ class Boxes:
             setattr(self, name, getattr(self, name).to(device))
         return self
 
+    def fits(self, num_patches: int) -> bool:
+        """Whether the patches of all views are a square of rows and columns each, as maps of images are."""
+        side = math.isqrt(num_patches // self.num_views)
+        return side * side * self.num_views == num_patches
+
     def inside_and_outside(self, index: Tensor, num_patches: int) -> tuple[Tensor, Tensor]:
         """Tell which patches lie in each box of studies (B,), and which others the same image has, both (B, F, S).
 
         A patch lies in a box if its centre does, or if it holds the centre of the box.
 
         Raises:
-            ValueError: where the patches of a view are no square of rows and columns.
+            ValueError: where the patches do not fit.
         """
+        if not self.fits(num_patches):
+            raise ValueError(f"{num_patches} patches of {self.num_views} views are not a square of patches each")
         side = math.isqrt(num_patches // self.num_views)
-        if side * side * self.num_views != num_patches:
-            raise ValueError(f"{num_patches} patches of {self.num_views} views are no square of patches a view")
         left, top, right, bottom = (edge[..., None] for edge in self.edges[index].unbind(-1))  # (B, F, 1)
         patch = torch.arange(num_patches, device=index.device)
         column, row = patch % side, patch % side**2 // side
@@ -122,7 +127,7 @@ class Alignment:
             counted: (B,) 0 for a study that is not to count; None counts all.
 
         Raises:
-            ValueError: where the patches of a view are no square of rows and columns.
+            ValueError: where the patches do not fit the boxes (`Boxes.fits`).
         """
         studies = len(index)
         weights, vectors = (part.unflatten(1, (studies, -1)) for part in patches)  # (T, B, S, K)

@@ -12,8 +12,8 @@ from r2cmn.types import Grounding
 
 # The words of a finding's sentence that any other finding could have, too.
 _FILLING = {
-    "a", "above", "an", "are", "at", "concerning", "consistent", "ends", "for", "from", "in", "intact", "is", "of", "place",
-    "present", "seen", "terminates", "the", "there", "with",
+    "a", "above", "an", "are", "at", "concerning", "consistent", "ends", "for", "from", "in", "intact", "is", "of",
+    "place", "present", "seen", "terminates", "the", "there", "with",
 }  # fmt: skip
 
 
