@@ -1,6 +1,8 @@
 """The memory's use in a validation: the numbers of loops over all patches and words, and nothing else is changed."""
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
@@ -102,6 +104,12 @@ def test_the_numbers_are_those_of_every_patch_and_word(options):
     assert {name for name in found if name.startswith("thread_1/")} == {
         f"thread_1/{name}" for name in (*use, "alignment") if "/" not in name
     }
+
+
+def test_the_keys_are_those_of_the_document():
+    page = (Path(__file__).parents[2] / "docs" / "memory.md").read_text()
+    named = set(re.findall(r"^\| `val/memory/(\w+)` \|", page, flags=re.M))
+    assert named == {name for name in validate(*make()) if "/" not in name}
 
 
 def test_memories_of_their_own_have_no_overlap_and_base_has_nothing():
