@@ -92,8 +92,8 @@ class Boxes:
 class Alignment:
     """Running sums over boxes: do the patches inside resemble the words that name the finding, and those outside less?
 
-    Both are distributions of weight over the vectors of one shared memory, thread by thread; their resemblance is the
-    Bhattacharyya coefficient, averaged over the words' mean and the threads.
+    A patch, and the mean of the words that name a finding, are distributions of weight over the vectors of one shared
+    memory in each thread; their resemblance is the Bhattacharyya coefficient, averaged over the threads.
 
     Args:
         boxes: of the split, on the device of what is added.
@@ -104,6 +104,7 @@ class Alignment:
     def __init__(self, boxes: Boxes, naming: Queried, num_vectors: int) -> None:
         self.boxes = boxes
         self.num_vectors = num_vectors
+        naming = naming._replace(weights=naming.weights.float())  # bfloat16 would make ties
         threads = len(naming.weights)
         none = naming.weights.new_zeros(threads, 1, naming.weights.shape[2])  # what `no word` queries
         self._naming = Queried(
@@ -131,6 +132,7 @@ class Alignment:
         """
         studies = len(index)
         weights, vectors = (part.unflatten(1, (studies, -1)) for part in patches)  # (T, B, S, K)
+        weights = weights.float()
         inside, outside = self.boxes.inside_and_outside(index, weights.shape[2])
         if counted is not None:
             inside = inside & (counted > 0)[:, None, None]
