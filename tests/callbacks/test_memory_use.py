@@ -106,6 +106,13 @@ def test_the_numbers_are_those_of_every_patch_and_word(options):
     }
 
 
+def test_an_objective_that_does_not_ask_the_model_is_no_hindrance(monkeypatch):
+    data, module = make()
+    expected = validate(data, module)
+    monkeypatch.setattr(module, "objective", lambda *_: torch.zeros(()))
+    assert validate(data, module) == pytest.approx(expected, abs=1e-6)
+
+
 def test_the_keys_are_those_of_the_document():
     page = (Path(__file__).parents[2] / "docs" / "memory.md").read_text()
     named = set(re.findall(r"^\| `val/memory/(\w+)` \|", page, flags=re.M))

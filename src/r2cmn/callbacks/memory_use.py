@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from r2cmn.diagnostics import Alignment, Boxes, VectorUse
 from r2cmn.queried import Queried
@@ -17,17 +17,15 @@ from r2cmn.types import Batch, Grounded, QueriedMemory
 
 log = logging.getLogger("r2cmn")
 
-_ROWS_AT_ONCE = 4096
-
 
 class MemoryUse(pl.Callback):
     """Logs `val/memory/...`: which vectors patches and words use, how evenly, and how far both use the same ones.
 
     `r2cmn.diagnostics.VectorUse` says what each number is, and `docs/memory.md` how to read it. Patches are those of
-    every view; what they query is seen by hooks while the reports are written, so nothing is computed twice. Words are
-    those of the references as the decoder reads them under teacher forcing, without the opening 0 and the padding: a
-    memory's response depends on a word and its position alone, so they are counted, and each pair is asked once at the
-    end. What the model writes and learns is bit for bit the same with this callback and without.
+    every view; words are those of the references as the decoder reads them under teacher forcing, without the opening 0
+    and the padding. What both query is seen by hooks while the loss is computed, so nothing is computed twice, but for
+    a model that is compiled or an objective that does not ask it. What the model writes and learns is bit for bit the
+    same with this callback and without.
 
     With `memory=none` nothing is logged. With `memory=separate` there is no overlap: vector 7 of one memory has nothing
     to do with vector 7 of the other. Where the data know the boxes of their findings (`r2cmn.types.Grounded`, such as
@@ -47,13 +45,12 @@ class MemoryUse(pl.Callback):
         memory = pl_module.model.memory
         if trainer.sanity_checking or not isinstance(memory, QueriedMemory):
             return
-        network, device, tokenizer = memory.textual_network, pl_module.device, pl_module.tokenizer
+        network = memory.textual_network
         shared = network is memory.visual_network
         self._counts = _Counts(
-            VectorUse(network.num_threads, len(network.matrix), shared, device),
-            _ReadWords(tokenizer.max_length, tokenizer.vocabulary_size, device),
+            VectorUse(network.num_threads, len(network.matrix), shared, pl_module.device),
             self._align(trainer, pl_module) if shared else None,
-            _Watch(pl_module.model.backbone, memory.visual_network.querying),
+            _Watch(pl_module.model),
         )
 
     def on_validation_batch_end(
@@ -61,15 +58,15 @@ class MemoryUse(pl.Callback):
     ) -> None:
         """Count a batch."""
         counts = self._counts
-        if counts is None or counts.watch.patches is None:
+        if counts is None:
             return
-        patches, counted, rows_counted = counts.watch.patches, None, None
-        num_patches = patches.weights.shape[1] // len(batch.index)
+        patches, words = counts.watch.take(batch)
+        read = batch.tokens[:, :-1] > 0
+        num_patches, counted, rows_counted = patches.weights.shape[1] // len(batch.index), None, None
         if trainer.world_size > 1:
-            counted = (batch.index % trainer.world_size == trainer.global_rank).long()
-            rows_counted = counted.repeat_interleave(num_patches)
-        counts.use.update(patches, patches_counted=rows_counted)
-        counts.read.update(batch.tokens[:, :-1], counted)
+            counted = batch.index % trainer.world_size == trainer.global_rank
+            read, rows_counted = read & counted[:, None], counted.repeat_interleave(num_patches)
+        counts.use.update(patches, words, rows_counted, read.flatten())
         if counts.alignment is not None and counts.alignment.boxes.fits(num_patches):
             counts.alignment.update(batch.index, patches, counted)
 
@@ -80,9 +77,6 @@ class MemoryUse(pl.Callback):
             return
         total = partial(trainer.strategy.reduce, reduce_op="sum")
         counts.use.reduce(total)
-        counts.read.times = total(counts.read.times)
-        for tokens, positions, times in counts.read.pairs():
-            counts.use.update(words=_queried(pl_module.model, tokens, positions), words_counted=times)
         found = counts.use.compute()
         if counts.alignment is not None:
             counts.alignment.reduce(total)
@@ -107,9 +101,10 @@ class MemoryUse(pl.Callback):
         boxes = self._boxes[1]
         if boxes is None:
             return None
-        boxes = boxes.to(module.device)
-        naming = _queried(module.model, boxes.tokens, boxes.positions)
-        return Alignment(boxes, naming, len(module.model.memory.textual_network.matrix))
+        boxes, network = boxes.to(module.device), module.model.memory.textual_network
+        with torch.no_grad():  # as `CMN.step` asks for words by themselves
+            words = module.model.encoder_decoder.embed(boxes.tokens[:, None], boxes.positions)
+            return Alignment(boxes, network.queried(words), len(network.matrix))
 
 
 def _find_boxes(data: Any, module: Any) -> Boxes | None:
@@ -121,69 +116,61 @@ def _find_boxes(data: Any, module: Any) -> Boxes | None:
     return boxes if len(boxes) else None
 
 
-@torch.no_grad()
-def _queried(model: Any, tokens: Tensor, positions: Tensor) -> Queried:
-    """Return what words (P,) at positions (P,) query, as `CMN.step` asks for them, in evaluation mode."""
-    embed, network = model.encoder_decoder.embed, model.memory.textual_network
-    parts = [
-        network.queried(embed(some[:, None], where))
-        for some, where in zip(tokens.split(_ROWS_AT_ONCE), positions.split(_ROWS_AT_ONCE), strict=True)
-    ]
-    return Queried(*(torch.cat(part, 1) for part in zip(*parts, strict=True)))
-
-
 class _Counts(NamedTuple):
     """What is counted in one validation."""
 
     use: VectorUse
-    read: _ReadWords
     alignment: Alignment | None
     watch: _Watch
 
 
 class _Watch:
-    """Hooks that keep what the patches of the latest batch queried: the first query after the backbone has run."""
+    """Hooks that keep what the patches and the words of a batch query when a model reads both under teacher forcing.
 
-    def __init__(self, backbone: nn.Module, querying: nn.Module) -> None:
-        self.patches: Queried | None = None
-        self._awaited = False
+    Args:
+        model: a `CMN`; patches query before words do.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self._is_reading = False
+        self._queried: list[Queried] = []
+        # one and the same module where the memory is shared
+        querying = {model.memory.visual_network.querying, model.memory.textual_network.querying}
         self._hooks = [
-            backbone.register_forward_hook(self._on_patches),
-            querying.register_forward_hook(self._on_queried),
+            model.register_forward_pre_hook(self._begin),
+            model.register_forward_hook(self._end),
+            *(module.register_forward_hook(self._keep) for module in querying),
         ]
 
     def stop(self) -> None:
+        """Remove the hooks."""
         for hook in self._hooks:
             hook.remove()
 
-    # Reports are written outside of what is compiled: nothing is missed there.
-    def _on_patches(self, module: nn.Module, arguments: Any, output: Any) -> None:
+    @torch.no_grad()
+    def take(self, batch: Batch) -> tuple[Queried, Queried]:
+        """Return what the patches (threads, B * S, K) and the words read (threads, B * T, K) of the latest batch query.
+
+        The model is asked again where it was not seen.
+        """
+        memory, read = self.model.memory, batch.tokens[:, :-1]
+        if len(self._queried) != 2 or self._queried[1].weights.shape[1] != read.numel():
+            words = self.model.encoder_decoder.embed(read, read.new_zeros(1))
+            patches = memory.visual_network.queried(self.model.backbone(batch.images))
+            self._queried = [patches, memory.textual_network.queried(words)]
+        patches, words = self._queried
+        self._queried = []
+        return patches, words
+
+    def _begin(self, module: nn.Module, arguments: Any) -> None:
         if not torch.compiler.is_compiling():
-            self._awaited = True
+            self._is_reading, self._queried = True, []
 
-    def _on_queried(self, module: nn.Module, arguments: Any, output: Queried) -> None:
-        if not torch.compiler.is_compiling() and self._awaited:
-            self.patches, self._awaited = output, False
+    def _end(self, module: nn.Module, arguments: Any, output: Any) -> None:
+        if not torch.compiler.is_compiling():
+            self._is_reading = False
 
-
-class _ReadWords:
-    """How often each word was read at each position."""
-
-    def __init__(self, max_length: int, vocabulary_size: int, device: torch.device) -> None:
-        self.vocabulary_size = vocabulary_size
-        self.times = torch.zeros(max_length * vocabulary_size, dtype=torch.int64, device=device)
-
-    def update(self, tokens: Tensor, counted: Tensor | None) -> None:
-        """Count words (B, T) above 0 of the studies that count (B,)."""
-        times = (tokens > 0).long() if counted is None else (tokens > 0) * counted[:, None]
-        pairs = torch.arange(tokens.shape[1], device=tokens.device) * self.vocabulary_size + tokens
-        self.times.index_add_(0, pairs.flatten(), times.flatten())
-
-    def pairs(self) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Return words, positions and times (P,) of what was read, some thousands at a time."""
-        read = self.times.nonzero().squeeze(1)
-        return [
-            (some % self.vocabulary_size, some // self.vocabulary_size, self.times[some])
-            for some in read.split(_ROWS_AT_ONCE)
-            if len(some)
-        ]
+    def _keep(self, module: nn.Module, arguments: Any, output: Queried) -> None:
+        if not torch.compiler.is_compiling() and self._is_reading:
+            self._queried.append(output)

@@ -116,7 +116,8 @@ class Alignment:
         general = weights.new_zeros(threads, num_vectors).scatter_add_(1, naming.vectors.flatten(1), weights)
         self._general = general.sqrt()[:, None, None]  # (T, 1, 1, N)
         exact = torch.float32 if none.device.type == "mps" else torch.float64
-        self._sums = torch.zeros(3, threads + 1, dtype=exact, device=none.device)
+        # alignment of each thread and of all, with any finding's words, and the difference
+        self._sums = torch.zeros(threads + 3, dtype=exact, device=none.device)
         self._number = torch.zeros((), dtype=torch.int64, device=none.device)
 
     def update(self, index: Tensor, patches: Queried, counted: Tensor | None = None) -> None:
@@ -137,17 +138,18 @@ class Alignment:
         if counted is not None:
             inside = inside & (counted > 0)[:, None, None]
         words = self._of_words(self.boxes.words[index]).sqrt()  # (T, B, F, N)
-        resembling = _with_mean(_resemblance(words, weights, vectors))  # (T + 1, B, F, S)
-        in_general = _with_mean(_resemblance(self._general.expand(-1, studies, -1, -1), weights, vectors))
+        threads = _resemblance(words, weights, vectors)  # (T, B, F, S)
+        resembling = torch.cat([threads, threads.mean(0, keepdim=True)])
+        in_general = _resemblance(self._general.expand(-1, studies, -1, -1), weights, vectors).mean(0, keepdim=True)
         has_both = inside.any(-1) & outside.any(-1)
-        found = torch.stack(
+        found = torch.cat(
             [
                 _above(resembling, inside, outside),
-                _above(in_general.expand_as(resembling), inside, outside),
-                _mean(resembling, inside) - _mean(resembling, outside),
+                _above(in_general, inside, outside),
+                _mean(resembling[-1:], inside) - _mean(resembling[-1:], outside),
             ]
         )
-        self._sums += found.masked_fill(~has_both, 0).sum((2, 3))
+        self._sums += found.masked_fill(~has_both, 0).sum((1, 2))
         self._number += has_both.sum()
 
     def reduce(self, total: Callable[[Tensor], Tensor]) -> None:
@@ -169,14 +171,14 @@ class Alignment:
         number = int(self._number)
         if not number:
             return {}
-        above, any_finding, difference = (self._sums / number).tolist()
+        *threads, together, any_finding, difference = (self._sums / number).tolist()
         found = {
-            "alignment": above[-1],
-            "alignment_any_finding": any_finding[-1],
-            "alignment_difference": difference[-1],
+            "alignment": together,
+            "alignment_any_finding": any_finding,
+            "alignment_difference": difference,
             "alignment_boxes": float(number),
         }
-        return found | {f"thread_{i}/alignment": value for i, value in enumerate(above[:-1])}
+        return found | {f"thread_{i}/alignment": value for i, value in enumerate(threads)}
 
     def _of_words(self, words: Tensor) -> Tensor:
         """Return the mean weights (T, B, F, N) of words (B, F, W), as numbers of `naming`."""
@@ -193,18 +195,13 @@ def _resemblance(words: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
     return (at_queried * weights.sqrt()[:, :, None]).sum(-1)
 
 
-def _with_mean(threads: Tensor) -> Tensor:
-    """Put the mean over the threads behind them."""
-    return torch.cat([threads, threads.mean(0, keepdim=True)])
-
-
 def _above(values: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
-    """Return how often a value (T, B, F, S) inside is above one outside (B, F, S): the area under the ROC curve.
+    """Return how often a value (T, B, F or 1, S) inside is above one outside (B, F, S): the area under the ROC curve.
 
     By sorting: a view may have hundreds of patches, and pairs of them would fill the memory of a GPU.
     """
+    values = values.expand(-1, *inside.shape).contiguous()
     others = values.masked_fill(~outside, math.inf).sort().values
-    values = values.contiguous()
     wins = torch.searchsorted(others, values) + torch.searchsorted(others, values, right=True)  # ties half
     return 0.5 * (wins * inside).sum(-1) / (inside.sum(-1) * outside.sum(-1))
 
