@@ -133,3 +133,12 @@ def golden_dir() -> Path:
     if not (path / "README.md").is_file():
         pytest.skip(f"the recorded arrays are not at {path}: set R2CMN_SHARED to the folder that holds golden/")
     return path
+
+
+@pytest.fixture(scope="session")
+def paper_text() -> str:
+    """The paper as text, or skip with the reason."""
+    path = SHARED / "paper" / "cmn_acl2021.md"
+    if not path.is_file():
+        pytest.skip(f"the paper's text is not at {path}: set R2CMN_SHARED to the folder that holds paper/")
+    return path.read_text()

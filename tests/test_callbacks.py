@@ -34,6 +34,7 @@ class Toy(pl.LightningModule):
 
     def validation_step(self, batch, batch_idx):
         self.log("val/BLEU_4", self.scores[self.current_epoch])
+        self.log("val/memory/overlap", 0.5)
 
     def test_step(self, batch, batch_idx):
         pass
@@ -171,7 +172,7 @@ def test_a_share_that_cannot_be_is_refused(share):
 # ---- Progress and ReportTable ----------------------------------------------------------------------------------------
 
 
-def test_every_validation_leaves_a_line(tmp_path, caplog):
+def test_every_validation_leaves_a_line_without_the_groups_below(tmp_path, caplog):
     caplog.set_level(logging.INFO, "r2cmn")
     fit(Toy([0.25, 0.5]), tmp_path, Progress(), epochs=2)
     lines = [record.getMessage() for record in caplog.records if record.name == "r2cmn"]

@@ -10,7 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from r2cmn.queried import respond, score
+from r2cmn.queried import Queried, respond, score
+
+
+class Querying(nn.Module):
+    """The K vectors that answer a query, Eqs. 7-10; a module so that a forward hook sees what is queried."""
+
+    def forward(self, queries: Tensor, keys: Tensor, num_queried: int) -> Queried:
+        """Query keys (threads, N, D / threads) with rows of queries (threads, R, D / threads)."""
+        # The bias of the keys adds a constant to all scores of a row, many times their differences in a young matrix:
+        # in bfloat16 these would drown, and the K queried be picked by chance.
+        with torch.autocast(queries.device.type, enabled=False):
+            kept, queried = score(queries.to(keys.dtype), keys, num_queried)  # Eq. 7, Eq. 8
+            return Queried(kept.softmax(-1), queried)  # Eq. 9, Eq. 10
 
 
 class MemoryNetwork(nn.Module):
@@ -54,6 +66,7 @@ class MemoryNetwork(nn.Module):
         self.query = nn.Linear(dim, dim)
         self.key = nn.Linear(dim, dim)
         self.value = nn.Linear(dim, dim)
+        self.querying = Querying()
         # Departs from the paper: the released code maps the joined threads once more, and drops weights.
         self.output = nn.Linear(dim, dim)
         self.dropout = nn.Dropout(dropout)
@@ -68,23 +81,21 @@ class MemoryNetwork(nn.Module):
         responses = respond(self.dropout(weights), queried, values)  # Eq. 12, Eq. 13
         return self.output(responses.transpose(0, 1).reshape(features.shape))
 
+    def queried(self, features: Tensor) -> Queried:
+        """Return what features (B, L, D) query: the rows R are the features of one study behind those of the other."""
+        return self._query(features, self._project_matrix()[0])
+
     def weights(self, features: Tensor) -> Tensor:
         """Return the weights (B, num_threads, L, N) of every memory vector, Eqs. 9-10: zero outside the K queried."""
-        weights, queried = self._query(features, self._project_matrix()[0])
+        weights, queried = self.queried(features)
         dense = weights.new_zeros(*weights.shape[:2], len(self.matrix)).scatter_(-1, queried, weights)
         batch, length, _ = features.shape
         return dense.view(self.num_threads, batch, length, -1).transpose(0, 1)
 
-    def _query(self, features: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the weights (threads, R, K) and the indices (threads, R, K) of the K vectors queried."""
+    def _query(self, features: Tensor, keys: Tensor) -> Queried:
         queries = self._split(self.query(features.flatten(0, 1)))  # Eq. 5, Eq. 6
         # Departs from the paper: divided by sqrt(D / threads) as released, where Eqs. 7-8 have sqrt(D).
-        queries = queries * queries.shape[-1] ** -0.5
-        # The bias of the keys adds a constant to all scores of a row, many times their differences in a young matrix:
-        # in bfloat16 these would drown, and the K queried be picked by chance.
-        with torch.autocast(features.device.type, enabled=False):
-            kept, queried = score(queries.to(keys.dtype), keys, self.num_queried)  # Eq. 7, Eq. 8
-            return kept.softmax(-1), queried  # Eq. 9, Eq. 10
+        return self.querying(queries * queries.shape[-1] ** -0.5, keys, self.num_queried)
 
     def _project_matrix(self) -> tuple[Tensor, Tensor]:
         """Return keys and values (threads, N, D / threads) of the matrix, Eq. 4 and Eq. 11.
@@ -208,6 +219,16 @@ class CrossModalMemory(nn.Module):
         super().__init__()
         self.network = MemoryNetwork(dim, num_vectors, num_queried, num_threads, dropout)
         self.residual = residual
+
+    @property
+    def visual_network(self) -> MemoryNetwork:
+        """The network that patches query, which is the one that words query."""
+        return self.network
+
+    @property
+    def textual_network(self) -> MemoryNetwork:
+        """The network that words query, which is the one that patches query."""
+        return self.network
 
     def visual(self, patches: Tensor) -> Tensor:
         """Map patches (B, S, D) to what the encoder reads (B, S, D)."""

@@ -10,7 +10,7 @@ Shapes: T threads, R rows, N vectors, K queried, d dimensions of a thread.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -22,6 +22,18 @@ SPARSE_FROM = 16
 
 _SCORES_AT_ONCE = 2**21
 """Scores of so many pairs are held at a time: 8 MB in float32, which stays in a processor's cache."""
+
+
+class Queried(NamedTuple):
+    """What rows of features query.
+
+    Attributes:
+        weights: (T, R, K), those of a row and thread sum to 1, Eqs. 9-10.
+        vectors: (T, R, K) int64, the numbers of the vectors that bear them.
+    """
+
+    weights: Tensor
+    vectors: Tensor
 
 
 def score(queries: Tensor, keys: Tensor, num_queried: int) -> tuple[Tensor, Tensor]:

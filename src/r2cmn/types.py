@@ -5,7 +5,7 @@ Shapes: B studies, I views, S patches of all views, T words, D `dim`, W = V+1 co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -76,6 +76,22 @@ class Memory(Protocol):
 
 
 @runtime_checkable
+class QueriedMemory(Protocol):
+    """A memory whose queries can be watched: each side asks one `r2cmn.memory.MemoryNetwork`, once a call.
+
+    Where both sides name the same network they query the same vectors.
+    """
+
+    @property
+    def visual_network(self) -> Any:
+        """The network that `visual` asks."""
+
+    @property
+    def textual_network(self) -> Any:
+        """The network that `textual` asks."""
+
+
+@runtime_checkable
 class EncoderDecoder(Protocol):
     """A model that reads patches and writes words."""
 
@@ -100,6 +116,34 @@ class Generation(Protocol):
 
     def __call__(self, step: Step, state: State) -> Hypotheses:
         """Write one report for every row of the state."""
+
+
+class Grounding(NamedTuple):
+    """Where a finding is said and where it is seen.
+
+    Attributes:
+        words: the words that name it, as their positions among the words of the cleaned report, from 0.
+        view: the position of the image among those of its study, from 0.
+        box: left, top, right and bottom, as shares of the width and the height of the image, 0 to 1.
+    """
+
+    words: tuple[int, ...]
+    view: int
+    box: tuple[float, float, float, float]
+
+
+@runtime_checkable
+class Grounded(Protocol):
+    """Data that know where their findings are seen; a data module may offer it besides its loaders.
+
+    Attributes:
+        studies: of each split, with their `report`, in the order of a batch's `index`.
+    """
+
+    studies: Any
+
+    def groundings(self, split: str) -> Sequence[Sequence[Grounding]]:
+        """Return the groundings of each study of a split, in the order of the studies: one a finding and view."""
 
 
 class Objective(Protocol):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from r2cmn.data.datamodule import ReportDataModule
+from r2cmn.data.phantom.draw import describe
+from r2cmn.data.phantom.grounding import ground
 from r2cmn.data.phantom.make import PhantomOptions, cache_dir, make_phantom
+from r2cmn.types import Grounding
 
 
 class PhantomDataModule(ReportDataModule):
@@ -63,3 +67,15 @@ class PhantomDataModule(ReportDataModule):
         if not self.studies:
             make_phantom(self.phantom, self.dir.parent)
         super().setup(stage)
+
+    def groundings(self, split: str) -> list[list[Grounding]]:
+        """Return for each study of a split the boxes of its findings and the words of its report that name them."""
+        self.setup()
+        annotation = json.loads((self.dir / "annotation.json").read_text(encoding="utf-8"))
+        boxes = {entry["id"]: entry["boxes"] for entry in annotation[split]}
+        found = []
+        for study in self.studies[split]:
+            _, findings = describe(self.phantom.seed, int(study.id.rpartition("_")[2]))
+            report = self.tokenizer.clean(study.report)
+            found.append(ground(report, findings, boxes[study.id], self.phantom.side))
+        return found

@@ -154,6 +154,12 @@ def every_sentence() -> Iterator[str]:
                 yield way.format(**dict(zip(names, words, strict=True)))
 
 
+def ways_to_say(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield each sentence that can say what is wrong, lower case, without its full stop."""
+    for key, slots in [said for section in _wrong(findings).values() for said in section]:
+        yield from (way.format(**slots) for way in SENTENCES[key])
+
+
 def labels_of_report(text: str) -> tuple[int, ...]:
     """Read the 14 observations, in the order of `OBSERVATIONS`, from a report in the words of this grammar.
 

@@ -1,90 +1,16 @@
-"""What a run shows (reports, degeneracy, predictions) and what makes it resumable."""
+"""What a run shows: a line a validation, degeneracy, reports, predictions."""
 
 from __future__ import annotations
 
 import logging
-import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
-import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
 
 from r2cmn.metrics.predictions import write_predictions
 
 log = logging.getLogger("r2cmn")
-
-
-class EpochSeed(pl.Callback):
-    """Seeds every random generator from (seed, epoch, process), so that an epoch does not depend on how it was reached.
-
-    With it a run that is resumed from the end of an epoch continues bit-equal to one that was never interrupted.
-    Lightning makes the first iterator of a fit before the epoch begins, with whatever the generators held then (and,
-    on resume, with the order of epoch 0): it is made anew here.
-
-    Args:
-        seed: the run's seed.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self._first = True
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember that the iterator at hand was made before the first epoch."""
-        self._first = True
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Seed the epoch."""
-        value = (self.seed * 1_000_003 + trainer.current_epoch * 1009 + trainer.global_rank) % 2**32
-        random.seed(value)
-        np.random.seed(value)
-        torch.manual_seed(value)
-        if self._first:
-            fetcher = trainer.fit_loop._data_fetcher  # private in Lightning; the resume test pins it
-            assert fetcher is not None
-            iter(fetcher)
-            self._first = False
-
-
-class Checkpoints(ModelCheckpoint):
-    """Keeps the checkpoint with the best score and the last one, which is there from the first step on.
-
-    Args:
-        dirpath: folder of the checkpoints.
-        monitor: the score that decides, higher is better.
-        save_top_k: how many of the best are kept.
-    """
-
-    def __init__(self, dirpath: str, monitor: str = "val/BLEU_4", save_top_k: int = 1) -> None:
-        super().__init__(
-            dirpath=dirpath,
-            monitor=monitor,
-            mode="max",
-            save_top_k=save_top_k,
-            filename="best-epoch{epoch:03d}",
-            auto_insert_metric_name=False,
-            # a resumed run writes over the files of the interrupted one instead of keeping both as -v1
-            enable_version_counter=False,
-        )
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the untrained state, so that a run interrupted within its first epoch can be continued, too."""
-        super().on_train_start(trainer, pl_module)
-        # every process takes part in saving, so the first one's answer must be everyone's
-        if not trainer.strategy.broadcast(self._last.exists()):
-            trainer.save_checkpoint(self._last)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the last state after every epoch (Lightning's `save_last` does so only after a better one)."""
-        super().on_train_epoch_end(trainer, pl_module)
-        trainer.save_checkpoint(self._last)
-
-    @property
-    def _last(self) -> Path:
-        return Path(str(self.dirpath)) / "last.ckpt"
 
 
 class Degeneracy(pl.Callback):
@@ -123,12 +49,16 @@ class Degeneracy(pl.Callback):
 
 
 class Progress(pl.Callback):
-    """Writes one line a validation to the log, which the progress bar leaves no trace in."""
+    """Writes one line a validation to the log, which the progress bar leaves no trace in.
+
+    Of the scores it has those named `val/...` and `train/loss`; groups below (`val/memory/...`) would fill pages.
+    """
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the scores."""
         if not trainer.sanity_checking and trainer.is_global_zero:
-            scores = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(("val/", "train/loss"))}
+            names = [k for k in trainer.callback_metrics if k.startswith(("val/", "train/loss")) and k.count("/") == 1]
+            scores = {k: float(trainer.callback_metrics[k]) for k in names}
             log.info("epoch %d: %s", trainer.current_epoch, "  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
 
 

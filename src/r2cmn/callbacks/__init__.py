@@ -1,0 +1,7 @@
+"""What a run shows, what it measures of its memory, and what makes it resumable."""
+
+from r2cmn.callbacks.memory_use import MemoryUse
+from r2cmn.callbacks.resumable import Checkpoints, EpochSeed
+from r2cmn.callbacks.shown import Degeneracy, Predictions, Progress, ReportTable
+
+__all__ = ["Checkpoints", "Degeneracy", "EpochSeed", "MemoryUse", "Predictions", "Progress", "ReportTable"]

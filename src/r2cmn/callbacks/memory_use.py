@@ -1,0 +1,176 @@
+"""What the memory is used for, logged each validation."""
+
+from __future__ import annotations
+
+import logging
+import math
+from functools import partial
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from r2cmn.diagnostics import Alignment, Boxes, VectorUse
+from r2cmn.queried import Queried
+from r2cmn.types import Batch, Grounded, QueriedMemory
+
+log = logging.getLogger("r2cmn")
+
+
+class MemoryUse(pl.Callback):
+    """Logs `val/memory/...`: which vectors patches and words use, how evenly, and how far both use the same ones.
+
+    `r2cmn.diagnostics.VectorUse` says what each number is, and `docs/memory.md` how to read it. Patches are those of
+    every view; words are those of the references as the decoder reads them under teacher forcing, without the opening 0
+    and the padding. What both query is seen by hooks while the loss is computed, so nothing is computed twice, but for
+    a model that is compiled or an objective that does not ask it. What the model writes and learns is bit for bit the
+    same with this callback and without.
+
+    With `memory=none` nothing is logged. With `memory=separate` there is no overlap: vector 7 of one memory has nothing
+    to do with vector 7 of the other. Where the data know the boxes of their findings (`r2cmn.types.Grounded`, such as
+    the phantoms) and the memory is shared, `r2cmn.diagnostics.Alignment` is logged, too.
+
+    Under DDP a study counts on the process `index % processes`, where a distributed sampler puts it; what the sampler
+    repeats to fill up does not count.
+    """
+
+    def __init__(self) -> None:
+        self._boxes: tuple[Any, Boxes | None] = (None, None)
+        self._counts: _Counts | None = None
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Begin to count, where the memory can be watched."""
+        self._stop()
+        memory = pl_module.model.memory
+        if trainer.sanity_checking or not isinstance(memory, QueriedMemory):
+            return
+        network = memory.textual_network
+        shared = network is memory.visual_network
+        self._counts = _Counts(
+            VectorUse(network.num_threads, len(network.matrix), shared, pl_module.device),
+            self._align(trainer, pl_module) if shared else None,
+            _Watch(pl_module.model),
+        )
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Count a batch."""
+        counts = self._counts
+        if counts is None:
+            return
+        patches, words = counts.watch.take(batch)
+        read = batch.tokens[:, :-1] > 0
+        num_patches, counted, rows_counted = patches.weights.shape[1] // len(batch.index), None, None
+        if trainer.world_size > 1:
+            counted = batch.index % trainer.world_size == trainer.global_rank
+            read, rows_counted = read & counted[:, None], counted.repeat_interleave(num_patches)
+        counts.use.update(patches, words, rows_counted, read.flatten())
+        if counts.alignment is not None and counts.alignment.boxes.fits(num_patches):
+            counts.alignment.update(batch.index, patches, counted)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Log the numbers; collective under DDP."""
+        counts = self._counts
+        if counts is None:
+            return
+        total = partial(trainer.strategy.reduce, reduce_op="sum")
+        counts.use.reduce(total)
+        found = counts.use.compute()
+        if counts.alignment is not None:
+            counts.alignment.reduce(total)
+            found |= counts.alignment.compute()
+        # the same on every process
+        pl_module.log_dict({f"val/memory/{name}": value for name, value in found.items() if not math.isnan(value)})
+        self._stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Leave no hook behind."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._counts is not None:
+            self._counts.watch.stop()
+        self._counts = None
+
+    def _align(self, trainer: pl.Trainer, module: Any) -> Alignment | None:
+        data = getattr(trainer, "datamodule", None)
+        if self._boxes[0] is not data:
+            self._boxes = (data, _find_boxes(data, module))
+        boxes = self._boxes[1]
+        if boxes is None:
+            return None
+        boxes, network = boxes.to(module.device), module.model.memory.textual_network
+        with torch.no_grad():  # as `CMN.step` asks for words by themselves
+            words = module.model.encoder_decoder.embed(boxes.tokens[:, None], boxes.positions)
+            return Alignment(boxes, network.queried(words), len(network.matrix))
+
+
+def _find_boxes(data: Any, module: Any) -> Boxes | None:
+    """Return the boxes of the validation set, None where the data know none."""
+    if not isinstance(data, Grounded):
+        return None
+    tokens = [module.tokenizer.encode(study.report)[:-1] for study in data.studies["val"]]
+    boxes = Boxes(data.groundings("val"), tokens, module.num_views)
+    return boxes if len(boxes) else None
+
+
+class _Counts(NamedTuple):
+    """What is counted in one validation."""
+
+    use: VectorUse
+    alignment: Alignment | None
+    watch: _Watch
+
+
+class _Watch:
+    """Hooks that keep what the patches and the words of a batch query when a model reads both under teacher forcing.
+
+    Args:
+        model: a `CMN`; patches query before words do.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self._is_reading = False
+        self._queried: list[Queried] = []
+        # one and the same module where the memory is shared
+        querying = {model.memory.visual_network.querying, model.memory.textual_network.querying}
+        self._hooks = [
+            model.register_forward_pre_hook(self._begin),
+            model.register_forward_hook(self._end),
+            *(module.register_forward_hook(self._keep) for module in querying),
+        ]
+
+    def stop(self) -> None:
+        """Remove the hooks."""
+        for hook in self._hooks:
+            hook.remove()
+
+    @torch.no_grad()
+    def take(self, batch: Batch) -> tuple[Queried, Queried]:
+        """Return what the patches (threads, B * S, K) and the words read (threads, B * T, K) of the latest batch query.
+
+        The model is asked again where it was not seen.
+        """
+        memory, read = self.model.memory, batch.tokens[:, :-1]
+        if len(self._queried) != 2 or self._queried[1].weights.shape[1] != read.numel():
+            words = self.model.encoder_decoder.embed(read, read.new_zeros(1))
+            patches = memory.visual_network.queried(self.model.backbone(batch.images))
+            self._queried = [patches, memory.textual_network.queried(words)]
+        patches, words = self._queried
+        self._queried = []
+        return patches, words
+
+    def _begin(self, module: nn.Module, arguments: Any) -> None:
+        if not torch.compiler.is_compiling():
+            self._is_reading, self._queried = True, []
+
+    def _end(self, module: nn.Module, arguments: Any, output: Any) -> None:
+        if not torch.compiler.is_compiling():
+            self._is_reading = False
+
+    def _keep(self, module: nn.Module, arguments: Any, output: Queried) -> None:
+        if not torch.compiler.is_compiling() and self._is_reading:
+            self._queried.append(output)

@@ -1,0 +1,61 @@
+"""Which words of a report name a finding, and where the finding was drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from r2cmn.data.phantom.findings import Finding
+from r2cmn.data.phantom.grammar import ways_to_say
+from r2cmn.types import Grounding
+
+# The words of a finding's sentence that any other finding could have, too.
+_FILLING = {
+    "a", "above", "an", "are", "at", "concerning", "consistent", "ends", "for", "from", "in", "intact", "is", "of",
+    "place", "present", "seen", "terminates", "the", "there", "with",
+}  # fmt: skip
+
+
+def ground(report: str, findings: Sequence[Finding], boxes: Sequence[Mapping[str, Any]], side: int) -> list[Grounding]:
+    """Bind each box of a study to the words that name its finding.
+
+    Two effusions of one size share a sentence, so its words name both.
+
+    Args:
+        report: cleaned, "there is a small left pleural effusion . the heart is normal in size .".
+        findings: of the study.
+        boxes: `{"finding", "view", "box": [x0, y0, x1, y1]}` in pixels, as the annotation has them; a box that is None
+            (the finding cannot be seen) is left out.
+        side: height and width of an image in pixels.
+    """
+    words = report.split()
+    named = {finding.name: _naming(words, finding, findings) for finding in findings}
+    return [
+        Grounding(named[box["finding"]], box["view"], _shares(box["box"], side))
+        for box in boxes
+        if box["box"] is not None and named[box["finding"]]
+    ]
+
+
+def _shares(edges: Sequence[int], side: int) -> tuple[float, float, float, float]:
+    left, top, right, bottom = edges
+    return left / side, top / side, right / side, bottom / side
+
+
+def _naming(words: Sequence[str], finding: Finding, findings: Sequence[Finding]) -> tuple[int, ...]:
+    """Return the positions of the words that name a finding, none where the report does not say it."""
+    alike = [other for other in findings if other.kind == finding.kind]
+    # alone first: of two effusions that are said apart, the other's sentence is no name of this one
+    for said in ([finding], alike):
+        ways = set(ways_to_say(said))
+        for start, sentence in _sentences(words):
+            if " ".join(sentence) in ways:
+                return tuple(start + at for at, word in enumerate(sentence) if word not in _FILLING)
+    return ()
+
+
+def _sentences(words: Sequence[str]) -> list[tuple[int, Sequence[str]]]:
+    """Return the sentences of a cleaned report, each with the position of its first word."""
+    stops = [-1, *(at for at, word in enumerate(words) if word == "."), len(words)]
+    return [(before + 1, words[before + 1 : stop]) for before, stop in pairwise(stops)]

@@ -1,0 +1,210 @@
+"""Whether a finding's words and the patches inside its box use the same vectors: the paper's claim, on data with boxes.
+
+Shapes: T threads, n studies of a split, B studies of a batch, F boxes of a study, W words that name a finding, S
+patches of all views, P different words at different positions, N vectors, K queried.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from r2cmn.queried import Queried
+from r2cmn.types import Grounding
+
+
+class Boxes:
+    """The boxes of a split and the words that name what is in them, as tensors that are looked up by study.
+
+    Args:
+        groundings: of each study of the split, as `r2cmn.types.Grounded` offers them.
+        tokens: of each study, the ids that the decoder reads: the opening 0 and the words, as `Tokenizer.encode` gives
+            them without the last. A finding whose words were all cut off is left out.
+        num_views: images that the model reads of each study; a box in a further one is left out.
+
+    Attributes:
+        tokens: (P,) int64, the different words that name findings,
+        positions: (P,) int64, and where in a report they stand: a memory's response depends on these two alone.
+    """
+
+    def __init__(self, groundings: Sequence[Sequence[Grounding]], tokens: Sequence[Sequence[int]], num_views: int):
+        self.num_views = num_views
+        pairs: dict[tuple[int, int], int] = {}
+        rows: list[list[tuple[list[int], Grounding]]] = []
+        for findings, read in zip(groundings, tokens, strict=True):
+            rows.append([])
+            for finding in findings:
+                named = [(read[at + 1], at + 1) for at in finding.words if at + 1 < len(read)]
+                if named and finding.view < num_views:
+                    rows[-1].append(([pairs.setdefault(pair, len(pairs)) for pair in named], finding))
+        self.tokens = torch.tensor([token for token, _ in pairs], dtype=torch.int64)
+        self.positions = torch.tensor([position for _, position in pairs], dtype=torch.int64)
+        most = max([len(row) for row in rows], default=0)
+        longest = max([len(words) for row in rows for words, _ in row], default=0)
+        self.words = torch.full((len(rows), most, longest), len(pairs), dtype=torch.int64)  # P: no word
+        self.views = torch.full((len(rows), most), -1, dtype=torch.int64)  # -1: no box
+        self.edges = torch.zeros(len(rows), most, 4)
+        for study, row in enumerate(rows):
+            for place, (words, finding) in enumerate(row):
+                self.words[study, place, : len(words)] = torch.tensor(words)
+                self.views[study, place] = finding.view
+                self.edges[study, place] = torch.tensor(finding.box)
+
+    def __len__(self) -> int:
+        return int((self.views >= 0).sum())
+
+    def to(self, device: torch.device | str) -> Boxes:
+        """Move the tensors to a device."""
+        for name in ("tokens", "positions", "words", "views", "edges"):
+            setattr(self, name, getattr(self, name).to(device))
+        return self
+
+    def fits(self, num_patches: int) -> bool:
+        """Whether the patches of all views are a square of rows and columns each, as maps of images are."""
+        side = math.isqrt(num_patches // self.num_views)
+        return side * side * self.num_views == num_patches
+
+    def inside_and_outside(self, index: Tensor, num_patches: int) -> tuple[Tensor, Tensor]:
+        """Tell which patches lie in each box of studies (B,), and which others the same image has, both (B, F, S).
+
+        A patch lies in a box if its centre does, or if it holds the centre of the box.
+
+        Raises:
+            ValueError: where the patches do not fit.
+        """
+        if not self.fits(num_patches):
+            raise ValueError(f"{num_patches} patches of {self.num_views} views are not a square of patches each")
+        side = math.isqrt(num_patches // self.num_views)
+        left, top, right, bottom = (edge[..., None] for edge in self.edges[index].unbind(-1))  # (B, F, 1)
+        patch = torch.arange(num_patches, device=index.device)
+        column, row = patch % side, patch % side**2 // side
+        x, y = (column + 0.5) / side, (row + 0.5) / side
+        is_in = (left <= x) & (x < right) & (top <= y) & (y < bottom)
+        holds = ((left + right) / 2 * side).floor() == column
+        holds &= ((top + bottom) / 2 * side).floor() == row
+        same_view = self.views[index][..., None] == patch // side**2
+        return (is_in | holds) & same_view, ~(is_in | holds) & same_view
+
+
+class Alignment:
+    """Running sums over boxes: do the patches inside resemble the words that name the finding, and those outside less?
+
+    A patch, and the mean of the words that name a finding, are distributions of weight over the vectors of one shared
+    memory in each thread; their resemblance is the Bhattacharyya coefficient, averaged over the threads.
+
+    Args:
+        boxes: of the split, on the device of what is added.
+        naming: what the words `boxes.tokens` at `boxes.positions` query, (T, P, K).
+        num_vectors: N.
+    """
+
+    def __init__(self, boxes: Boxes, naming: Queried, num_vectors: int) -> None:
+        self.boxes = boxes
+        self.num_vectors = num_vectors
+        naming = naming._replace(weights=naming.weights.float())  # bfloat16 would make ties
+        threads = len(naming.weights)
+        none = naming.weights.new_zeros(threads, 1, naming.weights.shape[2])  # what `no word` queries
+        self._naming = Queried(
+            torch.cat([naming.weights, none], 1), torch.cat([naming.vectors, torch.zeros_like(none).long()], 1)
+        )
+        times = boxes.words.flatten().bincount(minlength=len(boxes.tokens) + 1)[:-1]
+        # by kind of word, for the words of a split are many
+        weights = (naming.weights * times[:, None] / times.sum()).flatten(1)
+        general = weights.new_zeros(threads, num_vectors).scatter_add_(1, naming.vectors.flatten(1), weights)
+        self._general = general.sqrt()[:, None, None]  # (T, 1, 1, N)
+        exact = torch.float32 if none.device.type == "mps" else torch.float64
+        # alignment of each thread and of all, with any finding's words, and the difference
+        self._sums = torch.zeros(threads + 3, dtype=exact, device=none.device)
+        self._number = torch.zeros((), dtype=torch.int64, device=none.device)
+
+    def update(self, index: Tensor, patches: Queried, counted: Tensor | None = None) -> None:
+        """Add a batch.
+
+        Args:
+            index: (B,) the studies, as positions in their split.
+            patches: what their patches query, (T, B * S, K).
+            counted: (B,) 0 for a study that is not to count; None counts all.
+
+        Raises:
+            ValueError: where the patches do not fit the boxes (`Boxes.fits`).
+        """
+        studies = len(index)
+        weights, vectors = (part.unflatten(1, (studies, -1)) for part in patches)  # (T, B, S, K)
+        weights = weights.float()
+        inside, outside = self.boxes.inside_and_outside(index, weights.shape[2])
+        if counted is not None:
+            inside = inside & (counted > 0)[:, None, None]
+        words = self._of_words(self.boxes.words[index]).sqrt()  # (T, B, F, N)
+        threads = _resemblance(words, weights, vectors)  # (T, B, F, S)
+        resembling = torch.cat([threads, threads.mean(0, keepdim=True)])
+        in_general = _resemblance(self._general.expand(-1, studies, -1, -1), weights, vectors).mean(0, keepdim=True)
+        has_both = inside.any(-1) & outside.any(-1)
+        found = torch.cat(
+            [
+                _above(resembling, inside, outside),
+                _above(in_general, inside, outside),
+                _mean(resembling[-1:], inside) - _mean(resembling[-1:], outside),
+            ]
+        )
+        self._sums += found.masked_fill(~has_both, 0).sum((1, 2))
+        self._number += has_both.sum()
+
+    def reduce(self, total: Callable[[Tensor], Tensor]) -> None:
+        """Replace every sum by what `total` makes of it, such as the sum over all processes."""
+        self._sums, self._number = total(self._sums), total(self._number)
+
+    def compute(self) -> dict[str, float]:
+        """Return the means over all boxes that have patches inside and outside; nothing where there is none.
+
+        - `alignment`: the chance that a patch inside the box resembles the words that name the finding more than a
+          patch of the same image outside of it, ties counting half: 0.5 is chance.
+        - `alignment_any_finding`: the same with the words that name any finding of the split, which says how far the
+          place alone, or findings in general, explain it.
+        - `alignment_difference`: how much more the patches inside resemble the words, -1 to 1.
+        - `alignment_boxes`: how many boxes these are means over.
+
+        `thread_0/alignment` and so on are of one thread.
+        """
+        number = int(self._number)
+        if not number:
+            return {}
+        *threads, together, any_finding, difference = (self._sums / number).tolist()
+        found = {
+            "alignment": together,
+            "alignment_any_finding": any_finding,
+            "alignment_difference": difference,
+            "alignment_boxes": float(number),
+        }
+        return found | {f"thread_{i}/alignment": value for i, value in enumerate(threads)}
+
+    def _of_words(self, words: Tensor) -> Tensor:
+        """Return the mean weights (T, B, F, N) of words (B, F, W), as numbers of `naming`."""
+        weights, vectors = (part[:, words].flatten(3) for part in self._naming)
+        known = (words < len(self.boxes.tokens)).sum(-1).clamp(min=1)
+        total = weights.new_zeros(*weights.shape[:3], self.num_vectors).scatter_add_(-1, vectors, weights)
+        return total / known[..., None]
+
+
+def _resemblance(words: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
+    """Return the Bhattacharyya coefficients (T, B, F, S) of roots (T, B, F, N) and weights of vectors (T, B, S, K)."""
+    shape = (*words.shape[:3], *vectors.shape[2:])
+    at_queried = words[..., None, :].expand(*shape[:4], -1).gather(-1, vectors[:, :, None].expand(shape))
+    return (at_queried * weights.sqrt()[:, :, None]).sum(-1)
+
+
+def _above(values: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
+    """Return how often a value (T, B, F or 1, S) inside is above one outside (B, F, S): the area under the ROC curve.
+
+    By sorting: a view may have hundreds of patches, and pairs of them would fill the memory of a GPU.
+    """
+    values = values.expand(-1, *inside.shape).contiguous()
+    others = values.masked_fill(~outside, math.inf).sort().values
+    wins = torch.searchsorted(others, values) + torch.searchsorted(others, values, right=True)  # ties half
+    return 0.5 * (wins * inside).sum(-1) / (inside.sum(-1) * outside.sum(-1))
+
+
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    return (values * where).sum(-1) / where.sum(-1)
