@@ -168,7 +168,7 @@ def test_a_share_that_cannot_be_is_refused(share):
         Degeneracy(share)
 
 
-# ---- Progress ---------------------------------------------------------------------------------------------------------
+# ---- Progress --------------------------------------------------------------------------------------------------------
 
 
 def test_every_validation_leaves_a_line(tmp_path, caplog):

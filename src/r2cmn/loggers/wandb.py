@@ -122,7 +122,7 @@ class Wandb(WandbLogger):
         row = {**metrics, **({} if step is None else {"trainer/global_step": step})}
         run = self.experiment
         if (behind := self._identity.starts_at) is not None and self._wandb_init.get("mode") != "shared":
-            # offline W&B does not know how many rows there are, and `wandb sync` drops what comes twice
+            # offline W&B counts from 0 again, and not every version of `wandb sync` moves the rows behind the old ones
             run.log(row, step=max(behind, getattr(run, "starting_step", 0)), commit=True)
         else:
             run.log(row)
