@@ -251,7 +251,8 @@ def test_every_key_of_the_dashboard_is_one_that_a_run_logs(public, wandb_runs):
     shown = dashboard.keys(dashboard.build("p", "e"))
     missing = {key for key in shown if not key.startswith("/") and key not in logged and f"{key}._type" not in logged}
     missing |= {key for key in shown if key.startswith("/") and not any(re.fullmatch(key[1:-1], k) for k in logged)}
-    # METEOR is switched off here, and there may be no GPU
+    # METEOR is switched off here, there may be no GPU, and these data have no boxes
+    missing = {key for key in missing if "alignment" not in key}
     missing -= {"val/METEOR", "test/METEOR", *(f"/{key}/" for key in dashboard.SYSTEM.values() if "gpu" in key)}
     if not (public[0] / "trial.json").is_file():
         missing -= {"config:parameters.value.matrix", "speed/train_studies_per_second"}

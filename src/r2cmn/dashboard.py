@@ -23,10 +23,15 @@ TEST_SCORES = ("test/BLEU_1", "test/BLEU_2", "test/BLEU_3", "test/BLEU_4", "test
 MEMORY_USE = {
     "share of the N vectors queried": ("val/memory/share_patches", "val/memory/share_words"),
     "entropy of use (1: even)": ("val/memory/entropy_patches", "val/memory/entropy_words"),
-    "overlap of patches and words": ("val/memory/overlap",),
+    "overlap of patches and words, and by chance": ("val/memory/overlap", "val/memory/overlap_chance"),
+    "alignment with boxes (0.5: chance)": ("val/memory/alignment", "val/memory/alignment_any_finding"),
 }
 
-THREAD_USE = r"val/memory/thread_\d+/.*"
+THREAD_USE = {
+    "each thread: share queried by patches": r"val/memory/thread_\d+/share_patches",
+    "each thread: share queried by words": r"val/memory/thread_\d+/share_words",
+    "each thread: overlap": r"val/memory/thread_\d+/overlap",
+}
 
 SYSTEM = {
     "GPU utilisation, %": r"system/gpu\.\d+\.gpu",
@@ -209,7 +214,7 @@ def _training_panels() -> list[Any]:
 def _memory_panels() -> list[Any]:
     _, wr = _libraries()
     plots = [wr.LinePlot(title=title, x="epoch", y=list(shown)) for title, shown in MEMORY_USE.items()]
-    return [*plots, wr.LinePlot(title="each thread", x="epoch", metric_regex=THREAD_USE)]
+    return plots + [wr.LinePlot(title=title, x="epoch", metric_regex=regex) for title, regex in THREAD_USE.items()]
 
 
 def _honesty_panels() -> list[Any]:
