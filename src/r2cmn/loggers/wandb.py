@@ -62,13 +62,7 @@ class Wandb(WandbLogger):
         import wandb
 
         _check(artifacts, license_class)
-        mode = "offline" if kwargs.pop("offline", False) else mode or os.environ.get("WANDB_MODE") or None
-        # asked here, because wandb.init would ask the user and wait
-        if mode in (None, "online", "shared") and not wandb.login(prompt=False, verify=False):
-            if mode is not None:
-                raise ValueError(f"W&B mode {mode} needs an account: run `wandb login`, or logger.wandb.mode=offline")
-            mode = "offline"
-            _say_offline(save_dir)
+        mode = _mode("offline" if kwargs.pop("offline", False) else mode, save_dir)
         if mode is not None:
             kwargs["mode"] = mode
         self._folder = Path(save_dir)
@@ -184,6 +178,19 @@ class Wandb(WandbLogger):
                 run.log_artifact(reports)
         except (OSError, ValueError, wandb.errors.Error) as error:  # the results stand without them
             log.warning("W&B was not given the artifacts: %s", error)
+
+
+def _mode(mode: str | None, save_dir: str) -> str | None:
+    """Choose offline where there is no account, before wandb.init would ask for one and wait."""
+    import wandb
+
+    mode = mode or os.environ.get("WANDB_MODE") or None
+    if mode in (None, "online", "shared") and not wandb.login(prompt=False, verify=False):
+        if mode is not None:
+            raise ValueError(f"W&B mode {mode} needs an account: run `wandb login`, or logger.wandb.mode=offline")
+        mode = "offline"
+        _say_offline(save_dir)
+    return mode
 
 
 def _check(artifacts: Any, license_class: str) -> None:
