@@ -16,6 +16,10 @@ from r2cmn.run_labels import MAX_NAME, choices_made, run_labels, run_name
         (["data=iu_xray", "data.batch_size=8"], "data=iu_xray data.batch_size=8"),
         (["stages=[fit]", "trainer.devices=2", "trainer.max_epochs=3"], "trainer.max_epochs=3"),
         (["+note=/home/jane", "++dim=16", "~init"], "dim=16 ~init"),
+        (
+            ["data=iu_xray", "seed=1", "dim=64", "memory.num_vectors=8"],
+            "seed=1 memory.num_vectors=8 data=iu_xray dim=64",
+        ),
         (["sweep=optuna", "sweep.resume=true", "hydra.sweep.dir=x", "seed=0"], "seed=0"),
     ],
 )

@@ -24,6 +24,9 @@ _NOT_THE_EXPERIMENT = re.compile(
     r"|trainer\.(accelerator|devices|num_nodes|enable_progress_bar))(\W|$)"
 )
 
+_FIRST = re.compile(r"(memory|num_vectors|optimizer|seed)(\W|$)")
+"""What sweeps try most; a name that is cut still says it."""
+
 
 def run_labels(config: DictConfig) -> dict[str, Any]:
     """Say what the run of a configuration is called.
@@ -52,6 +55,8 @@ def choices_made() -> dict[str, Any]:
 def run_name(overrides: Sequence[str], number: int | None = None) -> str:
     """Return a name that says what a run tried: its overrides, without paths and what does not change its results.
 
+    Those of memory, optimizer and seed come first, since the name is cut at 128 characters.
+
     Args:
         overrides: as on the command line.
         number: of the trial in its sweep, to find its folder.
@@ -59,5 +64,6 @@ def run_name(overrides: Sequence[str], number: int | None = None) -> str:
     shown = [o.lstrip("+") for o in overrides if not _NOT_THE_EXPERIMENT.match(o.lstrip("+~"))]
     # a path may name a person, and says nothing of the experiment
     shown = [o for o in shown if not re.search(r"[/\\]", o)]
+    shown.sort(key=lambda o: not _FIRST.match(o.lstrip("~")))
     name = " ".join([*([] if number is None else [f"#{number}"]), *(shown or ["defaults"])])
     return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
