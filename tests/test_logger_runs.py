@@ -370,8 +370,8 @@ def continued(folder, data):
     tiny = [option for option in TINY if option != "trainer.max_epochs=2"]
     said = []
     for epoch, number in ((1, signal.SIGKILL), (2, signal.SIGINT), (None, None)):
-        more = ["logger=wandb", "stages=[fit]", "trainer.max_epochs=3", "trainer.log_every_n_steps=1", "data.license_class=public",
-                "baselines=false", *(["checkpoint=last"] if said else [])]  # fmt: skip
+        more = ["logger=wandb", "stages=[fit]", "trainer.max_epochs=3", "trainer.log_every_n_steps=1",
+                "data.license_class=public", *(["checkpoint=last"] if said else [])]  # fmt: skip
         if epoch is not None:
             more += [f"+callbacks.stop={{_target_: recording.Stop, epoch: {epoch}, signal: {int(number)}}}"]
         arguments = [sys.executable, "-m", "r2cmn", "train", *more, *tiny, f"data.dir={data}", f"run_dir={run}"]
