@@ -2,11 +2,13 @@
 
 import json
 import os
+import struct
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests run side by side (pytest -n 2)
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -142,3 +144,50 @@ def paper_text() -> str:
     if not path.is_file():
         pytest.skip(f"the paper's text is not at {path}: set R2CMN_SHARED to the folder that holds paper/")
     return path.read_text()
+
+
+def _wandb_records(file: Path) -> list:
+    """All records of a run's binary file, a log of LevelDB: blocks of 32 KiB, 7 bytes before every piece."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content, place, found, whole = file.read_bytes(), 7, [], b""
+    while place + 7 <= len(content):
+        if 32768 - place % 32768 < 7:
+            place += 32768 - place % 32768  # too little room for a piece is filled with zeros
+            continue
+        length, kind = struct.unpack_from("<HB", content, place + 4)
+        whole += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # a whole record, or the last piece of one
+            found.append(Record.FromString(whole))
+            whole = b""
+    assert any(record.HasField("run") for record in found), f"{file} was not understood"
+    return found
+
+
+def _flat(items) -> dict:
+    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
+
+
+def _wandb_run(folder: Path) -> SimpleNamespace:
+    (file,) = folder.glob("*.wandb")
+    records = _wandb_records(file)
+    of = {
+        kind: [getattr(r, kind) for r in records if r.HasField(kind)]
+        for kind in ("run", "config", "history", "summary", "stats", "artifact", "exit", "environment")
+    }
+    run = of["run"][-1]
+    return SimpleNamespace(
+        folder=folder, id=run.run_id, group=run.run_group, job_type=run.job_type, name=run.display_name,
+        tags=list(run.tags), host=run.host, history=[_flat(row.item) for row in of["history"]],
+        config=_flat(item for config in of["config"] for item in config.update),
+        summary=_flat(item for summary in of["summary"] for item in summary.update),
+        system={key for stats in of["stats"] for key in _flat(stats.item)}, artifacts=of["artifact"],
+        exit_code=of["exit"][-1].exit_code if of["exit"] else None, environment=of["environment"],
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def wandb_runs() -> Callable[[Path], list[SimpleNamespace]]:
+    """Return what reads back, from its binary files, what W&B kept offline in a run folder: one item a start."""
+    return lambda folder: [_wandb_run(path) for path in sorted((folder / "wandb").glob("offline-run-*"))]

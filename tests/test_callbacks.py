@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from r2cmn.callbacks import Checkpoints, Degeneracy, EpochSeed, Predictions, Progress, ReportTable
+from r2cmn.callbacks import Checkpoints, Degeneracy, EpochSeed, Predictions, Progress
 from r2cmn.data.tokenizer import Tokenizer
 
 
@@ -169,7 +169,7 @@ def test_a_share_that_cannot_be_is_refused(share):
         Degeneracy(share)
 
 
-# ---- Progress and ReportTable ----------------------------------------------------------------------------------------
+# ---- Progress --------------------------------------------------------------------------------------------------------
 
 
 def test_every_validation_leaves_a_line_without_the_groups_below(tmp_path, caplog):
@@ -177,17 +177,6 @@ def test_every_validation_leaves_a_line_without_the_groups_below(tmp_path, caplo
     fit(Toy([0.25, 0.5]), tmp_path, Progress(), epochs=2)
     lines = [record.getMessage() for record in caplog.records if record.name == "r2cmn"]
     assert lines == ["epoch 0: val/BLEU_4 0.2500", "epoch 1: val/BLEU_4 0.5000"]
-
-
-@pytest.mark.parametrize(("license_class", "shown"), [("public", 2), ("non_commercial", 2), ("dua", 0)])
-def test_text_is_shown_unless_an_agreement_forbids_it(license_class, shown):
-    tables = []
-    logger = SimpleNamespace(log_table=lambda key, columns, data, step: tables.append((key, columns, data, step)))
-    trainer = SimpleNamespace(sanity_checking=False, is_global_zero=True, loggers=[logger], global_step=5)
-    module = SimpleNamespace(license_class=license_class, reports=[(i, f"g{i}", f"r{i}") for i in range(4)])
-    ReportTable(num_reports=2).on_validation_end(trainer, module)
-    rows = [row for _, _, data, _ in tables for row in data]
-    assert rows == [[0, "g0", "r0"], [1, "g1", "r1"]][:shown]
 
 
 # ---- Predictions -----------------------------------------------------------------------------------------------------

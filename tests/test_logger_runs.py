@@ -3,14 +3,16 @@
 import json
 import os
 import pty
+import re
+import signal
 import stat
-import struct
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +27,9 @@ TINY = [
 
 # Keeps all that a logger is ever handed, whatever the method is called.
 RECORDING = '''
+import os, time
 from pathlib import Path
+from pytorch_lightning import Callback
 from pytorch_lightning.loggers import Logger
 
 class Anything:
@@ -48,6 +52,13 @@ class Recording(Logger):
     def log_text(self, *args, **kwargs): self.experiment.log_text(*args, **kwargs)
     def log_image(self, *args, **kwargs): self.experiment.log_image(*args, **kwargs)
     def after_save_checkpoint(self, *args): self.experiment.after_save_checkpoint(*args)
+
+class Stop(Callback):
+    def __init__(self, epoch, signal): self.epoch, self.signal = epoch, signal
+    def on_train_batch_start(self, trainer, *args):
+        if trainer.current_epoch == self.epoch:
+            time.sleep(1)  # W&B writes every tenth of a second here
+            os.kill(os.getpid(), self.signal)
 '''  # fmt: skip
 WORD, ID, DIR = "canaryword", "canaryid", "canarydir"
 
@@ -71,6 +82,8 @@ def environment(folder, **more):
     """Of somebody who never heard of W&B."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH", "")]))
+    # so that a run of seconds has system metrics, and one that is killed has rows
+    more = {"WANDB_X_STATS_SAMPLING_INTERVAL": "0.5", "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "0.1", **more}
     home = {"HOME": str(folder), "NETRC": str(folder / "none"), "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return {**clean, **home, "R2CMN_CACHE": str(folder / "cache"), **more}
 
@@ -104,8 +117,9 @@ def public(folder, data):
     """A run in a terminal, where W&B would ask and wait for the answer."""
     run = folder / "public"
     ours, theirs = pty.openpty()
+    more = ["data.license_class=public", "trainer.log_every_n_steps=1"]
     process = subprocess.Popen(
-        command(data, run, *all_loggers(run), "data.license_class=public"), stdin=theirs, stdout=theirs, stderr=theirs,
+        command(data, run, *all_loggers(run), *more), stdin=theirs, stdout=theirs, stderr=theirs,
         env=environment(folder, R2CMN_SWEEP="my_sweep"), start_new_session=True, close_fds=True,
     )  # fmt: skip
     os.close(theirs)
@@ -147,35 +161,6 @@ def wandb_folder(run):
     return found
 
 
-def records(run):
-    """All records of the run's binary file, which is a log of LevelDB: blocks of 32 KiB, 7 bytes before every piece."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    (file,) = wandb_folder(run).glob("*.wandb")
-    content, place, found, whole = file.read_bytes(), 7, [], b""
-    while place + 7 <= len(content):
-        if 32768 - place % 32768 < 7:
-            place += 32768 - place % 32768  # too little room for a piece is filled with zeros
-            continue
-        length, kind = struct.unpack_from("<HB", content, place + 4)
-        whole += content[place + 7 : place + 7 + length]
-        place += 7 + length
-        if kind in (1, 4):  # a whole record, or the last piece of one
-            found.append(Record.FromString(whole))
-            whole = b""
-    assert any(record.HasField("run") for record in found), f"{file} was not understood"
-    return found
-
-
-def key_of(item):
-    return item.key or ".".join(item.nested_key)
-
-
-def history(run):
-    rows = [r.history.item for r in records(run) if r.HasField("history")]
-    return [{key_of(item): json.loads(item.value_json) for item in row} for row in rows]
-
-
 def marks_in(folder):
     """The marks found in the names and bytes of a folder or file."""
     files = [folder] if folder.is_file() else [p for p in folder.rglob("*") if p.is_file()]
@@ -195,34 +180,86 @@ def test_in_a_terminal_nobody_is_asked(public):
     assert (run / "result.json").exists()
 
 
-def test_wandb_holds_scores_config_and_group(public):
-    run, _ = public
-    rows = history(run)
+def test_wandb_holds_scores_config_and_group(public, wandb_runs):
+    (kept,) = wandb_runs(public[0])
     for key in ("val/BLEU_4", "val/loss", "val/distinct", "lr/rest"):
-        assert any(key in row for row in rows), key
-    scores = json.loads((run / "result.json").read_text())["scores"]
-    (tested,) = [row for row in rows if "test/BLEU_1" in row]
-    assert tested["test/BLEU_1"] == pytest.approx(scores["BLEU_1"])
-    assert [row["epoch"] for row in rows if "val/BLEU_4" in row] == [0, 1]
-    config = {
-        key_of(i): json.loads(i.value_json) for r in records(run) if r.HasField("config") for i in r.config.update
-    }
-    assert config["memory"]["num_vectors"] == 8
-    assert config["encoder_decoder"]["dim"] == 16  # ${dim} is resolved
-    assert "${" not in json.dumps({k: v for k, v in config.items() if k != "_wandb"})
-    assert config["parameters"]["total"] >= config["parameters"]["trainable"] > config["parameters"]["memory"] > 0
-    assert {r.run.run_group for r in records(run) if r.HasField("run")} == {"my_sweep"}
-    assert [r.exit.exit_code for r in records(run) if r.HasField("exit")] == [0]
+        assert any(key in row for row in kept.history), key
+    result = json.loads((public[0] / "result.json").read_text())
+    (tested,) = [row for row in kept.history if "test/BLEU_1" in row]
+    assert tested["test/BLEU_1"] == pytest.approx(result["scores"]["BLEU_1"])
+    assert [row["epoch"] for row in kept.history if "val/BLEU_4" in row] == [0, 1]
+    assert kept.config["memory"]["num_vectors"] == 8
+    assert kept.config["encoder_decoder"]["dim"] == 16  # ${dim} is resolved
+    assert "${" not in json.dumps({k: v for k, v in kept.config.items() if k != "_wandb"})
+    parameters = kept.config["parameters"]
+    assert parameters["total"] >= parameters["trainable"] > parameters["memory"] > 0
+    assert kept.group == "my_sweep"
+    assert kept.exit_code == 0
+    assert kept.summary["objective"] == pytest.approx(result["objective"])
 
 
-def test_wandb_shows_reports_beside_their_references(public):
-    run, _ = public
-    tables = sorted((wandb_folder(run) / "files" / "media" / "table" / "val").glob("*.json"))
+def test_wandb_knows_what_the_run_is(public, wandb_runs):
+    (kept,) = wandb_runs(public[0])
+    assert kept.job_type == "train"
+    assert kept.tags == ["memory=cross_modal", "data=folder"]
+    assert kept.config["choices"]["memory"] == "cross_modal"
+    assert "memory.num_vectors=8" in kept.name
+    assert "run_dir" not in kept.name
+    assert DIR not in kept.name
+
+
+def test_what_the_folder_says_of_the_trial_is_logged(public, wandb_runs):
+    (kept,) = wandb_runs(public[0])
+    trial = public[0] / "trial.json"
+    if not trial.is_file():
+        pytest.skip("this run wrote no trial.json")
+    said = json.loads(trial.read_text())
+    for key in ("fingerprint", "parts", "version", "commit", "parameters"):
+        assert kept.config[key] == said[key], key
+    speed = json.loads((public[0] / "result.json").read_text()).get("speed", {})
+    assert {f"speed/{key}": value for key, value in speed.items()}.items() <= kept.summary.items()
+
+
+def test_wandb_shows_reports_beside_images_and_references(public, wandb_runs):
+    tables = sorted((wandb_folder(public[0]) / "files" / "media" / "table" / "val").glob("*.json"))
     assert len(tables) == 2
-    table = json.loads(tables[0].read_text())
-    assert table["columns"] == ["study", "generated", "reference"]
-    assert len(table["data"]) == 4
-    assert all(WORD in reference for _, _, reference in table["data"])
+    rows = [json.loads(table.read_text())["data"] for table in tables]
+    assert json.loads(tables[0].read_text())["columns"] == ["study", "images", "generated", "reference"]
+    assert [row[0] for row in rows[0]] == [row[0] for row in rows[1]] == [0, 1, 2, 3]  # the same studies
+    assert all(WORD in reference for _, _, _, reference in rows[0])
+    (kept,) = wandb_runs(public[0])
+    images = [e for a in kept.artifacts for e in a.manifest.contents if e.path.startswith("media/images/")]
+    assert len({e.path for e in images}) == 4
+    assert all(Path(e.local_path).is_relative_to(public[0]) for e in images)
+    for entry in images:
+        with Image.open(entry.local_path) as picture:
+            assert picture.size == (96, 48)  # two views
+
+
+def test_nothing_is_uploaded_that_was_not_asked_for(public, wandb_runs):
+    (kept,) = wandb_runs(public[0])
+    assert {artifact.type for artifact in kept.artifacts} == {"run_table"}
+
+
+def test_every_key_of_the_dashboard_is_one_that_a_run_logs(public, wandb_runs):
+    pytest.importorskip("wandb_workspaces", reason="pip install 'r2cmn[dashboard]'")
+    from r2cmn import dashboard
+
+    (kept,) = wandb_runs(public[0])
+    logged = {"epoch", "_absolute_runtime", *kept.summary, *(key for row in kept.history for key in row)}
+    logged |= {f"summary:{key}" for key in kept.summary} | {f"system/{key}" for key in kept.system}
+    logged |= {f"config:{part}.value.{key}" for part, of in kept.config.items() if isinstance(of, dict) for key in of}
+    shown = dashboard.keys(dashboard.build("p", "e"))
+    missing = {key for key in shown if not key.startswith("/") and key not in logged and f"{key}._type" not in logged}
+    missing |= {key for key in shown if key.startswith("/") and not any(re.fullmatch(key[1:-1], k) for k in logged)}
+    # METEOR is switched off here, there may be no GPU, and these data have no boxes
+    missing = {key for key in missing if "alignment" not in key}
+    missing -= {"val/METEOR", "test/METEOR", *(f"/{key}/" for key in dashboard.SYSTEM.values() if "gpu" in key)}
+    if not (public[0] / "trial.json").is_file():
+        missing -= {"config:parameters.value.matrix", "speed/train_studies_per_second"}
+    if not any("memory/" in key for key in logged):
+        missing = {key for key in missing if "val/memory/" not in key}
+    assert missing == set()
 
 
 def test_tensorboard_holds_scalars_and_text(public):
@@ -266,12 +303,20 @@ def test_under_an_agreement_no_call_of_a_logger_holds_text(protected):
     assert not names & {"log_table", "log_text", "log_image", "add_text", "add_image"}
 
 
-def test_under_an_agreement_the_numbers_are_still_logged(protected):
-    run, _ = protected
-    assert any("val/BLEU_4" in row for row in history(run))
-    assert any("test/BLEU_4" in row for row in history(run))
-    assert not (wandb_folder(run) / "files" / "media").exists()
-    assert not (wandb_folder(run) / "files" / "output.log").exists()
+def test_under_an_agreement_the_numbers_are_still_logged(protected, wandb_runs):
+    (kept,) = wandb_runs(protected[0])
+    assert any("val/BLEU_4" in row for row in kept.history)
+    assert any("test/BLEU_4" in row for row in kept.history)
+    assert not (kept.folder / "files" / "media").exists()
+    assert not (kept.folder / "files" / "output.log").exists()
+
+
+def test_under_an_agreement_the_system_is_numbers_without_a_name(protected, wandb_runs):
+    (kept,) = wandb_runs(protected[0])
+    assert {"cpu", "memory_percent", "proc.memory.rssMB"} <= kept.system
+    assert kept.environment == []
+    assert kept.host == "private"
+    assert kept.artifacts == []
 
 
 def test_under_an_agreement_only_the_owner_reads_the_predictions(protected):
@@ -296,7 +341,7 @@ def test_a_public_checkpoint_tested_under_an_agreement_is_as_private(public, fol
 # ---- several runs in one process -----------------------------------------------------------------------------------
 
 
-def test_two_trainings_of_one_process_are_two_runs(folder, data):
+def test_two_trainings_of_one_process_are_two_runs(folder, data, wandb_runs):
     sweep = folder / "sweep"
     more = ["-m", "hydra/launcher=basic", "logger=wandb", "seed=0,1", f"hydra.sweep.dir={sweep}", "stages=[fit]",
             "trainer.max_epochs=1"]  # fmt: skip
@@ -307,7 +352,52 @@ def test_two_trainings_of_one_process_are_two_runs(folder, data):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "already in progress" not in done.stderr
-    for seed in (0, 1):
-        config = [i for r in records(sweep / str(seed)) if r.HasField("config") for i in r.config.update]
-        assert {i.value_json for i in config if key_of(i) == "seed"} == {str(seed)}
-        assert [r.exit.exit_code for r in records(sweep / str(seed)) if r.HasField("exit")] == [0]
+    kept = [wandb_runs(sweep / str(seed))[0] for seed in (0, 1)]
+    assert [run.config["seed"] for run in kept] == [0, 1]
+    assert [run.exit_code for run in kept] == [0, 0]
+    assert kept[0].id != kept[1].id
+    assert [run.group for run in kept] == ["sweep", "sweep"]
+    assert [run.name.split()[0] for run in kept] == ["#0", "#1"]
+
+
+# ---- a run that is stopped and continued ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def continued(folder, data):
+    """A run that was killed, continued, stopped with Ctrl-C and continued again, all in one folder."""
+    run = folder / "continued"
+    tiny = [option for option in TINY if option != "trainer.max_epochs=2"]
+    said = []
+    for epoch, number in ((1, signal.SIGKILL), (2, signal.SIGINT), (None, None)):
+        more = ["logger=wandb", "stages=[fit]", "trainer.max_epochs=3", "trainer.log_every_n_steps=1",
+                "data.license_class=public", *(["checkpoint=last"] if said else [])]  # fmt: skip
+        if epoch is not None:
+            more += [f"+callbacks.stop={{_target_: recording.Stop, epoch: {epoch}, signal: {int(number)}}}"]
+        arguments = [sys.executable, "-m", "r2cmn", "train", *more, *tiny, f"data.dir={data}", f"run_dir={run}"]
+        done = subprocess.run(
+            arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280, check=False,
+            env=environment(folder, WANDB_MODE="offline"),
+        )  # fmt: skip
+        said.append((done.returncode, done.stderr))
+    assert [code for code, _ in said] == [-signal.SIGKILL, 130, 0], said
+    return run
+
+
+@pytest.mark.timeout(900)  # the fixture starts three processes
+def test_a_continued_run_is_one_run(continued, wandb_runs):
+    kept = wandb_runs(continued)
+    assert len(kept) == 3
+    assert len({run.id for run in kept}) == 1
+    assert [run.exit_code for run in kept] == [None, 1, 0]
+
+
+def test_the_rows_of_a_continued_run_go_on(continued, wandb_runs):
+    rows = [run.history for run in wandb_runs(continued)]
+    steps = [[row["_step"] for row in part] for part in rows]
+    assert all(part for part in steps)
+    every = [step for part in steps for step in part]
+    assert every == sorted(set(every))
+    assert [row["epoch"] for part in rows for row in part if "val/BLEU_4" in row] == [0, 1, 2]
+    trained = [[row["trainer/global_step"] for row in part if "train/loss" in row] for part in rows]
+    assert trained[0][-1] < trained[1][0] <= trained[1][-1] < trained[2][0]

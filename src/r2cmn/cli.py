@@ -14,6 +14,7 @@ import typer
 
 from r2cmn.commands.audit import audit
 from r2cmn.commands.baselines import baselines
+from r2cmn.commands.dashboard import dashboard
 from r2cmn.commands.evaluate import evaluate
 from r2cmn.commands.prepare import app as prepare
 
@@ -195,6 +196,9 @@ app.command(no_args_is_help=True)(evaluate)
 
 
 app.command(no_args_is_help=True)(baselines)
+
+
+app.command()(dashboard)
 
 
 @app.command()

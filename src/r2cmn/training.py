@@ -23,6 +23,7 @@ from r2cmn.checkpoint_io import AtomicCheckpointIO, CheckpointError, newest_inta
 from r2cmn.config import ConfigError, check, objects, plain
 from r2cmn.loggers import Wandb
 from r2cmn.module import CMNModule
+from r2cmn.run_labels import choices_made, run_labels
 from r2cmn.testing import show_test
 
 log = logging.getLogger("r2cmn")
@@ -60,7 +61,7 @@ def train(config: DictConfig) -> dict[str, Any]:
         _read_alike(module, data, content, stages)
     if data.license_class == "dua":  # a checkpoint that is tested remembers the data that it was trained on
         module.license_class = "dua"
-    trainer = make_trainer(config, folder, module.license_class)
+    trainer = make_trainer(config, folder, module.license_class, continued=checkpoint is not None)
     with _closing(trainer):
         return _run_stages(config, folder, data, module, trainer, checkpoint, start)
 
@@ -142,13 +143,14 @@ def _read_alike(module: CMNModule, data: Any, content: dict[str, Any], stages: l
         data.transform = module.transform
 
 
-def make_trainer(config: DictConfig, folder: Path, license_class: str) -> pl.Trainer:
+def make_trainer(config: DictConfig, folder: Path, license_class: str, continued: bool = False) -> pl.Trainer:
     """Build the trainer with the callbacks and loggers of a configuration.
 
     Args:
         config: of the run.
         folder: of the run.
         license_class: of what is trained or tested; a logger with an option of this name is told.
+        continued: whether a checkpoint is gone on with; told likewise, as are the labels of the run.
 
     Raises:
         ValueError: where a value cannot be, with the sentence of the class that refused it.
@@ -156,12 +158,13 @@ def make_trainer(config: DictConfig, folder: Path, license_class: str) -> pl.Tra
     every, epochs = config.trainer.get("check_val_every_n_epoch"), config.trainer.get("max_epochs")
     # a run shorter than the interval would end without a score, and without a best checkpoint
     options = {"check_val_every_n_epoch": min(every, epochs)} if every and epochs and epochs > 0 else {}
+    told = {**run_labels(config), "continued": continued}
     try:
         return instantiate(
             config.trainer,
             **options,
             callbacks=[instantiate(node, _convert_="all") for node in objects(config.callbacks).values()],
-            logger=[_logger(node, license_class) for node in objects(config.logger).values()],
+            logger=[_logger(node, told, license_class) for node in objects(config.logger).values()],
             plugins=[AtomicCheckpointIO()],
             default_root_dir=str(folder),
             _convert_="all",
@@ -172,8 +175,11 @@ def make_trainer(config: DictConfig, folder: Path, license_class: str) -> pl.Tra
         raise ConfigError(str(error)) from error
 
 
-def _logger(node: DictConfig, license_class: str) -> Any:
-    told = {"license_class": license_class} if "license_class" in node else {}
+def _logger(node: DictConfig, told: dict[str, Any], license_class: str) -> Any:
+    """Build a logger; what its description leaves open (null) it is told, and the licence in any case."""
+    told = {key: value for key, value in told.items() if key in node and node[key] is None}
+    if "license_class" in node:
+        told["license_class"] = license_class
     return instantiate(node, _convert_="all", **told)
 
 
@@ -185,9 +191,10 @@ def _closing(trainer: pl.Trainer) -> Iterator[None]:
         yield
         exit_code = 0
     finally:
+        best = getattr(trainer.checkpoint_callback, "best_model_path", None)
         for logger in trainer.loggers:
             if isinstance(logger, Wandb):
-                logger.finish(exit_code)
+                logger.finish(exit_code, best)
 
 
 def _refuse_phantom_sweep(config: DictConfig) -> None:
@@ -248,7 +255,7 @@ def _log_parameters(trainer: pl.Trainer, module: CMNModule, config: DictConfig) 
     if module.license_class == "dua":
         content["data"]["dir"] = None  # a path may name a patient
     for logger in trainer.loggers:
-        logger.log_hyperparams({**content, "parameters": count})
+        logger.log_hyperparams({**content, "choices": choices_made(), "parameters": count})
 
 
 def _write_result(folder: Path, result: dict[str, Any]) -> None:

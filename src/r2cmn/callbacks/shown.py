@@ -62,33 +62,6 @@ class Progress(pl.Callback):
             log.info("epoch %d: %s", trainer.current_epoch, "  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
 
 
-class ReportTable(pl.Callback):
-    """Shows a few generated reports beside their references on the dashboard, each validation.
-
-    Under a data use agreement (`license_class: dua`) no text, id or image is handed to any logger.
-
-    Args:
-        num_reports: how many.
-    """
-
-    def __init__(self, num_reports: int = 8) -> None:
-        self.num_reports = num_reports
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Log a table of text where a logger takes one."""
-        if trainer.sanity_checking or not trainer.is_global_zero or pl_module.license_class == "dua":
-            return
-        rows = [[index, generated, reference] for index, generated, reference in pl_module.reports[: self.num_reports]]
-        logger: Any
-        for logger in trainer.loggers:
-            if hasattr(logger, "log_table"):
-                columns = ["study", "generated", "reference"]
-                logger.log_table("val/reports", columns=columns, data=rows, step=trainer.global_step)
-            elif hasattr(logger.experiment, "add_text"):
-                text = "\n\n".join(f"**{i}** {g}\n\n*{r}*" for i, g, r in rows)
-                logger.experiment.add_text("val/reports", text, trainer.global_step)
-
-
 class Predictions(pl.Callback):
     """Writes the test reports beside their references to a CSV file, readable by its owner alone under a DUA.
 

@@ -1,0 +1,25 @@
+"""TensorBoard in the run folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytorch_lightning.loggers import TensorBoardLogger
+
+
+class TensorBoard(TensorBoardLogger):
+    """TensorBoard's event files, in the folder `tensorboard` of the run.
+
+    Args:
+        save_dir: the run folder.
+        kwargs: further arguments of Lightning's TensorBoardLogger.
+
+    Raises:
+        ValueError: where TensorBoard is not installed.
+    """
+
+    def __init__(self, save_dir: str, **kwargs: Any) -> None:
+        try:
+            super().__init__(save_dir, name="tensorboard", version="", **kwargs)
+        except ModuleNotFoundError as error:
+            raise ValueError("logger=tensorboard needs TensorBoard: pip install 'r2cmn[tensorboard]'") from error

@@ -1,0 +1,63 @@
+"""What a run is called: its overrides, without paths and without what does not change its results."""
+
+import pytest
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from r2cmn.run_labels import MAX_NAME, choices_made, run_labels, run_name
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["memory=none", "seed=1"], "memory=none seed=1"),
+        ([], "defaults"),
+        (["data.dir=secret", "run_dir=runs/x", "checkpoint=last", "logger=wandb", "+logger.wandb.notes=x"], "defaults"),
+        (["data=iu_xray", "data.batch_size=8"], "data=iu_xray data.batch_size=8"),
+        (["stages=[fit]", "trainer.devices=2", "trainer.max_epochs=3"], "trainer.max_epochs=3"),
+        (["+note=/home/jane", "++dim=16", "~init"], "dim=16 ~init"),
+        (
+            ["data=iu_xray", "seed=1", "dim=64", "memory.num_vectors=8"],
+            "seed=1 memory.num_vectors=8 data=iu_xray dim=64",
+        ),
+        (["sweep=optuna", "sweep.resume=true", "hydra.sweep.dir=x", "seed=0"], "seed=0"),
+    ],
+)
+def test_a_name_says_what_was_tried(overrides, name):
+    assert run_name(overrides) == name
+
+
+def test_a_trial_is_found_by_its_number():
+    assert run_name(["seed=1"], 12) == "#12 seed=1"
+    assert run_name([], 0) == "#0 defaults"
+
+
+def test_a_long_name_is_cut():
+    name = run_name([f"memory.num_vectors={n}" for n in range(50)])
+    assert len(name) == MAX_NAME
+    assert name.endswith("…")
+
+
+def test_outside_a_hydra_run_there_is_only_the_job_type(monkeypatch):
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+    assert run_labels(OmegaConf.create({"stages": ["fit", "test"]})) == {"job_type": "train"}
+    assert run_labels(OmegaConf.create({"stages": ["test"]})) == {"job_type": "test"}
+    assert choices_made() == {}
+
+
+def test_the_choices_become_tags(monkeypatch):
+    choices = {"memory": "none", "data": "iu_xray", "experiment": "e" * 80, "hydra/launcher": "pool"}
+    hydra = {
+        "runtime": {"choices": choices},
+        "overrides": {"task": ["memory=none"]},
+        "job": {"num": "???"},
+        "mode": "RUN",
+        "sweep": {"dir": "runs/s"},
+    }
+    monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: OmegaConf.create(hydra)))
+    monkeypatch.setattr(HydraConfig, "initialized", staticmethod(lambda: True))
+    labels = run_labels(OmegaConf.create({"stages": ["fit"]}))
+    assert labels["tags"] == ["memory=none", "data=iu_xray", "experiment=" + "e" * 53]
+    assert labels["name"] == "memory=none"
+    assert labels["group"] is None
+    assert set(choices_made()) == {"memory", "data", "experiment"}
