@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 PACKAGES = ("r2cmn", "torch", "torchvision", "timm", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf",
-            "pycocoevalcap", "wandb", "tensorboard", "pydicom")  # fmt: skip
-EXTRAS = {"tensorboard": "tensorboard", "pydicom": "dicom"}
+            "pycocoevalcap", "wandb", "tensorboard", "pydicom", "optuna")  # fmt: skip
+EXTRAS = {"tensorboard": "tensorboard", "pydicom": "dicom", "optuna": "optuna"}
 """Packages that not everybody needs, and the extra that installs each."""
 
 

@@ -23,6 +23,7 @@ from r2cmn.checkpoint_io import AtomicCheckpointIO, CheckpointError, newest_inta
 from r2cmn.config import ConfigError, check, objects, plain
 from r2cmn.loggers import Wandb
 from r2cmn.module import CMNModule
+from r2cmn.search import is_pruned, study_reports
 from r2cmn.testing import show_test
 
 log = logging.getLogger("r2cmn")
@@ -82,6 +83,9 @@ def _run_stages(
         best = trainer.checkpoint_callback.best_model_score  # type: ignore[union-attr]
         result["objective"] = float(best) if best is not None else None
         result["epochs"] = trainer.current_epoch
+        if is_pruned(trainer):
+            result["pruned"] = True  # by a search; its test would cost more than it says
+            stages = []
     if "test" in stages:
         result |= _test(trainer, module, data, config, checkpoint)
     if trainer.is_global_zero:
@@ -160,7 +164,10 @@ def make_trainer(config: DictConfig, folder: Path, license_class: str) -> pl.Tra
         return instantiate(
             config.trainer,
             **options,
-            callbacks=[instantiate(node, _convert_="all") for node in objects(config.callbacks).values()],
+            callbacks=[
+                *(instantiate(node, _convert_="all") for node in objects(config.callbacks).values()),
+                *study_reports(folder),
+            ],
             logger=[_logger(node, license_class) for node in objects(config.logger).values()],
             plugins=[AtomicCheckpointIO()],
             default_root_dir=str(folder),
