@@ -5,7 +5,6 @@ The sweeper `r2cmn_optuna` names the study in the environment of its trials; a s
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -73,6 +72,8 @@ class StudyReport(pl.Callback):
         """Open the study, in the first process alone."""
         if stage != "fit" or not trainer.is_global_zero:
             return
+        import fcntl  # not on Windows, where single runs are welcome
+
         self._lock = (self.folder / RUNNING_LOCK).open("w")
         fcntl.flock(self._lock, fcntl.LOCK_SH)
         self._trial = self._try(self._open)
