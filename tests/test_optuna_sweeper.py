@@ -38,11 +38,11 @@ class Toy:
 
     def run(self, *overrides: str) -> tuple[int, str]:
         process = self.start(*overrides)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=250)
         return process.returncode, output
 
     def wait_for(self, *numbers: int) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while not all((self.folder / str(number) / "began.json").exists() for number in numbers):
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -99,7 +99,7 @@ def test_a_slot_that_is_free_is_taken_at_once(toy):
     toy.wait_for(2)
     assert toy.states() == ["RUNNING", "FAIL", "RUNNING"]
     toy.gate.touch()
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
     assert toy.states() == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     assert "killed by SIGKILL" in study.trials[1].user_attrs["reason"]
@@ -113,7 +113,7 @@ def test_a_search_that_was_stopped_goes_on(toy, signum):
     toy.wait_for(0, 1)
     before = [trial.params for trial in toy.study().trials]
     process.send_signal(signum)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=200)
     if signum == signal.SIGINT:
         assert process.returncode == 128 + signum, output
         assert toy.states()[:2] == ["FAIL", "FAIL"]
