@@ -146,7 +146,11 @@ def test_the_wheel_holds_the_configuration_and_no_tests(tmp_path):
     sources = {str(p.relative_to(ROOT / "src")) for p in (ROOT / "src").rglob("*.py")}
     assert any(name.startswith("hydra_plugins/") for name in sources)
     assert sources <= names
-    assert {"r2cmn/experiments/published.csv", "r2cmn/evaluation/page.css"} <= names
+    assert {
+        "r2cmn/experiments/published.csv",
+        "r2cmn/experiments/wandb_sweep.yaml",
+        "r2cmn/evaluation/page.css",
+    } <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"r2cmn", "hydra_plugins"}
     assert not [name for name in names if "test" in name.lower() or name.endswith((".png", ".jpg", ".ckpt", ".pth"))]
     entry = next(name for name in names if name.endswith("entry_points.txt"))

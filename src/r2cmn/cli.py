@@ -100,12 +100,18 @@ def _check_arguments(arguments: list[str], compose: Any) -> None:
     overrides = list(parsed.overrides)
     if parsed.multirun:
         try:
-            first = [(o, next(iter(o.sweep_string_iterator())) if o.is_sweep_override() else None)
-                     for o in OverridesParser.create().parse_overrides(overrides)]  # fmt: skip
+            first = [(o, _first_value(o)) for o in OverridesParser.create().parse_overrides(overrides)]
         except HydraException as error:
             raise ValueError(str(error).splitlines()[0]) from error
         overrides = [f"{o.get_key_element()}={v}" if v is not None else str(o.input_line) for o, v in first]
     compose(overrides, config_dir=parsed.config_dir, config_name=parsed.config_name or "config")
+
+
+def _first_value(override: Any) -> str | None:
+    """Return the first value of a sweep, of an interval of a search its start; None for what is no sweep."""
+    if not override.is_sweep_override():
+        return None
+    return str(override.value().start) if override.is_interval_sweep() else next(iter(override.sweep_string_iterator()))
 
 
 def _quiet() -> None:

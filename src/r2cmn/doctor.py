@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 PACKAGES = ("r2cmn", "torch", "torchvision", "timm", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf",
-            "pycocoevalcap", "wandb", "tensorboard", "pydicom", "wandb-workspaces")  # fmt: skip
-EXTRAS = {"tensorboard": "tensorboard", "pydicom": "dicom", "wandb-workspaces": "dashboard"}
+            "pycocoevalcap", "wandb", "tensorboard", "pydicom", "optuna", "wandb-workspaces")  # fmt: skip
+EXTRAS = {"tensorboard": "tensorboard", "pydicom": "dicom", "optuna": "optuna", "wandb-workspaces": "dashboard"}
 """Packages that not everybody needs, and the extra that installs each."""
 
 

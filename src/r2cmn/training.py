@@ -24,6 +24,7 @@ from r2cmn.config import ConfigError, check, objects, plain
 from r2cmn.loggers import Wandb
 from r2cmn.module import CMNModule
 from r2cmn.run_labels import choices_made, run_labels
+from r2cmn.search import is_pruned, study_reports
 from r2cmn.testing import show_test
 
 log = logging.getLogger("r2cmn")
@@ -83,6 +84,9 @@ def _run_stages(
         best = trainer.checkpoint_callback.best_model_score  # type: ignore[union-attr]
         result["objective"] = float(best) if best is not None else None
         result["epochs"] = trainer.current_epoch
+        if is_pruned(trainer):
+            result["pruned"] = True  # by a search; its test would cost more than it says
+            stages = []
     if "test" in stages:
         result |= _test(trainer, module, data, config, checkpoint)
     if trainer.is_global_zero:
@@ -163,7 +167,10 @@ def make_trainer(config: DictConfig, folder: Path, license_class: str, continued
         return instantiate(
             config.trainer,
             **options,
-            callbacks=[instantiate(node, _convert_="all") for node in objects(config.callbacks).values()],
+            callbacks=[
+                *(instantiate(node, _convert_="all") for node in objects(config.callbacks).values()),
+                *study_reports(folder),
+            ],
             logger=[_logger(node, told, license_class) for node in objects(config.logger).values()],
             plugins=[AtomicCheckpointIO()],
             default_root_dir=str(folder),

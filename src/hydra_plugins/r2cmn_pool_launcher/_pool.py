@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
@@ -40,6 +40,10 @@ class Attempt:
             os.killpg(self.process.pid, signum)
 
 
+def ignore(trial: Trial) -> None:
+    """Take no notice of a trial that is over."""
+
+
 class Pool:
     """Runs each trial in a process of its own, as many at once as there are slots.
 
@@ -54,17 +58,30 @@ class Pool:
         self._num_signals = 0
         self._free = deque(slots)
         self._running: list[Attempt] = []
+        self._ended: Callable[[Trial], None] = ignore
 
-    def run(self, trials: Sequence[Trial]) -> None:
-        """Run the trials that are waiting; their status says afterwards what became of each."""
-        waiting = deque(trial for trial in trials if trial.status == "waiting")
+    def run(self, trials: Iterable[Trial], ended: Callable[[Trial], None] = ignore) -> None:
+        """Run the trials that are waiting; their status says afterwards what became of each.
+
+        Args:
+            trials: The next one is taken when a slot is free, so it may be decided while others run.
+            ended: Is told of each trial as soon as it is over.
+        """
+        self._ended = ended
+        arriving = (trial for trial in trials if trial.status == "waiting")
+        again: deque[Trial] = deque()
         with self._signals():
             try:
-                while (waiting or self._running) and self.stopped_by is None:
-                    while waiting and self._free:
-                        self._start(waiting.popleft())
+                while self.stopped_by is None:
+                    while self._free and self.stopped_by is None:
+                        trial = next(arriving, None) or (again.popleft() if again else None)
+                        if trial is None:
+                            break
+                        self._start(trial)
+                    if not self._running:
+                        break
                     time.sleep(POLL_S)
-                    waiting.extend(self._collect())
+                    again.extend(self._collect())
                 self._stop()
             finally:
                 for attempt in self._running:  # only after an error of our own
@@ -79,6 +96,7 @@ class Pool:
         except OSError as error:  # no memory for a process, a full disk, a folder without rights
             trial.fail(f"could not start: {error}")
             log.error(f"{trial.label} failed ({trial.reason})")
+            self._ended(trial)
             return
         self._free.popleft()
         self._running.append(attempt)
@@ -113,6 +131,8 @@ class Pool:
             if trial.status == "failed" and trial.num_attempts <= self.retries:
                 log.info(f"{trial.label} is tried again ({trial.num_attempts} of {self.retries} retries)")
                 again.append(trial)
+            else:
+                self._ended(trial)
         return again
 
     def _judge(self, attempt: Attempt) -> None:

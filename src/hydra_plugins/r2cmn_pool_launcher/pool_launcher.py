@@ -5,7 +5,7 @@
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,18 +103,41 @@ class PoolLauncher(Launcher):
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         trials = [self._trial(initial_job_idx + i, list(overrides)) for i, overrides in enumerate(job_overrides)]
         skip_finished(trials)
-        environment = {
-            "OMP_NUM_THREADS": str(self.num_threads),
-            "PYTHONUNBUFFERED": "1",  # or the last words of a killed trial are lost
-            "R2CMN_SWEEP": Path(self.config.hydra.sweep.dir).resolve().name,
-        }
         log.info(f"{len(trials)} trials, {len(self.slots)} at once, {self.num_threads} threads each")
-        pool = Pool(self.slots, environment, self.retries, self.grace_s)
+        pool = Pool(self.slots, self._environment(), self.retries, self.grace_s)
         pool.run(trials)
         log.info("\n".join(["the trials of this sweep:", *(summary_row(trial) for trial in trials)]))
         if pool.stopped_by is not None:
             raise SystemExit(128 + pool.stopped_by)
         return [close(trial) for trial in trials]
+
+    def launch_each(self, jobs: Iterator[tuple[int, Sequence[str]]], ended: Callable[[int, str, bool], None]) -> None:
+        """Run trials that are decided one by one, the next when a slot is free: what a search needs.
+
+        Args:
+            jobs: The number and the overrides of each.
+            ended: Is told the number of a trial that is over, why it failed, and whether it was stopped with the sweep.
+
+        Raises:
+            SystemExit: With 128 + the signal's number if the sweep was stopped.
+        """
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        log.info(f"{len(self.slots)} trials at once, {self.num_threads} threads each")
+        pool = Pool(self.slots, self._environment(), self.retries, self.grace_s)
+        pool.run(
+            (self._trial(number, list(overrides)) for number, overrides in jobs),
+            lambda trial: ended(trial.number, trial.reason, trial.status == "stopped"),
+        )
+        if pool.stopped_by is not None:
+            raise SystemExit(128 + pool.stopped_by)
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "OMP_NUM_THREADS": str(self.num_threads),
+            "PYTHONUNBUFFERED": "1",  # or the last words of a killed trial are lost
+            "R2CMN_SWEEP": Path(self.config.hydra.sweep.dir).resolve().name,
+        }
 
     def _trial(self, number: int, overrides: list[str]) -> Trial:
         config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)

@@ -1,0 +1,146 @@
+"""What a trial of a search tells its study after each validation, and its stopping when that says it is not worth it.
+
+The sweeper `r2cmn_optuna` names the study in the environment of its trials; a single run has none and reports nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from hydra_plugins.r2cmn_optuna_sweeper import RUNNING_LOCK, STUDY_VARIABLE
+
+log = logging.getLogger("r2cmn")
+
+NUM_TRIES = 3
+WAIT_S = 5.0
+
+
+class ClosedTrialError(ValueError):
+    """The study counts this trial as ended."""
+
+
+def study_reports(folder: Path) -> list[pl.Callback]:
+    """Return the callback of a trial of a search; none in a single run.
+
+    Args:
+        folder: of the run.
+    """
+    study = os.environ.get(STUDY_VARIABLE)
+    if not study or OmegaConf.is_missing(HydraConfig.get().job, "num"):
+        return []
+    return [StudyReport(folder, HydraConfig.get().job.num, **json.loads(study))]
+
+
+def is_pruned(trainer: pl.Trainer) -> bool:
+    """Return whether a search stopped the training."""
+    return any(isinstance(callback, StudyReport) and callback.pruned for callback in trainer.callbacks)  # type: ignore[attr-defined]
+
+
+class StudyReport(pl.Callback):
+    """Reports the score that the checkpoints go by to the study, and stops the training when the pruner says so.
+
+    Args:
+        folder: of the trial; kept locked until the process ends.
+        number: of the trial in the study.
+        storage: address of the study's database.
+        study: its name.
+        pruner: description of an Optuna pruner, or None.
+    """
+
+    def __init__(self, folder: Path, number: int, storage: str, study: str, pruner: dict[str, Any] | None) -> None:
+        self.folder = folder
+        self.number = number
+        self.storage = storage
+        self.study = study
+        self.pruner = pruner
+        self.pruned = False
+        self._trial: Any = None
+        self._lock: IO[str] | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Open the study, in the first process alone."""
+        if stage != "fit" or not trainer.is_global_zero:
+            return
+        import fcntl  # not on Windows, where single runs are welcome
+
+        self._lock = (self.folder / RUNNING_LOCK).open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+        self._trial = self._try(self._open)
+
+    def _open(self) -> Any:
+        import optuna
+
+        from hydra_plugins.r2cmn_optuna_sweeper._study import open_storage
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        pruner = instantiate(self.pruner, _convert_="all") if self.pruner else optuna.pruners.NopPruner()
+        # the study's own sampler would draw; what this trial tries is decided already
+        sampler = optuna.samplers.RandomSampler()
+        study = optuna.load_study(
+            study_name=self.study, storage=open_storage(self.storage), sampler=sampler, pruner=pruner
+        )
+        return optuna.Trial(study, study.get_trials(deepcopy=False)[self.number]._trial_id)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Report the score.
+
+        Raises:
+            ClosedTrialError: where the search went on without this trial.
+        """
+        if trainer.sanity_checking:
+            return
+        stop = self._trial is not None and self._report(trainer)
+        self.pruned = bool(trainer.strategy.broadcast(stop))  # the processes of a trial stop together
+        if self.pruned:
+            trainer.should_stop = True
+
+    def _report(self, trainer: pl.Trainer) -> bool:
+        """Report, and return whether to stop: not in the last epoch, after which there is nothing to save."""
+        name = str(trainer.checkpoint_callback.monitor)  # type: ignore[union-attr]
+        score = trainer.callback_metrics.get(name)
+        if score is None:
+            return False
+        epoch = trainer.current_epoch
+        is_last = trainer.max_epochs is not None and 0 <= trainer.max_epochs <= epoch + 1
+
+        def report() -> bool:
+            self._trial.report(float(score), epoch)
+            return not is_last and bool(self._trial.should_prune())
+
+        stop = bool(self._try(report))
+        if stop:
+            log.info("epoch %d: %s %.4g; the search prunes this trial", epoch, name, float(score))
+        return stop
+
+    def _try(self, action: Callable[[], Any]) -> Any:
+        """Do something with the study; where its database does not answer, the training goes on without it."""
+        import optuna
+        from hydra.errors import HydraException
+
+        for left in reversed(range(NUM_TRIES)):
+            try:
+                return action()
+            except optuna.exceptions.UpdateFinishedTrialError as error:
+                raise ClosedTrialError(
+                    f"the search has closed trial {self.number} and went on without it: this process is not needed"
+                ) from error
+            except (optuna.exceptions.OptunaError, HydraException, OSError, LookupError) as error:
+                if left:
+                    time.sleep(WAIT_S)
+                    continue
+                log.warning(
+                    "the study does not answer (%s): the training goes on, and this score is not reported",
+                    (str(error) or type(error).__name__).splitlines()[0],
+                )
+        return None
