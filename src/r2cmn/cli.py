@@ -16,6 +16,7 @@ from r2cmn.commands.audit import audit
 from r2cmn.commands.baselines import baselines
 from r2cmn.commands.evaluate import evaluate
 from r2cmn.commands.prepare import app as prepare
+from r2cmn.commands.results import results
 
 app = typer.Typer(
     help="Train, compare and use chest X-ray report generators built on cross-modal memory networks.",
@@ -195,6 +196,9 @@ app.command(no_args_is_help=True)(evaluate)
 
 
 app.command(no_args_is_help=True)(baselines)
+
+
+app.command(no_args_is_help=True)(results)
 
 
 @app.command()
