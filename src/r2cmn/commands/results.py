@@ -19,25 +19,36 @@ if TYPE_CHECKING:
 
 
 def results(
-    runs: Annotated[list[str], typer.Argument(help="Folders of sweeps or trials, or globs of them.", show_default=False)],
-    metric: Annotated[str, typer.Option(help="The score that is compared and drawn; also objective, seconds, ...")] = "BLEU_4",
+    runs: Annotated[
+        list[str], typer.Argument(help="Folders of sweeps or trials, or globs of them.", show_default=False)
+    ],
+    metric: Annotated[
+        str, typer.Option(help="The score that is compared and drawn; also objective, seconds, ...")
+    ] = "BLEU_4",
     by: Annotated[
-        list[str] | None, typer.Option(help="A key whose values are compared; may be repeated. [default: what was swept]")
+        list[str] | None,
+        typer.Option(help="A key whose values are compared; may be repeated. [default: what was swept]"),
     ] = None,
     reference: Annotated[
         list[str] | None,
-        typer.Option(help="KEY=VALUE of the setting compared with; may be repeated. [default: BASE, or the paper's values]"),
+        typer.Option(
+            help="KEY=VALUE of the setting compared with; may be repeated. [default: BASE, or the paper's values]"
+        ),
     ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write a row a trial to this file.")] = None,
     parquet: Annotated[Path | None, typer.Option(help="The same as Parquet.")] = None,
     curves: Annotated[Path | None, typer.Option(help="Write every logged value, in long form, as CSV.")] = None,
-    figures: Annotated[Path | None, typer.Option(help="Draw the paper's Figures 3 and 4 into this folder, SVG and PNG.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Draw the paper's Figures 3 and 4 into this folder, SVG and PNG.")
+    ] = None,
     format: Annotated[str | None, typer.Option(help="Print Table 2 alone: text, markdown or latex.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write Table 2 to this file: .txt, .md or .tex.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write everything as one page, with learning curves.")] = None,
     level: Annotated[float, typer.Option(help="Of intervals; 1 - level of the tests.")] = 0.95,
-    reports: Annotated[bool, typer.Option("--reports/--no-reports", help="Test over reports, too: predictions.csv.")] = True,
-    resamples: Annotated[int, typer.Option(min=1, help="Exchanges of the test over reports.")] = 1000,
+    reports: Annotated[
+        bool, typer.Option("--reports/--no-reports", help="Test over reports, too: predictions.csv.")
+    ] = True,
+    resamples: Annotated[int, typer.Option(min=1, help="Exchanges of the test over reports.")] = 5000,
     meteor: Annotated[bool, typer.Option(help="Test METEOR over reports, too: Java starts once a trial.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
 ) -> None:
@@ -86,7 +97,9 @@ def _form(format: str | None, out: Path | None) -> str:
     if format is not None and format not in FORMATS:
         raise ValueError(f"--format is one of {', '.join(FORMATS)}, not '{format}'")
     if format is None and out is not None and out.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"--out {out}: its form is not known by its name: end it in {', '.join(SUFFIXES)} or give --format")
+        raise ValueError(
+            f"--out {out}: its form is not known by its name: end it in {', '.join(SUFFIXES)} or give --format"
+        )
     return format or (SUFFIXES[out.suffix.lower()] if out is not None else "text")
 
 
@@ -140,7 +153,13 @@ def _compare(
     for family, reference in zip(grouped, references, strict=True):
         names = metrics_of(list({name for trial in family.trials for name in trial.scores})) or [metric]
         one = compare(family, [metric], reference, reports, level)
-        compared.append((one, compare(family, names, reference, reports, level)))
+        every = compare(family, names, reference, reports, level)
+        compared.append((one, every))
+        if reports is not None and every.number >= (1 - level) * (reports.num_resamples + 1):
+            least = int(every.number / (1 - level)) + 1
+            notes.append(
+                f"{every.number} tests with {reports.num_resamples} exchanges mark nothing: give --resamples {least}"
+            )
     return compared, [*notes, *(reports.notes if reports is not None else [])]
 
 
@@ -196,7 +215,9 @@ def _draw(compared: Compared, metric: str, folder: Path, overwrite: bool) -> Non
     wanted = [(one, key, figures.name_of(key) + (f"-{number + 1}" if number else ""))
               for number, (one, _) in enumerate(compared) for key in numeric_keys(one.family)]  # fmt: skip
     if not wanted:
-        raise ValueError("--figures: no key has two numbers as values among the finished trials: there is no curve to draw")
+        raise ValueError(
+            "--figures: no key has two numbers as values among the finished trials: there is no curve to draw"
+        )
     _check_targets([folder / f"{name}.{suffix}" for _, _, name in wanted for suffix in ("svg", "png")], overwrite)
     drawn = [(figures.figure(one.family, key, metric, one.level), one, key, name) for one, key, name in wanted]
     for picture, one, key, name in drawn:

@@ -20,10 +20,10 @@ ROWS = {"none": "BASE", "separate": "BASE+MEM", "cross_modal": "BASE+CMN"}
 """The paper's rows of Table 2 by the kind of memory."""
 TABLE_2 = "Chen et al., ACL 2021, Table 2"
 STATED = {
-    "memory.num_vectors": "On MIMIC-CXR the paper finds (section 4.3, Figure 3, N from 32 to 4096) BLEU-4 to rise with N "
-    "up to 1024 and not beyond, and 3.34% more parameters than BASE at N = 4096.",
-    "memory.num_queried": "On MIMIC-CXR the paper finds (section 4.3, Figure 4, K from 1 to 512) BLEU-4 to rise with K up "
-    "to 32 and to drop beyond.",
+    "memory.num_vectors": "On MIMIC-CXR the paper finds (section 4.3, Figure 3, N from 32 to 4096) BLEU-4 to rise with "
+    "N up to 1024 and not beyond, and 3.34% more parameters than BASE at N = 4096.",
+    "memory.num_queried": "On MIMIC-CXR the paper finds (section 4.3, Figure 4, K from 1 to 512) BLEU-4 to rise with K "
+    "up to 32 and to drop beyond.",
     "memory.num_threads": "The paper uses 8 threads and says that their number is arbitrary (footnote 5); it has no "
     "figure of it.",
 }
@@ -61,12 +61,14 @@ def table_2(family: Family) -> dict[str, Published]:
 
 
 def claim(family: Family, key: str, metric: str) -> Claim | None:
-    """Return the published score at the paper's default setting, where the data set is the same and it has that score."""
+    """Return the published score at the paper's default setting, where data set and score are the same."""
     row = table_2(family).get("cross_modal")
     if row is None or metric not in row.scores or key not in PAPER:
         return None
     title = TITLES[dataset_of(family.trials[0])]
-    return Claim(row.scores[metric], PAPER[key], f"{TABLE_2}, {title}, N 2048, K 32, 8 threads: {row.scores[metric]:.3f}")
+    return Claim(
+        row.scores[metric], PAPER[key], f"{TABLE_2}, {title}, N 2048, K 32, 8 threads: {row.scores[metric]:.3f}"
+    )
 
 
 def kind_of(setting: Setting) -> str:

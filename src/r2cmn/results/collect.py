@@ -95,12 +95,17 @@ def _folders(arguments: Iterable[str]) -> list[Path]:
     folders: list[Path] = []
     for argument in arguments:
         path = Path(argument).expanduser()
-        matches = [path] if path.is_dir() else sorted(p for p in map(Path, glob.glob(str(path))) if p.is_dir())
+        matches = [path] if path.is_dir() else _matches(str(path))
         if not matches:
             what = "is a file, not a folder" if path.is_file() else "matches no folder: there is nothing of this name"
             raise ValueError(f"{argument} {what}")
         folders += matches
     return folders
+
+
+def _matches(pattern: str) -> list[Path]:
+    """Return the folders of a glob, absolute or not, which pathlib's own cannot take as one pattern."""
+    return sorted(path for path in map(Path, glob.glob(pattern)) if path.is_dir())  # noqa: PTH207
 
 
 def _walk(folder: Path, found: Collection, seen: set[Path], deepest: int) -> None:
@@ -168,4 +173,7 @@ def _add(trial: Trial, found: Collection, seen: set[Path]) -> None:
 def _children(folder: Path) -> list[Path]:
     """Return the subfolders in the order of their numbers, without hidden ones."""
     children = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
-    return sorted(children, key=lambda child: (not child.name.isdigit(), int(child.name) if child.name.isdigit() else 0, child.name))
+    return sorted(
+        children,
+        key=lambda child: (not child.name.isdigit(), int(child.name) if child.name.isdigit() else 0, child.name),
+    )

@@ -2,8 +2,9 @@
 
 A difference is marked `*` when both tests hold: over seeds (another training would show it) and over reports (other
 test studies would). The larger of the two p-values counts, which tests that both hold (Berger, 1982), corrected for the
-number of comparisons of the table. Where a score cannot be tested over reports the seeds decide alone. With one seed a
-side, only these trainings can be told apart, and the mark is another one, `†`.
+number of comparisons of the table. Where only one of the tests can be made the mark says so: `‡` seeds alone (no
+reports, or a score that is not recomputed from them), `†` reports alone (one seed: these trainings differ, others may
+not).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from r2cmn.results.reports import Reports
 from r2cmn.results.settings import NO_MEMORY, SHORT, Family, Setting, shown, sort_key
 from r2cmn.results.statistics import Gap, Mean, gap, holm, mean
 
-BOTH, TRAININGS = "*", "†"
+BOTH, TRAININGS, SEEDS = "*", "†", "‡"
 PAPER = {"memory.num_vectors": 2048, "memory.num_queried": 32, "memory.num_threads": 8}
 """The paper's values, section 3.3: where they are among those compared, they are the reference."""
 
@@ -48,8 +49,10 @@ class Cell:
 
     @property
     def mark(self) -> str:
-        """`*`, `†` or nothing."""
-        return (BOTH if self.over_seeds else TRAININGS) if self.significant else ""
+        """`*`, `†`, `‡` or nothing."""
+        if not self.significant:
+            return ""
+        return TRAININGS if not self.over_seeds else SEEDS if math.isnan(self.p_reports) else BOTH
 
     @property
     def verdict(self) -> str:
@@ -106,13 +109,20 @@ def compare(
         for name in metrics:
             ours, theirs = setting.numbers(name), reference.numbers(name)
             between = None if setting is reference else gap(ours, theirs, level)
-            row[name] = mean(list(ours.values()), level), between, chances.get(name, math.nan), _larger(between, chances, name)
+            row[name] = (
+                mean(list(ours.values()), level),
+                between,
+                chances.get(name, math.nan),
+                _larger(between, chances, name),
+            )
         raw.append(row)
     places = [(number, name) for number, row in enumerate(raw) for name in row]
     corrected = dict(zip(places, holm([raw[number][name][3] for number, name in places]), strict=True))
     cells = [
         {
-            name: Cell(value, between, p, corrected[number, name], between is not None and between.p == between.p, level)
+            name: Cell(
+                value, between, p, corrected[number, name], between is not None and between.p == between.p, level
+            )
             for name, (value, between, p, _) in row.items()
         }
         for number, row in enumerate(raw)
@@ -152,7 +162,9 @@ def find_reference(family: Family, asked: Mapping[str, str]) -> Setting:
         raise ValueError(f"--reference {said}: the settings do not differ in {unknown[0]}; there are: {there}")
     chosen = [s for s in family.settings if all(shown(s.values[key]) == value for key, value in wanted.items())]
     if len(chosen) != 1:
-        raise ValueError(f"--reference {said} fits {len(chosen) or 'none'} of the settings, not one; there are: {there}")
+        raise ValueError(
+            f"--reference {said} fits {len(chosen) or 'none'} of the settings, not one; there are: {there}"
+        )
     return chosen[0]
 
 

@@ -16,7 +16,9 @@ NAMES = {
 }  # fmt: skip
 """What the figure of a key is called."""
 AXES = {
-    "memory.num_vectors": "memory vectors N", "memory.num_queried": "queried vectors K", "memory.num_threads": "threads",
+    "memory.num_vectors": "memory vectors N",
+    "memory.num_queried": "queried vectors K",
+    "memory.num_threads": "threads",
 }  # fmt: skip
 
 
@@ -73,7 +75,9 @@ def curves_of(family: Family, key: str, metric: str, level: float = 0.95) -> lis
 
 def numeric_keys(family: Family) -> list[str]:
     """Return the keys of a family that have two or more numbers as values: those of the paper first."""
-    several = [key for key in family.keys if len({s.values[key] for s in family.settings if _is_number(s.values[key])}) > 1]
+    several = [
+        key for key in family.keys if len({s.values[key] for s in family.settings if _is_number(s.values[key])}) > 1
+    ]
     return [key for key in NAMES if key in several] + [key for key in several if key not in NAMES]
 
 

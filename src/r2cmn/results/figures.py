@@ -15,15 +15,18 @@ from r2cmn.results.curves import AXES, NAMES, Curve, base_of, curves_of
 from r2cmn.results.extra import load
 from r2cmn.results.settings import Family
 from r2cmn.results.statistics import Mean
+from r2cmn.results.tables import title_of
 
 _COLUMN = (3.35, 2.55)  # inches; a column of a two-column page
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")  # Okabe and Ito (2008)
 _PARAMETERS = "#D55E00"
 _MARKERS = "osD^vP"
+_METADATA = {"Date": None, "Creator": "r2cmn"}  # the same bytes every time
 _STYLE = {
     "font.size": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 7,
-    "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7, "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7, "lines.linewidth": 1.3, "lines.markersize": 4, "svg.hashsalt": "r2cmn", "savefig.dpi": 300,
+    "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7,
+    "xtick.major.width": 0.7, "ytick.major.width": 0.7, "lines.linewidth": 1.3, "lines.markersize": 4,
+    "svg.hashsalt": "r2cmn", "savefig.dpi": 300,
 }  # fmt: skip
 
 
@@ -56,7 +59,10 @@ def figure(family: Family, key: str, metric: str, level: float = 0.95) -> Any:
     with load("matplotlib", "a figure").rc_context(_STYLE):
         drawn = figure_class(figsize=_COLUMN, layout="constrained")
         axes = drawn.add_subplot()
-        lines = [_curve(axes, curve, number, curves, curve.label or score_name(metric)) for number, curve in enumerate(curves)]
+        lines = [
+            _curve(axes, curve, number, curves, curve.label or score_name(metric))
+            for number, curve in enumerate(curves)
+        ]
         _y_axis(axes, curves)
         lines += _published(axes, claim(family, key, metric), curves) + _base(axes, base_of(family, metric, level))
         _x_axis(axes, key, curves)
@@ -73,7 +79,7 @@ def caption(family: Family, key: str, metric: str, level: float = 0.95) -> str:
     curves = curves_of(family, key, metric, level)
     numbers = sorted({point.mean.number for curve in curves for point in curve.points})
     seeds = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    said = [f"{score_name(metric)} of the test against {AXES.get(key, key)}: mean over {seeds} seed{'s' if numbers != [1] else ''}"]
+    said = [f"{title_of(metric)} against {AXES.get(key, key)}: mean over {seeds} seed{'s' if numbers != [1] else ''}"]
     if numbers[-1] > 1:
         said[0] += f", bars: {100 * level:g}% t interval over seeds, dots: single seeds"
     else:
@@ -96,7 +102,7 @@ def svg(drawn: Any) -> str:
     """Return a figure as SVG, the same bytes every time."""
     content = io.StringIO()
     with _styled():
-        drawn.savefig(content, format="svg", metadata={"Date": None, "Creator": "r2cmn"})
+        drawn.savefig(content, format="svg", metadata=_METADATA)
     return content.getvalue()
 
 
@@ -109,7 +115,7 @@ def write(drawn: Any, folder: Path, name: str) -> list[Path]:
         temporary = folder / f".{name}.{suffix}.part"
         try:
             with _styled():
-                drawn.savefig(temporary, format=suffix, metadata={"Date": None} if suffix == "svg" else None)
+                drawn.savefig(temporary, format=suffix, metadata=_METADATA if suffix == "svg" else None)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -142,7 +148,8 @@ def _curve(axes: Any, curve: Curve, number: int, curves: Sequence[Curve], label:
     half = [0.0 if math.isnan(point.mean.low) else point.mean.value - point.mean.low for point in curve.points]
     colour = _COLOURS[number]
     drawn = axes.errorbar(x, y, yerr=half if any(half) else None, color=colour, marker=_MARKERS[number], capsize=2.5,
-                          elinewidth=0.9, markerfacecolor=colour if any(half) else "white", label=label, zorder=3)  # fmt: skip
+                          elinewidth=0.9, markerfacecolor=colour if any(half) else "white", label=label,
+                          zorder=3)  # fmt: skip
     for point in curve.points:
         if point.mean.number > 1:
             beside = [point.x * place * step] * len(point.values)
@@ -166,7 +173,11 @@ def _published(axes: Any, beside: Claim | None, curves: Sequence[Curve]) -> list
     """Mark the published point where it does not flatten our curves; the caption names it in any case."""
     low, high = axes.get_ylim()
     first, last = curves[0].points[0].x, curves[0].points[-1].x
-    if beside is None or not low - (high - low) < beside.value < high + (high - low) or not first <= beside.where <= last:
+    if (
+        beside is None
+        or not low - (high - low) < beside.value < high + (high - low)
+        or not first <= beside.where <= last
+    ):
         return []
     margin = 0.06 * (high - low)
     axes.set_ylim(min(low, beside.value - margin), max(high, beside.value + margin))
@@ -178,7 +189,8 @@ def _base(axes: Any, base: Mean | None) -> list[Any]:
     if base is None or math.isnan(base.value):
         return []
     low, high = axes.get_ylim()
-    axes.set_ylim(min(low, base.value), max(high, base.value))
+    margin = 0.06 * (high - low)
+    axes.set_ylim(min(low, base.value - margin), max(high, base.value + margin))
     return [axes.axhline(base.value, color="#555555", linestyle=":", linewidth=1.0, label="BASE", zorder=1)]
 
 

@@ -1,4 +1,4 @@
-"""All trials as one tidy table, a row a trial, and their learning curves in long form: for pandas, R or a spreadsheet."""
+"""All trials as one tidy table, a row a trial, and their learning curves in long form: for pandas, R, a spreadsheet."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def rows(trials: Sequence[Trial]) -> list[Row]:
 
 
 _PLACES = (
-    "sweep", "trial", "status", "override:", "memory", "num_vectors", "num_queried", "num_threads", "dim", "seed", "data",
-    "objective", "epochs", "seconds", "score:", "parameters:", "train_studies_per_second", "test_studies_per_second",
-    "fingerprint", "part:", "version", "commit", "started", "reason", "directory",
+    "sweep", "trial", "status", "override:", "memory", "num_vectors", "num_queried", "num_threads", "dim", "seed",
+    "data", "objective", "epochs", "seconds", "score:", "parameters:", "train_studies_per_second",
+    "test_studies_per_second", "fingerprint", "part:", "version", "commit", "started", "reason", "directory",
 )  # fmt: skip
 
 
@@ -50,7 +50,9 @@ def _row(trial: Trial) -> Row:
     row |= {name: trial.value.get(name) for name in ("objective", "epochs", "seconds")}
     row |= {f"score:{name}": value for name, value in trial.scores.items()}
     row |= {f"parameters:{name}": int(value) for name, value in trial.parameters.items()}
-    row |= {f"{stage}_studies_per_second": trial.speed.get(f"{stage}_studies_per_second") for stage in ("train", "test")}
+    row |= {
+        f"{stage}_studies_per_second": trial.speed.get(f"{stage}_studies_per_second") for stage in ("train", "test")
+    }
     row |= {"fingerprint": trial.result.get("fingerprint") or trial.start.get("fingerprint")}
     row |= {f"part:{name}": trial.parts.get(name) for name in _PARTS}
     row |= {name: trial.start.get(name) for name in ("version", "commit", "started")}

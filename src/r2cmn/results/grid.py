@@ -37,7 +37,8 @@ def read_grid(sweep: Path) -> Grid:
     if not path.is_file():
         return Grid(unknown="it has no multirun.yaml")
     try:
-        hydra = OmegaConf.to_container(OmegaConf.load(path), resolve=False)["hydra"]  # type: ignore[index, call-overload]
+        content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        hydra = content["hydra"]
         sweeper, task = _options(hydra["sweeper"]), [str(each) for each in hydra["overrides"]["task"]]
     except Exception as error:  # whatever a YAML reader raises on a torn file
         return Grid(unknown=f"{path} cannot be read: {str(error).splitlines()[0]}")

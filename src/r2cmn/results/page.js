@@ -2,6 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const palette = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F7F7F"];
+  const dark = matchMedia("(prefers-color-scheme: dark)");
   const dashes = ["solid", "dash", "dot", "dashdot"];
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const options = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
@@ -11,31 +12,52 @@
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", xaxis: { ...axis }, yaxis: { ...axis },
       font: { family: "system-ui, sans-serif", size: 12.5, color: colour("--ink") },
-      hoverlabel: { namelength: -1 },
+      hoverlabel: { namelength: -1 }, showlegend: false,
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--soft"), activecolor: colour("--ink") },
     };
   }
 
-  function curves(id, metric) {
-    const groups = [...new Set(data.curves.map((each) => each.setting))];
-    const seen = new Set();
-    const traces = data.curves.filter((each) => each.values[metric]).map((each) => {
-      const group = groups.indexOf(each.setting);
-      const first = !seen.has(each.setting);
-      seen.add(each.setting);
-      return {
-        x: each.values[metric].map((pair) => pair[0]), y: each.values[metric].map((pair) => pair[1]),
-        mode: "lines+markers", name: each.setting, legendgroup: each.setting, showlegend: first,
-        line: { color: palette[group % palette.length], width: 1.6, dash: dashes[Math.floor(group / palette.length) % 4] },
-        marker: { size: 4 }, text: each.values[metric].map(() => each.trial),
-        hovertemplate: `%{text}, seed ${each.seed}<br>${each.setting}<br>epoch %{x}: %{y:.4f}<extra></extra>`,
-      };
+  const settings = [...new Set(data.curves.map((each) => each.setting))];
+  const hidden = new Set();
+  const shade = (setting) => palette[settings.indexOf(setting) % palette.length];
+  const dash = (setting) => dashes[Math.floor(settings.indexOf(setting) / palette.length) % 4];
+
+  function key() {
+    const list = document.getElementById("key");
+    if (!list) return;
+    settings.forEach((setting) => {
+      const button = document.createElement("button");
+      const styles = { solid: "solid", dash: "dashed", dot: "dotted", dashdot: "double" };
+      const line = document.createElement("i");
+      line.style.borderTop = `3px ${styles[dash(setting)]} ${shade(setting)}`;
+      button.append(line, setting);
+      button.setAttribute("aria-pressed", "true");
+      button.addEventListener("click", () => {
+        if (!hidden.delete(setting)) hidden.add(setting);
+        button.setAttribute("aria-pressed", String(!hidden.has(setting)));
+        draw();
+      });
+      const item = document.createElement("li");
+      item.append(button);
+      list.append(item);
     });
+  }
+
+  function curves(id, metric) {
+    const shown = data.curves.filter((each) => each.values[metric] && !hidden.has(each.setting));
+    const traces = shown.map((each) => ({
+      x: each.values[metric].map((pair) => pair[0]), y: each.values[metric].map((pair) => pair[1]),
+      mode: "lines+markers", marker: { size: 4 },
+      line: { color: shade(each.setting), width: 1.6, dash: dash(each.setting) },
+      hovertemplate: `${each.trial}, seed ${each.seed}<br>${each.setting}<br>epoch %{x}: %{y:.4f}<extra></extra>`,
+    }));
     const layout = look();
+    const last = Math.max(0, ...traces.flatMap((trace) => trace.x));
     layout.xaxis.title = { text: "epoch" };
+    if (last <= 12) layout.xaxis.dtick = 1;
     layout.yaxis.title = { text: metric };
-    layout.margin = { l: 60, r: 12, t: 10, b: 45 };
-    layout.legend = { orientation: "h", y: -0.22, yanchor: "top", x: 0 };
-    layout.height = 340 + 22 * Math.ceil(groups.length / (window.innerWidth < 640 ? 1 : 4));
+    layout.margin = { l: 60, r: 12, t: 28, b: 45 };
+    layout.height = 340;
     Plotly.react(id, traces, layout, options);
   }
 
@@ -47,7 +69,8 @@
     Plotly.react(id, [{
       type: "parcoords",
       line: {
-        color: values, colorscale: "Cividis", showscale: true,
+        color: values, showscale: true,
+        colorscale: dark.matches ? [[0, "#3f74b8"], [0.5, "#a9a9a9"], [1, "#ffd75e"]] : [[0, "#00224e"], [0.5, "#7c7b78"], [1, "#c98a00"]],
         colorbar: { title: { text: data.coordinates.colour.label }, thickness: 12, outlinewidth: 0 },
       },
       dimensions: data.coordinates.dimensions,
@@ -61,6 +84,7 @@
     document.querySelectorAll("[data-metric]").forEach((each) => curves(each.id, each.dataset.metric));
     if (document.getElementById("coordinates")) coordinates("coordinates");
   }
+  key();
   draw();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  dark.addEventListener("change", draw);
 })();

@@ -1,4 +1,4 @@
-"""All results as one page of HTML that needs nothing else: its script and pictures are inside. Numbers only, no report."""
+"""All results as one page of HTML that needs nothing else: script and pictures are inside. Numbers only, no report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from r2cmn.results.collect import Collection
 from r2cmn.results.comparison import Comparison
 from r2cmn.results.extra import load
 from r2cmn.results.frame import read_metrics
-from r2cmn.results.settings import Family, Setting, short, shown
+from r2cmn.results.settings import Family, Setting, identity, short, shown, sort_key
 from r2cmn.results.trial import Trial
 
 CURVES = ("val/BLEU_4", "val/loss", "train/loss")
@@ -45,7 +45,11 @@ def write_page(
 
 
 def page(
-    found: Collection, compared: Sequence[tuple[Comparison, Comparison]], metric: str, notes: Sequence[str], version: str = ""
+    found: Collection,
+    compared: Sequence[tuple[Comparison, Comparison]],
+    metric: str,
+    notes: Sequence[str],
+    version: str = "",
 ) -> str:
     """Return the page."""
     names = ", ".join(sweep.directory.name for sweep in found.sweeps) or "runs"
@@ -92,7 +96,9 @@ def _curves(families: Sequence[Family]) -> list[dict[str, Any]]:
             for trial in setting.trials:
                 values = _course(trial)
                 if values:
-                    lines.append({"trial": trial.label, "seed": trial.seed, "setting": _named(family, setting), "values": values})
+                    lines.append(
+                        {"trial": trial.label, "seed": trial.seed, "setting": _named(family, setting), "values": values}
+                    )
     return lines
 
 
@@ -118,12 +124,13 @@ def _coordinates(families: Sequence[Family], metric: str) -> dict[str, Any]:
     trials = [trial for family in families for trial in family.trials if metric in trial.value]
     if len(trials) < 2:
         return {}
-    values = {id(t): {**setting.values, **family.differs} for family in families for setting in family.settings
-              for t in setting.trials}  # fmt: skip
-    keys = list(dict.fromkeys(key for trial in trials for key in values[id(trial)]))
-    axes = [_axis(short(key), [values[id(trial)].get(key, "-") for trial in trials]) for key in keys]
+    keys = list(dict.fromkeys(key for family in families for key in (*family.differs, *family.keys)))
+    axes = [_axis(short(key), [identity(trial).get(key, "-") for trial in trials]) for key in keys]
     axes.append(_axis("seed", [trial.seed for trial in trials]))
-    scores = {"validation": [trial.objective for trial in trials], score_name(metric): [t.value[metric] for t in trials]}
+    scores = {
+        "validation": [trial.objective for trial in trials],
+        score_name(metric): [t.value[metric] for t in trials],
+    }
     if any(math.isnan(value) for value in scores["validation"]) or metric == "objective":
         scores.pop("validation")
     axes += [{"label": name, "values": each, "tickformat": ".3f"} for name, each in scores.items()]
@@ -132,8 +139,6 @@ def _coordinates(families: Sequence[Family], metric: str) -> dict[str, Any]:
 
 def _axis(name: str, values: Sequence[Any]) -> Mapping[str, Any]:
     """Return an axis whose places are the values in their order, equally apart: sizes double, and kinds have names."""
-    from r2cmn.results.settings import sort_key
-
     order = sorted({shown(value): value for value in values}.items(), key=lambda pair: sort_key(pair[1]))
     places = {label: place for place, (label, _) in enumerate(order)}
     return {

@@ -31,14 +31,31 @@ class Reports:
         num_resamples: exchanges of a test; the smallest p-value is 1 / (num_resamples + 1).
         seed: of the drawing.
         meteor: whether METEOR is tested, too, which starts Java for every trial.
+
+    Attributes:
+        without: files that are not there.
+        refused: what else could not be tested, a sentence each.
     """
 
-    num_resamples: int = 1000
+    num_resamples: int = 5000
     seed: int = 0
     meteor: bool = False
-    notes: list[str] = field(default_factory=list)
+    without: list[Path] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     _chances: dict[tuple[Path, ...], dict[str, float]] = field(default_factory=dict)
     _counted: dict[Path, tuple[tuple[str, ...], SufficientStatistics] | None] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """What could not be tested, a sentence each."""
+        number = len(self.without)
+        absent = (
+            f"{number} trial{'s have' if number > 1 else ' has'} no predictions.csv, such as "
+            f"{'/'.join(self.without[0].parts[-3:-1])}: "
+            if number
+            else ""
+        )
+        return self.refused + ([absent + "not compared by report"] if number else [])
 
     def chances(self, ours: Setting, theirs: Setting) -> dict[str, float]:
         """Return the two-sided p-value of no difference by score; {} where reports are missing or not comparable.
@@ -96,7 +113,7 @@ class Reports:
         from r2cmn.evaluation.tables import read_csv
 
         if not path.is_file():
-            self._note(f"there is no {path}: its setting is not compared by report")
+            self.without.append(path)
             return None
         try:
             rows = sorted(read_csv(path, ("id",)).rows, key=lambda row: row["id"])
@@ -110,12 +127,12 @@ class Reports:
         return tuple(row["id"] for row in rows), counted
 
     def _note(self, sentence: str) -> None:
-        if sentence not in self.notes:
-            self.notes.append(sentence)
+        if sentence not in self.refused:
+            self.refused.append(sentence)
 
 
 def pairs_of(ours: Setting, theirs: Setting) -> list[tuple[Trial, Trial]]:
-    """Return the trainings of two settings in pairs: of one seed where there is such a pair, the rest in their order."""
+    """Return the trainings of two settings in pairs: of one seed where there is such a pair, else in their order."""
     first = {trial.seed: trial for trial in ours.trials}
     second = {trial.seed: trial for trial in theirs.trials}
     both = [seed for seed in first if seed in second]

@@ -16,6 +16,8 @@ from r2cmn.results.settings import short, shown
 from r2cmn.results.table2 import table2
 from r2cmn.results.trial import Trial, key_of
 
+_TEXTS = ("trial", "status", "why", "overrides")  # columns of texts
+
 
 def state(found: Collection, notes: Sequence[str]) -> str:
     """Say what is there, what is missing, and what was passed over."""
@@ -23,9 +25,10 @@ def state(found: Collection, notes: Sequence[str]) -> str:
     listed = "".join(f"<li>{text(line)}</li>" for line in lines)
     unfinished = [trial for trial in found.trials if trial.status != "done"]
     rows = [
-        f"<tr><th>{text(t.label)}</th><td class='left'>{t.status}</td><td class='why'>{text(t.reason)}</td></tr>" for t in unfinished
+        f"<tr><th>{text(t.label)}</th><td class='left'>{t.status}</td><td class='why'>{text(t.reason)}</td></tr>"
+        for t in unfinished
     ]
-    table = _table(["trial", "status", "why"], rows, "trials that are not done", left=True) if rows else ""
+    table = _table(["trial", "status", "why"], rows, "trials that are not done") if rows else ""
     return f"<h2>What is there</h2><ul class='plain'>{listed}</ul>{table}"
 
 
@@ -38,13 +41,17 @@ def family(one: Comparison, every: Comparison, metric: str) -> str:
         if 0 < len(curves) <= figures.most_curves():
             parts.append(_figure(one, key, metric))
         elif curves:
-            parts.append(f"<p class='note'>{len(curves)} curves over {text(short(key))} are too many for one figure.</p>")
+            parts.append(
+                f"<p class='note'>{len(curves)} curves over {text(short(key))} are too many for one figure.</p>"
+            )
     return "".join(parts)
 
 
 def _figure(one: Comparison, key: str, metric: str) -> str:
     drawn = figures.svg(figures.figure(one.family, key, metric, one.level))
-    picture = drawn[drawn.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{text(score_name(metric))}"', 1)
+    picture = drawn[drawn.index("<svg") :].replace(
+        "<svg", f'<svg role="img" aria-label="{text(score_name(metric))}"', 1
+    )
     picture = _own_ids(picture, f"{figures.name_of(key)}{crc32(one.family.label.encode())}")
     return (
         f"<h3>{text(score_name(metric))} over {text(short(key))}</h3><figure><div class='card'>{picture}</div>"
@@ -60,18 +67,15 @@ def _own_ids(picture: str, prefix: str) -> str:
 
 
 def _settings(one: Comparison, metric: str) -> str:
-    level = f"{100 * one.level:g}%"
-    head = [*([short(key) for key in one.family.keys] or ["setting"]), "seeds", f"mean [{level}]", "sd", f"difference [{level}]",
-            "p seeds", "p reports", "p corrected", "verdict"]  # fmt: skip
+    names, *columns = tables.columns_of(one)
     rows = []
     for setting, cells in one.rows():
-        cell = cells[metric]
-        first, *others = [shown(value) for value in setting.values.values()] or [setting.label]
-        fields = [*others, str(cell.mean.number), tables.score(cell.mean.value) + tables.between(cell.mean.low, cell.mean.high),
-                  tables.score(cell.mean.sd), *tables.difference(cell), f"{cell.verdict} {cell.mark}"]  # fmt: skip
+        first, *others = tables.fields(setting, cells[metric])
         kind = " class='reference'" if setting is one.reference else ""
-        rows.append(f"<tr{kind}><th>{text(first)}</th>" + "".join(f"<td>{text(field)}</td>" for field in fields) + "</tr>")
-    return f"<h3>{text(score_name(metric))} of the test</h3>" + _table(head, rows, tables.caption(one).replace("\\[", "["))
+        rows.append(
+            f"<tr{kind}><th>{text(first)}</th>" + "".join(f"<td>{text(field)}</td>" for field in others) + "</tr>"
+        )
+    return f"<h3>{text(tables.title_of(metric))}</h3>" + _table([*names, *columns], rows, tables.caption(one))
 
 
 def _scores(every: Comparison) -> str:
@@ -89,10 +93,14 @@ def curves(metrics: Sequence[str]) -> str:
     if not metrics:
         return "<h2>Learning curves</h2><p>No trial has a metrics.csv.</p>"
     places = "".join(
-        f"<h3>{text(name)}</h3><div class='panel'><div class='plot' id='curve-{number}' data-metric='{text(name)}'></div></div>"
+        f"<h3>{text(name)}</h3><div class='panel'>"
+        f"<div class='plot' id='curve-{number}' data-metric='{text(name)}'></div></div>"
         for number, name in enumerate(metrics)
     )
-    return "<h2>Learning curves</h2><p class='soft'>A line a trial, a colour a setting. A click in the legend hides one.</p>" + places
+    return (
+        "<h2>Learning curves</h2><p class='soft'>A line a trial, a colour a setting; a click on a setting hides it.</p>"
+        "<ul class='key' id='key'></ul>" + places
+    )
 
 
 def coordinates(there: bool) -> str:
@@ -100,8 +108,8 @@ def coordinates(there: bool) -> str:
     if not there:
         return ""
     return (
-        "<h2>Parallel coordinates</h2><p class='soft'>A line a trial. Drag along an axis to choose, drag its name to move it."
-        "</p><div class='panel scroll'><div class='coordinates' id='coordinates'></div></div>"
+        "<h2>Parallel coordinates</h2><p class='soft'>A line a trial. Drag along an axis to choose, drag its name to "
+        "move it.</p><div class='panel scroll'><div class='coordinates' id='coordinates'></div></div>"
     )
 
 
@@ -119,7 +127,8 @@ def trials(them: Sequence[Trial], metric: str) -> str:
         kinds = ["left", "why", *[""] * 8]
         cells = "".join(f"<td class='{kind}'>{text(field)}</td>" for kind, field in zip(kinds, fields, strict=True))
         rows.append(f"<tr><th>{text(trial.label)}</th>{cells}</tr>")
-    head = ["trial", "status", "overrides", "seed", "best validation", score_name(metric), "epochs", "seconds", "parameters",
+    head = ["trial", "status", "overrides", "seed", "best validation", score_name(metric), "epochs", "seconds",
+            "parameters",
             "of the memory", "studies/s"]  # fmt: skip
     return "<h2>All trials</h2>" + _table(head, rows, "studies/s: of training")
 
@@ -128,19 +137,21 @@ def method(one: Comparison | None) -> str:
     """Say how the numbers came about."""
     level = 100 * one.level if one is not None else 95
     return (
-        "<h2>Method</h2><dl><dt>Settings</dt><dd>Trials are averaged where nothing differs but the seed: configuration, data "
-        f"and code.</dd><dt>Intervals</dt><dd>{level:g}% t intervals of the mean over seeds, for this test set.</dd>"
-        "<dt>Tests</dt><dd>Over seeds: a paired t test where both settings have the same seeds, else Welch's. Over reports: "
-        "approximate randomisation of the test reports, paired, for the trainings that there are. A difference is marked * "
-        "when both tests hold after Holm's correction, † when only the reports could be tested.</dd></dl>"
+        "<h2>Method</h2><dl><dt>Settings</dt><dd>Trials are averaged where nothing differs but the seed: "
+        "configuration, data and code.</dd>"
+        f"<dt>Intervals</dt><dd>{level:g}% t intervals of the mean over seeds, for this test set.</dd>"
+        "<dt>Tests</dt><dd>Over seeds: a paired t test where both settings have the same seeds, else Welch's. Over "
+        "reports: approximate randomisation of the test reports, paired, for the trainings that there are. A "
+        "difference is marked * when both tests hold after Holm's correction, ‡ where only seeds, † where only "
+        "reports could be tested.</dd></dl>"
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[str], caption: str, left: bool = False) -> str:
-    heads = "".join(f"<th{' class=left' if left else ''}>{text(name)}</th>" for name in head)
+def _table(head: Sequence[str], rows: Sequence[str], caption: str) -> str:
+    heads = "".join(f"<th{' class=left' if name in _TEXTS else ''}>{text(name)}</th>" for name in head)
     return (
-        f"<div class='scroll'><table><caption>{text(caption)}</caption><thead><tr>{heads}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f"<div class='scroll'><table><thead><tr>{heads}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div><p class='soft'>{text(caption)}</p>"
     )
 
 

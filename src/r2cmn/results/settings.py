@@ -19,7 +19,8 @@ NO_MEMORY = "none"
 KINDS = {"NoMemory": NO_MEMORY, "SeparateMemory": "separate", "CrossModalMemory": "cross_modal"}
 """The memory by its class, as `conf/memory` calls it; a class of somebody's own goes by its name."""
 SHORT = {
-    "memory._target_": "memory", "memory.num_vectors": "N", "memory.num_queried": "K", "memory.num_threads": "threads",
+    "data._target_": "data", "memory._target_": "memory", "memory.num_vectors": "N", "memory.num_queried": "K",
+    "memory.num_threads": "threads",
 }  # fmt: skip
 """The keys that have a short name in tables."""
 _NUMBERS = ("memory.num_vectors", "memory.num_queried", "memory.num_threads")
@@ -48,7 +49,8 @@ class Setting:
     @property
     def label(self) -> str:
         """`N 512, K 32`; "all trials" for the only setting."""
-        return ", ".join(f"{short(key)} {shown(value)}" for key, value in self.values.items()) or "all trials"
+        there = {key: value for key, value in self.values.items() if value != _ABSENT}
+        return ", ".join(f"{short(key)} {shown(value)}" for key, value in there.items()) or "all trials"
 
     @property
     def seeds(self) -> tuple[Any, ...]:
@@ -113,7 +115,9 @@ def families(trials: Sequence[Trial], ablated: Iterable[str]) -> tuple[list[Fami
         grouped.setdefault(rest, []).append(key)
     ordered = sorted(grouped.values(), key=lambda keys: -sum(len(identities[key]) for key in keys))
     differing = _differing([{k: v for k, v in flat[keys[0]].items() if not _covered(k, below)} for keys in ordered])
-    return [_family(keys, identities, flat, different) for keys, different in zip(ordered, differing, strict=True)], notes
+    return [
+        _family(keys, identities, flat, different) for keys, different in zip(ordered, differing, strict=True)
+    ], notes
 
 
 def ablated_keys(found: Collection, by: Sequence[str]) -> list[str]:
@@ -168,8 +172,8 @@ def sort_key(value: Any) -> tuple[int, float, str]:
 
 
 def _family(
-    keys: Sequence[frozenset], identities: Mapping[frozenset, dict[Any, Trial]], flat: Mapping[frozenset, dict[str, Any]],
-    differs: Mapping[str, Any],
+    keys: Sequence[frozenset], identities: Mapping[frozenset, dict[Any, Trial]],
+    flat: Mapping[frozenset, dict[str, Any]], differs: Mapping[str, Any],
 ) -> Family:  # fmt: skip
     values = _telling(_differing([flat[key] for key in keys]))
     settings = [
@@ -203,7 +207,9 @@ def _keep_newest(seeds: dict[Any, Trial], trial: Trial, notes: list[str]) -> Non
         seeds[trial.seed] = trial
         return
     newer, older = sorted((trial, other), key=_finished, reverse=True)
-    notes.append(f"{older.label} and {newer.label} are the same trial, seed {trial.seed}: the newer one, {newer.label}, counts")
+    notes.append(
+        f"{older.label} and {newer.label} are the same trial, seed {trial.seed}: the newer one, {newer.label}, counts"
+    )
     seeds[trial.seed] = newer
 
 

@@ -40,7 +40,7 @@ class Gap(NamedTuple):
 
 
 def mean(values: Sequence[float], level: float = 0.95) -> Mean:
-    """Return the mean of one score of several trainings with its t interval; nan where a value is nan or none is there."""
+    """Return the mean of a score of several trainings with its t interval; nan where a value is or none is there."""
     number = len(values)
     if not number:
         return Mean(math.nan, math.nan, math.nan, math.nan, 0)

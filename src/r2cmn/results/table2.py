@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 from r2cmn.evaluation.names import short as score_name
 from r2cmn.results.claims import ROWS, TABLE_2, kind_of, table_2
-from r2cmn.results.comparison import BOTH, TRAININGS, Comparison
+from r2cmn.results.comparison import Comparison
+from r2cmn.results.tables import marks
 
 AVERAGED = ("BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L")
 _TIE = 1e-9
 FURTHER = ("CIDEr", "CE_macro_F1", "CE_micro_F1")
 _LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
-          "†": r"$^\dagger$", "*": r"$^*$", "±": r"$\pm$", "Δ": r"$\Delta$"}  # fmt: skip
+          "†": r"$^\dagger$", "‡": r"$^\ddagger$", "*": r"$^*$", "±": r"$\pm$", "Δ": r"$\Delta$"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,16 +76,15 @@ def table2(comparison: Comparison) -> Table2:
     theirs = _published(comparison, names)
     seeds = sorted({len(setting.trials) for setting in comparison.family.settings})
     counts = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    notes = [f"ours: mean{' ± sd' if seeds[-1] > 1 else ''} over {counts} seed{'s' if seeds != [1] else ''}; best in bold",
-             f"AVG. Δ: mean relative gain over {_name(comparison, comparison.reference)} in {len(AVERAGED)} scores"]  # fmt: skip
-    marks = {cell.mark for row in comparison.cells for cell in row.values()}
+    mean, plural = "mean ± sd" if seeds[-1] > 1 else "mean", "s" if seeds != [1] else ""
+    notes = [
+        f"ours: {mean} over {counts} seed{plural}; best in bold",
+        f"AVG. Δ: mean relative gain over {_name(comparison, comparison.reference)} in {len(AVERAGED)} scores",
+    ]
+    said = marks([cell for row in comparison.cells for cell in row.values()], comparison.level)
     notes.append(
-        f"{BOTH}: differs from it over seeds and reports, Holm for {comparison.number} tests"
-        if BOTH in marks
-        else f"no score differs from it over seeds and reports (Holm for {comparison.number} tests): inside the noise"
+        f"differences from it, Holm for {comparison.number} tests: " + ("; ".join(said) or "all inside the noise")
     )
-    if TRAININGS in marks:
-        notes.append(f"{TRAININGS}: these trainings differ over reports; with one seed nothing is known of others")
     if theirs:
         notes.append(f"published: {TABLE_2}; other trainings and maybe another test set: for orientation")
     columns = (*(score_name(name) for name in names), "AVG. Δ")
@@ -129,9 +129,15 @@ def _published(comparison: Comparison, names: Sequence[str]) -> list[Line]:
 def as_text(table: Table2) -> str:
     """Return the table as plain text; the best has `>` before it."""
     rows = [["", *table.columns]]
-    rows += [[line.name, *(f">{c}" if best else c for c, best in zip(line.cells, line.best, strict=True))] for line in table.lines]
+    rows += [
+        [line.name, *(f">{c}" if best else c for c, best in zip(line.cells, line.best, strict=True))]
+        for line in table.lines
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]) for row in rows]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
     lines.insert(1, "-" * len(lines[0]))
     notes = [note.replace("best in bold", "> best") for note in table.notes]
     return "\n".join(([table.title] if table.title else []) + lines + notes) + "\n"
@@ -155,7 +161,9 @@ def as_latex(table: Table2) -> str:
     for number, line in enumerate(table.lines):
         if line.published and not table.lines[number - 1].published:
             lines.append(r"\midrule")
-        cells = [rf"\textbf{{{_latex(c)}}}" if best else _latex(c) for c, best in zip(line.cells, line.best, strict=True)]
+        cells = [
+            rf"\textbf{{{_latex(c)}}}" if best else _latex(c) for c, best in zip(line.cells, line.best, strict=True)
+        ]
         lines.append(" & ".join([_latex(line.name), *cells]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [f"% {note}" for note in ([table.title] if table.title else []) + list(table.notes)]

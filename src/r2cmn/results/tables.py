@@ -11,12 +11,14 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from r2cmn.evaluation.names import NLG, parse_ce
 from r2cmn.evaluation.names import short as score_name
 from r2cmn.results.collect import Collection
-from r2cmn.results.comparison import BOTH, TRAININGS, Cell, Comparison
-from r2cmn.results.settings import short, shown
+from r2cmn.results.comparison import BOTH, SEEDS, TRAININGS, Cell, Comparison
+from r2cmn.results.settings import Setting, short, shown
 
 _MOST_MISSING = 12
+_NUMBERS = {"objective": "best validation score", "seconds": "seconds of the trial"}
 
 
 def score(value: float, digits: int = 4) -> str:
@@ -29,9 +31,20 @@ def signed(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:+.4f}"
 
 
-def between(low: float, high: float, sign: str = "") -> str:
-    """Return an interval; nothing where there is none."""
-    return "" if math.isnan(low) else f" [{low:{sign}.4f}, {high:{sign}.4f}]"
+def margin(value: float, high: float) -> str:
+    """Return what a t interval adds to a value on either side; nothing where there is none."""
+    return "" if math.isnan(high) else f" ±{high - value:.4f}"
+
+
+def marks(cells: Sequence[Cell], level: float) -> list[str]:
+    """Say what the marks mean that are there."""
+    there = {cell.mark for cell in cells}
+    meaning = {
+        BOTH: f"{BOTH} below {1 - level:.2g} over seeds and over reports",
+        SEEDS: f"{SEEDS} below {1 - level:.2g} over seeds; reports not tested",
+        TRAININGS: f"{TRAININGS} below {1 - level:.2g} over reports, for these trainings; seeds not tested",
+    }
+    return [words for mark, words in meaning.items() if mark in there]
 
 
 def chance(p: float) -> str:
@@ -63,10 +76,8 @@ def missing_lines(found: Collection) -> list[str]:
             lines.append(f"{name}: whether trials are missing is not known: {sweep.grid.unknown}")
         elif absent:
             rest = len(absent) - _MOST_MISSING
-            more = f" and {rest} more" if rest > 0 else ""
-            lines.append(
-                f"{name}: {len(absent)} of {len(sweep.grid.trials)} trials are missing: {'; '.join(absent[:_MOST_MISSING])}{more}"
-            )
+            named = "; ".join(absent[:_MOST_MISSING]) + (f" and {rest} more" if rest > 0 else "")
+            lines.append(f"{name}: {len(absent)} of {len(sweep.grid.trials)} trials are missing: {named}")
         else:
             lines.append(f"{name}: all {len(sweep.grid.trials)} trials of its grid are there")
     return lines
@@ -74,30 +85,51 @@ def missing_lines(found: Collection) -> list[str]:
 
 def settings(comparison: Comparison, metric: str) -> Table:
     """Return the table of one score: a row a setting with its mean over seeds and its difference to the reference."""
-    level = f"{100 * comparison.level:g}%"
     family = comparison.family
-    title = f"{score_name(metric)} of the test" + (f", {family.label}" if family.label else "")
-    table = _table(
-        title, *[short(key) for key in family.keys] or ["setting"], "seeds", f"mean \\[{level}]", "sd",
-        f"difference \\[{level}]", "p seeds", "p reports", "p corrected", "verdict", caption=caption(comparison),
-    )  # fmt: skip
+    title = title_of(metric) + (f", {family.label}" if family.label else "")
+    names, *columns = columns_of(comparison)
+    table = _table(title, *names, *columns, caption=caption(comparison))
+    for column in table.columns[len(names) :]:
+        column.no_wrap, column.justify = True, "right"
     for setting, cells in comparison.rows():
-        cell = cells[metric]
-        values = [shown(value) for value in setting.values.values()] or [setting.label]
-        table.add_row(
-            *values, str(cell.mean.number), score(cell.mean.value) + between(cell.mean.low, cell.mean.high),
-            score(cell.mean.sd), *map(Text, difference(cell)), f"{cell.verdict} {cell.mark}".strip(),
-            style="bold" if setting is comparison.reference else None,
-        )  # fmt: skip
+        style = "bold" if setting is comparison.reference else None
+        table.add_row(*(Text(field) for field in fields(setting, cells[metric])), style=style)
     return table
 
 
-def difference(cell: Cell) -> tuple[str, str, str, str]:
-    """Return the difference of a cell with its interval, and its three p-values."""
-    if cell.gap is None:
-        return "", "", "", ""
+def title_of(metric: str) -> str:
+    """Return what a number is, for a title."""
+    score_of_test = metric in NLG or parse_ce(metric) is not None
+    return f"{score_name(metric)} of the test" if score_of_test else _NUMBERS.get(metric, metric)
+
+
+def columns_of(comparison: Comparison) -> tuple[list[str], str, str, str, str, str, str, str, str]:
+    """Return the names of the columns of a table of settings: those that tell them apart, and the rest."""
+    interval = f"± {100 * comparison.level:g}%"
+    keys = [short(key) for key in comparison.family.keys] or ["setting"]
+    return (
+        keys,
+        "seeds",
+        f"mean {interval}",
+        "sd",
+        f"difference {interval}",
+        "p\nseeds",
+        "p\nreports",
+        "p\nHolm",
+        "verdict",
+    )
+
+
+def fields(setting: Setting, cell: Cell) -> list[str]:
+    """Return the row of a setting."""
     gap = cell.gap
-    return signed(gap.value) + between(gap.low, gap.high, "+"), chance(gap.p), chance(cell.p_reports), chance(cell.corrected)
+    between = "" if gap is None else signed(gap.value) + margin(gap.value, gap.high)
+    chances = [""] * 3 if gap is None else [chance(p) for p in (gap.p, cell.p_reports, cell.corrected)]
+    return [
+        *([shown(value) for value in setting.values.values()] or [setting.label]), str(cell.mean.number),
+        score(cell.mean.value) + margin(cell.mean.value, cell.mean.high), score(cell.mean.sd), between, *chances,
+        f"{cell.verdict} {cell.mark}".strip(),
+    ]  # fmt: skip
 
 
 def caption(comparison: Comparison) -> str:
@@ -107,17 +139,15 @@ def caption(comparison: Comparison) -> str:
     alone = any(cell.mean.number == 1 for cell in cells)
     paired = {cell.gap.paired for cell in tested if cell.gap is not None and not math.isnan(cell.gap.p)}
     kinds = {True: "paired t", False: "Welch's t"}
-    said = [f"reference: {comparison.reference.label}; \\[ ]: t interval over seeds"]
+    said = [f"reference: {comparison.reference.label}; ±: t interval over seeds"]
     if paired:
         said.append(f"p seeds: {' or '.join(kinds[each] for each in sorted(paired, reverse=True))} test over seeds")
     if any(not math.isnan(cell.p_reports) for cell in tested):
         said.append("p reports: paired randomisation of the test reports, for these trainings")
-    said.append(f"p corrected: the larger of the two, Holm for {comparison.number} tests")
-    said.append(f"{BOTH}: below {1 - comparison.level:.2g}")
+    said.append(f"p Holm: the larger of the two, corrected for {comparison.number} tests")
+    said += marks(cells, comparison.level)
     if alone:
         said.append("one seed: no interval, and nothing is known of other seeds")
-    if any(cell.mark == TRAININGS for cell in cells):
-        said.append(f"{TRAININGS}: these trainings differ, others may not")
     return "; ".join(said)
 
 
@@ -127,8 +157,3 @@ def _table(title: str, *columns: str, caption: str = "") -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
-
-
-def metrics_there(names: Sequence[str]) -> str:
-    """Return the names of scores for a sentence."""
-    return ", ".join(sorted(names)) or "none"

@@ -13,7 +13,7 @@ from typing import Any
 STATUSES = ("done", "running", "failed", "stopped", "pruned")
 _MARKS = ("result.json", "trial.json", "FAILED", "trial.log", ".hydra/overrides.yaml")
 _PARAMETERS = re.compile(r"parameters: (.*)")
-_OWN_FOLDER = ("run_dir", "checkpoint")  # overrides that continue a trial and do not make it another one
+_CONTINUES = ("run_dir", "checkpoint", "sweep")  # overrides that continue a trial or sweep and do not change a trial
 _TAIL_BYTES = 65_536
 
 
@@ -83,8 +83,10 @@ class Trial:
 
     @property
     def value(self) -> dict[str, float]:
-        """Every number that can be compared: scores, `objective`, `epochs`, `seconds`, speeds and `parameters_total`."""
-        plain = {name: value for name, value in _numbers(self.result).items() if name in ("objective", "epochs", "seconds")}
+        """Every number that can be compared: scores, `objective`, `epochs`, `seconds`, speeds, `parameters_total`."""
+        plain = {
+            name: value for name, value in _numbers(self.result).items() if name in ("objective", "epochs", "seconds")
+        }
         counts = {f"parameters_{name}": value for name, value in self.parameters.items()}
         return {**self.scores, **plain, **self.speed, **counts}
 
@@ -101,6 +103,8 @@ def read_trial(folder: Path, sweep: str = "") -> Trial:
     written = _yaml(folder / ".hydra" / "config.yaml", problems) or config
     start = _json(folder / "trial.json", problems)
     result = _json(folder / "result.json", problems)
+    if result and not problems:
+        problems += _foreign(folder, config or written, result)
     status, reason = _status(folder, result, problems)
     listed = _yaml(folder / ".hydra" / "overrides.yaml", [])
     given = listed or result.get("overrides") or start.get("overrides") or []
@@ -113,12 +117,22 @@ def read_trial(folder: Path, sweep: str = "") -> Trial:
 def own_overrides(overrides: Any) -> tuple[str, ...]:
     """Return the overrides that make a trial the one it is, sorted."""
     kept = [str(o) for o in overrides] if isinstance(overrides, list | tuple) else []
-    return tuple(sorted(o for o in kept if key_of(o) not in _OWN_FOLDER))
+    return tuple(sorted(o for o in kept if key_of(o).partition(".")[0] not in _CONTINUES))
 
 
 def key_of(override: str) -> str:
     """Return the key of an override, without the sign that adds it."""
     return override.partition("=")[0].lstrip("+~")
+
+
+def _foreign(folder: Path, config: Any, result: Mapping[str, Any]) -> list[str]:
+    """Say what a finished trial of r2cmn has and this one lacks."""
+    lacks = [key for key in ("scores", "overrides") if key not in result and not result.get("pruned")]
+    if lacks:
+        return [f"{folder / 'result.json'} is not that of a training: it has no {lacks[0]}"]
+    if not isinstance(config, Mapping) or "seed" not in config:
+        return [f"{folder / 'config.yaml'} is not that of a training: it has no seed"]
+    return []
 
 
 def _status(folder: Path, result: Mapping[str, Any], problems: list[str]) -> tuple[str, str]:
@@ -137,7 +151,9 @@ def _status(folder: Path, result: Mapping[str, Any], problems: list[str]) -> tup
 def _last_sign(folder: Path) -> str:
     from datetime import datetime
 
-    times = [f.stat().st_mtime for f in (folder / "trial.log", folder / "metrics.csv", folder / "train.log") if f.is_file()]
+    times = [
+        f.stat().st_mtime for f in (folder / "trial.log", folder / "metrics.csv", folder / "train.log") if f.is_file()
+    ]
     return f"; last sign of it {datetime.fromtimestamp(max(times)):%Y-%m-%d %H:%M}" if times else ""
 
 
