@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 PACKAGES = ("r2cmn", "torch", "torchvision", "timm", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf",
-            "pycocoevalcap", "wandb", "tensorboard", "pydicom")  # fmt: skip
+            "pycocoevalcap", "wandb", "tensorboard", "pydicom", "scipy", "matplotlib", "plotly",
+            "pyarrow")  # fmt: skip
 EXTRAS = {"tensorboard": "tensorboard", "pydicom": "dicom"}
+EXTRAS |= dict.fromkeys(("scipy", "matplotlib", "plotly", "pyarrow"), "results")
 """Packages that not everybody needs, and the extra that installs each."""
 
 

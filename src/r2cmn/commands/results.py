@@ -27,12 +27,12 @@ def results(
     ] = "BLEU_4",
     by: Annotated[
         list[str] | None,
-        typer.Option(help="A key whose values are compared; may be repeated. [default: what was swept]"),
+        typer.Option(help="A key whose values are compared; may be repeated.", show_default="what was swept"),
     ] = None,
     reference: Annotated[
         list[str] | None,
         typer.Option(
-            help="KEY=VALUE of the setting compared with; may be repeated. [default: BASE, or the paper's values]"
+            help="KEY=VALUE of the setting compared with; may be repeated.", show_default="BASE, or the paper's values"
         ),
     ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write a row a trial to this file.")] = None,
