@@ -170,3 +170,13 @@ def test_a_missing_library_is_named_with_how_to_get_it(run, sweep, monkeypatch, 
     assert done.code == 1
     assert f"needs {library}, which is not installed: pip install 'r2cmn[results]'" in done.err
     assert not [path for path in tmp_path.iterdir() if path.name != "sweep" and path.is_file()]
+
+
+def test_a_score_that_was_left_out_is_a_gap_and_not_an_error(run, sweep, tmp_path):
+    for number in (0, 4):
+        path = sweep / str(number) / "result.json"
+        path.write_text(re.sub(r'"METEOR": [\d.]+', '"METEOR": NaN', path.read_text()))
+    done = run(sweep, "--metric", "METEOR", "--html", "page.html")
+    assert done.code == 0, done.err
+    assert "not tested" in done.out
+    assert "NaN" not in re.search(r'id="data">(.*?)</script>', (tmp_path / "page.html").read_text(), re.DOTALL)[1]

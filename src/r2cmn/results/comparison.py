@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from r2cmn.results.reports import Reports
 from r2cmn.results.settings import NO_MEMORY, SHORT, Family, Setting, shown, sort_key
@@ -30,8 +30,7 @@ class Cell:
         mean: over its seeds.
         gap: to the reference; None for the reference itself.
         p_reports: of the test over reports; nan where it was not made.
-        corrected: the larger p-value of the two tests, corrected; nan where none was made.
-        over_seeds: whether the seeds were tested.
+        corrected: `p`, corrected for the number of tests; nan where none was made.
         level: 1 - level is what `corrected` has to be below.
     """
 
@@ -39,8 +38,19 @@ class Cell:
     gap: Gap | None = None
     p_reports: float = math.nan
     corrected: float = math.nan
-    over_seeds: bool = False
     level: float = 0.95
+
+    @property
+    def over_seeds(self) -> bool:
+        """Whether the seeds were tested."""
+        return self.gap is not None and not math.isnan(self.gap.p)
+
+    @property
+    def p(self) -> float:
+        """The larger p-value of the tests that were made; nan where none was, or the seeds show no spread at all."""
+        if self.gap is None or (math.isnan(self.gap.p) and not math.isnan(self.gap.low)):
+            return math.nan
+        return max((p for p in (self.gap.p, self.p_reports) if not math.isnan(p)), default=math.nan)
 
     @property
     def significant(self) -> bool:
@@ -102,42 +112,27 @@ def compare(
         reports: the test over reports; None leaves it out.
         level: of intervals, and 1 - level of the tests.
     """
-    raw: list[dict[str, tuple[Mean, Gap | None, float, float]]] = []
-    for setting in family.settings:
-        chances = reports.chances(setting, reference) if reports is not None and setting is not reference else {}
-        row = {}
-        for name in metrics:
-            ours, theirs = setting.numbers(name), reference.numbers(name)
-            between = None if setting is reference else gap(ours, theirs, level)
-            row[name] = (
-                mean(list(ours.values()), level),
-                between,
-                chances.get(name, math.nan),
-                _larger(between, chances, name),
-            )
-        raw.append(row)
-    places = [(number, name) for number, row in enumerate(raw) for name in row]
-    corrected = dict(zip(places, holm([raw[number][name][3] for number, name in places]), strict=True))
-    cells = [
-        {
-            name: Cell(
-                value, between, p, corrected[number, name], between is not None and between.p == between.p, level
-            )
-            for name, (value, between, p, _) in row.items()
-        }
-        for number, row in enumerate(raw)
-    ]
-    return Comparison(family, reference, cells, level, sum(not math.isnan(p) for p in corrected.values()))
+    cells = [_cells(setting, metrics, reference, reports, level) for setting in family.settings]
+    places = [(number, name) for number, row in enumerate(cells) for name in row]
+    chances = holm([cells[number][name].p for number, name in places])
+    for (number, name), p in zip(places, chances, strict=True):
+        cells[number][name] = replace(cells[number][name], corrected=p)
+    return Comparison(family, reference, cells, level, sum(not math.isnan(p) for p in chances))
 
 
-def _larger(between: Gap | None, chances: Mapping[str, float], name: str) -> float:
-    if between is None:
-        return math.nan
-    several = between.low == between.low  # an interval says that both sides have several seeds
-    made = [p for p in (between.p, chances.get(name, math.nan)) if not math.isnan(p)]
-    if several and math.isnan(between.p):  # no spread at all over seeds: nothing is known of other seeds
-        return math.nan
-    return max(made, default=math.nan)
+def _cells(
+    setting: Setting, metrics: Sequence[str], reference: Setting, reports: Reports | None, level: float
+) -> dict[str, Cell]:
+    if setting is reference:
+        return {name: Cell(mean(list(setting.numbers(name).values()), level), level=level) for name in metrics}
+    chances = reports.chances(setting, reference) if reports is not None else {}
+    cells = {}
+    for name in metrics:
+        ours = setting.numbers(name)
+        between = gap(ours, reference.numbers(name), level)
+        p_reports = chances.get(name, math.nan)
+        cells[name] = Cell(mean(list(ours.values()), level), between, p_reports, level=level)
+    return cells
 
 
 def find_reference(family: Family, asked: Mapping[str, str]) -> Setting:

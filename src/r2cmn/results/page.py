@@ -56,10 +56,9 @@ def page(
     families = [one.family for one, _ in compared]
     lines = _curves(families)
     places = _coordinates(families, metric)
-    style = "".join(path.read_text(encoding="utf-8") for path in _styles())
-    script = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
     body = [
-        f"<header><h1>{text(names)}</h1><p class='soft'>{text(_counted(found))}</p></header><main>",
+        f"<header><h1>{text(names)}</h1>",
+        f"<p class='soft'>{len(found.trials)} trials, {len(found.done)} finished</p></header><main>",
         sections.state(found, notes),
         *(sections.family(one, every, metric) for one, every in compared),
         sections.curves([name for name in CURVES if any(name in line["values"] for line in lines)]),
@@ -68,24 +67,26 @@ def page(
         sections.method(compared[0][0] if compared else None),
         f"</main><footer>Made by r2cmn {text(version)}. It shows numbers only.</footer>",
     ]
-    data = json.dumps({"curves": lines, "coordinates": places}).replace("</", "<\\/")
+    return _document(names, body, {"curves": lines, "coordinates": places})
+
+
+def _document(title: str, body: Sequence[str], data: Mapping[str, Any]) -> str:
+    """Return the page with all that it needs inside."""
+    style = "".join(path.read_text(encoding="utf-8") for path in _styles())
+    script = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
     plotly = load("plotly.offline", "--html").get_plotlyjs()
+    content = json.dumps(data, allow_nan=False).replace("</", "<\\/")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{text(names)}</title><style>\n{style}</style></head>\n<body>\n" + "\n".join(body)
-        + f'\n<script type="application/json" id="data">{data}</script>\n<script>{plotly}</script>\n'
+        f"<title>{text(title)}</title><style>\n{style}</style></head>\n<body>\n" + "\n".join(body)
+        + f'\n<script type="application/json" id="data">{content}</script>\n<script>{plotly}</script>\n'
         f"<script>\n{script}</script>\n</body></html>\n"
     )  # fmt: skip
 
 
 def _styles() -> list[Path]:
     return [Path(evaluation.__file__).with_name("page.css"), Path(__file__).with_name("page.css")]
-
-
-def _counted(found: Collection) -> str:
-    done = len(found.done)
-    return f"{len(found.trials)} trials, {done} finished"
 
 
 def _curves(families: Sequence[Family]) -> list[dict[str, Any]]:
@@ -121,7 +122,9 @@ def _course(trial: Trial) -> dict[str, list[list[float]]]:
 
 def _coordinates(families: Sequence[Family], metric: str) -> dict[str, Any]:
     """Return the axes of the parallel coordinates: what is varied, the seed, the validation and the test score."""
-    trials = [trial for family in families for trial in family.trials if metric in trial.value]
+    trials = [
+        trial for family in families for trial in family.trials if math.isfinite(trial.value.get(metric, math.nan))
+    ]
     if len(trials) < 2:
         return {}
     keys = list(dict.fromkeys(key for family in families for key in (*family.differs, *family.keys)))
