@@ -100,6 +100,13 @@ def test_the_page_needs_nothing_else_and_holds_no_report(run, sweep, tmp_path):
     assert len(set(re.findall(r' id="([^"]+)"', plain))) == len(re.findall(r' id="([^"]+)"', plain))
 
 
+def test_trials_that_write_one_fixed_report_are_said(run, sweep):
+    path = sweep / "1" / "result.json"
+    path.write_text(path.read_text().replace('"BLEU_1"', '"most_common": 0.95, "BLEU_1"'))
+    done = run(sweep, "--no-reports")
+    assert "1 of 6 finished trials write the same text for 90% or more of the test studies (sweep/1)" in done.err
+
+
 def test_a_form_is_printed_alone(run, sweep):
     done = run(sweep, "--format", "latex")
     assert done.out.startswith(r"\begin{tabular}")

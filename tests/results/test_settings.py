@@ -59,6 +59,25 @@ def test_other_data_or_code_is_another_family(tmp_path, make_trial, grouped, par
     assert f"({part} version) " in found[0].label
 
 
+def test_edited_code_stands_together_when_asked_and_this_is_said(tmp_path, make_trial):
+    parts = {"config": "c" * 64, "data": "d" * 64, "code": "e" * 64}
+    make_trial(tmp_path / "0", {"seed": 0}, 0.1, parts=parts)
+    make_trial(tmp_path / "1", {"seed": 1}, 0.1, parts=parts | {"code": "f" * 64})
+    (family,), notes = families(collect([str(tmp_path)]).done, ["memory"], any_code=True)
+    assert family.settings[0].seeds == (0, 1)
+    assert notes == ["trials of 2 versions of the code stand together: eeeeeeeeeeee (1), ffffffffffff (1)"]
+
+
+def test_callbacks_that_only_show_are_not_compared(make_trial, tmp_path):
+    plain = identity(read_trial(make_trial(tmp_path / "0", {"seed": 0}, 0.1)))
+    shows = {
+        "callbacks.use._target_": "r2cmn.callbacks.MemoryUse",
+        "callbacks.stop._target_": "lightning.EarlyStopping",
+    }
+    more = identity(read_trial(make_trial(tmp_path / "1", {"seed": 0} | shows, 0.1)))
+    assert more == plain | {"callbacks.stop._target_": "lightning.EarlyStopping"}
+
+
 def test_what_does_not_change_the_training_is_not_compared(tmp_path, make_trial):
     plain = identity(read_trial(make_trial(tmp_path / "0", {"seed": 0}, 0.1)))
     other = {

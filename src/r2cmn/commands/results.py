@@ -50,6 +50,9 @@ def results(
     ] = True,
     resamples: Annotated[int, typer.Option(min=1, help="Exchanges of the test over reports.")] = 5000,
     meteor: Annotated[bool, typer.Option(help="Test METEOR over reports, too: Java starts once a trial.")] = False,
+    any_code: Annotated[
+        bool, typer.Option("--any-code", help="Let trials of edited code stand together; it is said.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
 ) -> None:
     """Collect the trials of sweeps: tables with intervals and tests over seeds, the paper's figures, Table 2, one page.
@@ -65,6 +68,7 @@ def results(
     from r2cmn.results import tables
     from r2cmn.results.collect import collect
     from r2cmn.results.reports import Reports
+    from r2cmn.results.settings import ablated_keys, families
     from r2cmn.results.table2 import FORMATS, table2
 
     form = _form(format, out)
@@ -79,7 +83,9 @@ def results(
     _write_rows(found, csv, parquet, curves)
     _check_metric(found, metric)
     tested = Reports(resamples, meteor=meteor) if reports else None
-    compared, notes = _compare(found, by or [], _asked(reference or []), metric, tested, level)
+    grouped, notes = families(found.done, ablated_keys(found, by or []), any_code)
+    compared, more = _compare(grouped, _asked(reference or []), metric, tested, level)
+    notes += [*more, *found.degenerate]
     table = "\n".join(FORMATS[form](table2(every)) for _, every in compared)
     for note in (*found.notes, *notes):
         print(f"r2cmn: note: {note}", file=sys.stderr)
@@ -134,14 +140,13 @@ def _asked(reference: Sequence[str]) -> dict[str, str]:
 
 
 def _compare(
-    found: Collection, by: Sequence[str], asked: dict[str, str], metric: str, reports: Reports | None, level: float
+    grouped: Sequence[Family], asked: dict[str, str], metric: str, reports: Reports | None, level: float
 ) -> tuple[Compared, list[str]]:
     """Return of each family the comparison in one score and that in all, and what a reader has to know."""
     from r2cmn.results.comparison import compare
-    from r2cmn.results.settings import ablated_keys, families
     from r2cmn.results.table2 import metrics_of
 
-    grouped, notes = families(found.done, ablated_keys(found, by))
+    notes: list[str] = []
     if len(grouped) > 1:
         differing = "; ".join(family.label for family in grouped[:6])
         notes.append(

@@ -14,6 +14,8 @@ from r2cmn.results.trial import Trial, is_trial, own_overrides, read_trial
 
 REUSED = "reused.json"
 """A sweep's list of finished trials of other sweeps: `[{"overrides": [...], "directory": ...}]`."""
+FIXED = 0.9
+"""The share of one text among a trial's reports from which it counts as fixed, as in the callback `Degeneracy`."""
 _DEEPEST = 4  # folders between an argument and a trial, for `sweep.subdir` and for a folder of many sweeps
 
 
@@ -59,6 +61,18 @@ class Collection:
     def done(self) -> list[Trial]:
         """The finished trials that were not pruned."""
         return [trial for trial in self.trials if trial.status == "done"]
+
+    @property
+    def degenerate(self) -> list[str]:
+        """A note where finished trials write one fixed report, or nearly: their scores say nothing of a memory."""
+        fixed = [trial.label for trial in self.done if trial.scores.get("most_common", 0.0) >= FIXED]
+        if not fixed:
+            return []
+        named = ", ".join(fixed[:3]) + (", ..." if len(fixed) > 3 else "")
+        return [
+            f"{len(fixed)} of {len(self.done)} finished trials write the same text for {FIXED:.0%} or more of the test "
+            f"studies ({named}): they do not use the image, and their differences say nothing of what was varied"
+        ]
 
     @property
     def swept(self) -> set[str]:

@@ -8,6 +8,7 @@ when nothing differs but what was ablated; anything else is another family, and 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,9 +29,13 @@ _NUMBERS = ("memory.num_vectors", "memory.num_queried", "memory.num_threads")
 _VOLATILE = (
     "seed", "run_dir", "logger", "sweep", "checkpoint", "baselines", "data.num_workers", "data.cache",
     "trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps",
-    "trainer.default_root_dir", "callbacks.epoch_seed", "callbacks.checkpoints.dirpath", "callbacks.learning_rate",
-    "callbacks.degeneracy", "callbacks.progress", "callbacks.report_table", "callbacks.predictions",
+    "trainer.default_root_dir", "callbacks.epoch_seed.seed", "callbacks.checkpoints.dirpath",
 )  # fmt: skip
+_SHOWING = (
+    "Degeneracy", "MemoryUse", "Predictions", "Progress", "ReportTable", "Speed", "LearningRateMonitor",
+    "DeviceStatsMonitor", "ModelSummary", "RichModelSummary", "RichProgressBar", "TQDMProgressBar",
+)  # fmt: skip
+"""Callbacks that only show: a training is the same with and without them."""
 _ABSENT = "-"
 
 
@@ -90,21 +95,22 @@ class Family:
         return ", ".join(f"{short(key)} {shown(value)}" for key, value in self.differs.items())
 
 
-def families(trials: Sequence[Trial], ablated: Iterable[str]) -> tuple[list[Family], list[str]]:
+def families(trials: Sequence[Trial], ablated: Iterable[str], any_code: bool = False) -> tuple[list[Family], list[str]]:
     """Group finished trials into settings and these into families.
 
     Args:
         trials: finished ones.
         ablated: keys of the configuration whose values are compared, such as `memory`, with all below them.
+        any_code: whether trials of different code are taken as trials of the same.
 
     Returns:
         The families, the one of most trials first, and a note for each trial that is there twice.
     """
-    notes: list[str] = []
+    notes = _ignored_code(trials) if any_code else []
     identities: dict[frozenset, dict[Any, Trial]] = {}
     flat: dict[frozenset, dict[str, Any]] = {}
     for trial in trials:
-        what = identity(trial)
+        what = identity(trial, any_code)
         key = frozenset((name, str(value)) for name, value in what.items())
         flat[key] = what
         _keep_newest(identities.setdefault(key, {}), trial, notes)
@@ -131,9 +137,9 @@ def ablated_keys(found: Collection, by: Sequence[str]) -> list[str]:
     return [long.get(key, key) for key in by] or sorted(found.swept - {"seed"}) or ["memory"]
 
 
-def identity(trial: Trial) -> dict[str, Any]:
+def identity(trial: Trial, any_code: bool = False) -> dict[str, Any]:
     """Return all that a repetition of a trial shares with it, by key."""
-    what = _flat(trial.written)
+    what = _flat({**trial.written, "callbacks": _counting(trial.written.get("callbacks"))})
     kept = {name: value for name, value in what.items() if not _covered(name, _VOLATILE)}
     resolved = _flat(trial.config)
     kept |= {name: resolved[name] for name in _NUMBERS if name in resolved}
@@ -144,7 +150,21 @@ def identity(trial: Trial) -> dict[str, Any]:
     parts = trial.parts
     if parts.get("data"):
         kept.pop("data.dir", None)  # the same data may lie elsewhere
-    return kept | {f"({name} version)": parts[name] for name in ("data", "code") if parts.get(name)}
+    compared = ("data",) if any_code else ("data", "code")
+    return kept | {f"({name} version)": parts[name] for name in compared if parts.get(name)}
+
+
+def _counting(callbacks: Any) -> dict[str, Any]:
+    """Return the callbacks that may change a training."""
+    nodes = callbacks.items() if isinstance(callbacks, Mapping) else ()
+    targets = {name: str(node.get("_target_", "")) for name, node in nodes if isinstance(node, Mapping)}
+    return {name: callbacks[name] for name, target in targets.items() if target.rpartition(".")[2] not in _SHOWING}
+
+
+def _ignored_code(trials: Sequence[Trial]) -> list[str]:
+    codes = Counter(shown(trial.parts.get("code", "unknown")) for trial in trials)
+    listed = ", ".join(f"{code} ({number})" for code, number in codes.items())
+    return [f"trials of {len(codes)} versions of the code stand together: {listed}"] if len(codes) > 1 else []
 
 
 def short(key: str) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from r2cmn.evaluation.names import short as score_name
 from r2cmn.results.claims import ROWS, TABLE_2, kind_of, table_2
 from r2cmn.results.comparison import Comparison
+from r2cmn.results.settings import NO_MEMORY
 from r2cmn.results.tables import marks
 
 AVERAGED = ("BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L")
@@ -119,11 +120,13 @@ def _published(comparison: Comparison, names: Sequence[str]) -> list[Line]:
     there = table_2(comparison.family)
     kinds = {kind_of(setting) for setting in comparison.family.settings}
     rows = {kind: there[kind] for kind in ROWS if kind in kinds and kind in there}
-    return [
-        Line(f"{row.system} (published)", (*(_three(row.scores.get(name, math.nan)) for name in names),
-             _printed_gain(row.note)), (False,) * (len(names) + 1), True)
-        for row in rows.values()
-    ]  # fmt: skip
+    over_base = kind_of(comparison.reference) == NO_MEMORY  # theirs is a gain over BASE
+    lines = []
+    for row in rows.values():
+        cells = [_three(row.scores.get(name, math.nan)) for name in names]
+        cells.append(_printed_gain(row.note) if over_base else "-")
+        lines.append(Line(f"{row.system} (published)", tuple(cells), (False,) * len(cells), True))
+    return lines
 
 
 def as_text(table: Table2) -> str:

@@ -141,7 +141,7 @@ def _status(folder: Path, result: Mapping[str, Any], problems: list[str]) -> tup
     if problems:
         return "failed", problems[0]
     if not (folder / "FAILED").is_file():
-        return "running", "no result yet: it runs, or was killed" + _last_sign(folder)
+        return "running", "no result yet: it waits, runs or was killed" + _last_sign(folder)
     lines = _lines(folder / "FAILED")
     said = next((line.removeprefix("reason:").strip() for line in lines if line.startswith("reason:")), "")
     said = said or (lines[-1] if lines else "nothing is said why")
