@@ -49,6 +49,12 @@ def test_whatever_else_differs_is_another_family_and_is_named(
     assert len(second.trials) == 1
 
 
+def test_another_class_is_named_without_its_options(tmp_path, make_trial, grouped):
+    make_trial(tmp_path / "0", {"seed": 0}, 0.1)
+    make_trial(tmp_path / "1", {"seed": 0, "data.text.length": 60, "data.views": 2}, 0.1, data="r2cmn.data.IUXRay")
+    assert {family.label for family in grouped()[0]} == {"data PhantomDataModule", "data IUXRay"}
+
+
 @pytest.mark.parametrize("part", ["data", "code"])
 def test_other_data_or_code_is_another_family(tmp_path, make_trial, grouped, part):
     parts = {"config": "c" * 64, "data": "d" * 64, "code": "e" * 64}

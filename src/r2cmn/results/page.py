@@ -127,7 +127,7 @@ def _coordinates(families: Sequence[Family], metric: str) -> dict[str, Any]:
     ]
     if len(trials) < 2:
         return {}
-    keys = list(dict.fromkeys(key for family in families for key in (*family.differs, *family.keys)))
+    keys = list(dict.fromkeys(key for family in families for key in (*family.telling, *family.keys)))
     axes = [_axis(short(key), [identity(trial).get(key, "-") for trial in trials]) for key in keys]
     axes.append(_axis("seed", [trial.seed for trial in trials]))
     scores = {

@@ -37,6 +37,7 @@ _SHOWING = (
 )  # fmt: skip
 """Callbacks that only show: a training is the same with and without them."""
 _ABSENT = "-"
+_MOST_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,17 @@ class Family:
 
     @property
     def label(self) -> str:
-        """What tells it from the others; "" for the only one."""
-        return ", ".join(f"{short(key)} {shown(value)}" for key, value in self.differs.items())
+        """What tells it from the others, the first few values; "" for the only one."""
+        named = [f"{short(key)} {shown(value)}" for key, value in self.telling.items()]
+        return ", ".join(named[:_MOST_NAMED]) + (", ..." if len(named) > _MOST_NAMED else "")
+
+    @property
+    def telling(self) -> dict[str, Any]:
+        """What tells it from the others, without the options of what is another class altogether."""
+        classes = tuple(key.removesuffix("_target_") for key in self.differs if key.endswith("._target_"))
+        return {
+            k: v for k, v in self.differs.items() if k.endswith("._target_") or not k.startswith(classes or ("\0",))
+        }
 
 
 def families(trials: Sequence[Trial], ablated: Iterable[str], any_code: bool = False) -> tuple[list[Family], list[str]]:
