@@ -30,9 +30,13 @@ def test_only_marks_that_are_there_are_explained():
 
 @pytest.mark.parametrize(
     ("metric", "title"),
-    [("BLEU_4", "BLEU-4 of the test"), ("CE_macro_F1", "CE macro-14 F1 of the test"), ("objective", "best validation score"),
-     ("parameters_total", "parameters_total")],
-)  # fmt: skip
+    [
+        ("BLEU_4", "BLEU-4 of the test"),
+        ("CE_macro_F1", "CE macro-14 F1 of the test"),
+        ("objective", "best validation score"),
+        ("parameters_total", "parameters_total"),
+    ],
+)
 def test_titles_say_what_a_number_is(metric, title):
     assert tables.title_of(metric) == title
 
