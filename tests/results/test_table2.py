@@ -56,7 +56,7 @@ def test_one_seed_has_no_spread_and_no_mark(table):
     made = table(seeds=(0,))
     assert not any("±" in cell or "‡" in cell for line in made.lines for cell in line.cells)
     assert "over 1 seed;" in made.notes[0]
-    assert "all inside the noise" in made.notes[2]
+    assert "no difference from it could be tested" in made.notes[2]
 
 
 def test_equal_scores_have_no_best(table):

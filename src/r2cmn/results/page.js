@@ -64,7 +64,8 @@
   function coordinates(id) {
     const values = data.coordinates.colour.values;
     const layout = look();
-    layout.margin = { l: 70, r: 90, t: 60, b: 30 };
+    const first = data.coordinates.dimensions[0].ticktext || [];
+    layout.margin = { l: 34 + 7 * Math.max(0, ...first.map((each) => each.length)), r: 90, t: 60, b: 30 };
     layout.height = 420;
     Plotly.react(id, [{
       type: "parcoords",

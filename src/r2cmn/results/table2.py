@@ -83,9 +83,11 @@ def table2(comparison: Comparison) -> Table2:
         f"AVG. Δ: mean relative gain over {_name(comparison, comparison.reference)} in {len(AVERAGED)} scores",
     ]
     said = marks([cell for row in comparison.cells for cell in row.values()], comparison.level)
-    notes.append(
-        f"differences from it, Holm for {comparison.number} tests: " + ("; ".join(said) or "all inside the noise")
-    )
+    if comparison.number:
+        marked = "; ".join(said) or "all inside the noise"
+        notes.append(f"differences from it, Holm for {comparison.number} tests: {marked}")
+    elif len(comparison.family.settings) > 1:
+        notes.append("no difference from it could be tested: one seed and no reports, or no spread at all")
     if theirs:
         notes.append(f"published: {TABLE_2}; other trainings and maybe another test set: for orientation")
     columns = (*(score_name(name) for name in names), "AVG. Δ")

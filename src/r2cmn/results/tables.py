@@ -88,7 +88,9 @@ def settings(comparison: Comparison, metric: str) -> Table:
     family = comparison.family
     title = title_of(metric) + (f", {family.label}" if family.label else "")
     names, *columns = columns_of(comparison)
-    table = _table(title, *names, *columns, caption=caption(comparison))
+    table = _table(title, *(name.replace(".", "\n.") for name in names), *columns, caption=caption(comparison))
+    for column, name in zip(table.columns, names, strict=False):
+        column.min_width = max(len(part) for part in name.split("."))
     for column in table.columns[len(names) :]:
         column.no_wrap, column.justify = True, "right"
     for setting, cells in comparison.rows():
@@ -144,7 +146,8 @@ def caption(comparison: Comparison) -> str:
         said.append(f"p seeds: {' or '.join(kinds[each] for each in sorted(paired, reverse=True))} test over seeds")
     if any(not math.isnan(cell.p_reports) for cell in tested):
         said.append("p reports: paired randomisation of the test reports, for these trainings")
-    said.append(f"p Holm: the larger of the two, corrected for {comparison.number} tests")
+    if comparison.number:
+        said.append(f"p Holm: the larger of the two, corrected for {comparison.number} tests")
     said += marks(cells, comparison.level)
     if alone:
         said.append("one seed: no interval, and nothing is known of other seeds")
