@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     Compared = list[tuple[Comparison, Comparison]]
 
 
+_WIDE = 160  # letters of a row in a file or pipe
+
+
 def results(
     runs: Annotated[
         list[str], typer.Argument(help="Folders of sweeps or trials, or globs of them.", show_default=False)
@@ -76,6 +79,8 @@ def results(
     _check_level(level)
     found = collect(runs)
     screen = console()
+    if not screen.is_terminal:
+        screen.width = max(screen.width, _WIDE)
     quiet = format is not None and out is None
     if not quiet:
         for part in tables.state(found):

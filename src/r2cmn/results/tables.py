@@ -92,7 +92,10 @@ def settings(comparison: Comparison, metric: str) -> Table:
     for column, name in zip(table.columns, names, strict=False):
         column.min_width = max(len(part) for part in name.split("."))
     for column in table.columns[len(names) :]:
-        column.no_wrap, column.justify = True, "right"
+        column.no_wrap, column.justify = (
+            column is not table.columns[-1],
+            "right",
+        )  # in a narrow place the verdict breaks
     for setting, cells in comparison.rows():
         style = "bold" if setting is comparison.reference else None
         table.add_row(*(Text(field) for field in fields(setting, cells[metric])), style=style)
