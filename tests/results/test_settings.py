@@ -5,7 +5,8 @@ import os
 import pytest
 
 from r2cmn.results.collect import collect
-from r2cmn.results.settings import ablated_keys, families, identity
+from r2cmn.results.identity import identity
+from r2cmn.results.settings import ablated_keys, families
 from r2cmn.results.trial import read_trial
 
 

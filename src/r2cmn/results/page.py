@@ -17,7 +17,8 @@ from r2cmn.results.collect import Collection
 from r2cmn.results.comparison import Comparison
 from r2cmn.results.extra import load
 from r2cmn.results.frame import read_metrics
-from r2cmn.results.settings import Family, Setting, identity, short, shown, sort_key
+from r2cmn.results.identity import identity
+from r2cmn.results.settings import Family, Setting, short, shown, sort_key
 from r2cmn.results.trial import Trial
 
 CURVES = ("val/BLEU_4", "val/loss", "train/loss")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from r2cmn.results.collect import Collection
+from r2cmn.results.identity import covered, identity
 from r2cmn.results.trial import Trial
 
 NO_MEMORY = "none"
@@ -24,18 +25,6 @@ SHORT = {
     "memory.num_threads": "threads",
 }  # fmt: skip
 """The keys that have a short name in tables."""
-_NUMBERS = ("memory.num_vectors", "memory.num_queried", "memory.num_threads")
-# The same training whatever they are: folders, what is shown or kept of it, and how its data are fetched.
-_VOLATILE = (
-    "seed", "run_dir", "logger", "sweep", "checkpoint", "baselines", "data.num_workers", "data.cache",
-    "trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps",
-    "trainer.default_root_dir", "callbacks.epoch_seed.seed", "callbacks.checkpoints.dirpath",
-)  # fmt: skip
-_SHOWING = (
-    "Degeneracy", "MemoryUse", "Predictions", "Progress", "ReportTable", "Speed", "LearningRateMonitor",
-    "DeviceStatsMonitor", "ModelSummary", "RichModelSummary", "RichProgressBar", "TQDMProgressBar",
-)  # fmt: skip
-"""Callbacks that only show: a training is the same with and without them."""
 _ABSENT = "-"
 _MOST_NAMED = 4
 
@@ -127,10 +116,10 @@ def families(trials: Sequence[Trial], ablated: Iterable[str], any_code: bool = F
     below = tuple({"memory.num_vectors" if key == "num_vectors" else key for key in ablated})
     grouped: dict[frozenset, list[frozenset]] = {}
     for key, what in flat.items():
-        rest = frozenset((name, str(value)) for name, value in what.items() if not _covered(name, below))
+        rest = frozenset((name, str(value)) for name, value in what.items() if not covered(name, below))
         grouped.setdefault(rest, []).append(key)
     ordered = sorted(grouped.values(), key=lambda keys: -sum(len(identities[key]) for key in keys))
-    differing = _differing([{k: v for k, v in flat[keys[0]].items() if not _covered(k, below)} for keys in ordered])
+    differing = _differing([{k: v for k, v in flat[keys[0]].items() if not covered(k, below)} for keys in ordered])
     return [
         _family(keys, identities, flat, different) for keys, different in zip(ordered, differing, strict=True)
     ], notes
@@ -145,30 +134,6 @@ def ablated_keys(found: Collection, by: Sequence[str]) -> list[str]:
     """
     long = {name: key for key, name in SHORT.items()} | {"memory": "memory"}
     return [long.get(key, key) for key in by] or sorted(found.swept - {"seed"}) or ["memory"]
-
-
-def identity(trial: Trial, any_code: bool = False) -> dict[str, Any]:
-    """Return all that a repetition of a trial shares with it, by key."""
-    what = _flat({**trial.written, "callbacks": _counting(trial.written.get("callbacks"))})
-    kept = {name: value for name, value in what.items() if not _covered(name, _VOLATILE)}
-    resolved = _flat(trial.config)
-    kept |= {name: resolved[name] for name in _NUMBERS if name in resolved}
-    kept.pop("num_vectors", None)  # acts through memory.num_vectors alone
-    checkpoint = trial.config.get("checkpoint")
-    if checkpoint not in (None, "last"):
-        kept["checkpoint"] = checkpoint  # weights of elsewhere; `last` goes on with its own
-    parts = trial.parts
-    if parts.get("data"):
-        kept.pop("data.dir", None)  # the same data may lie elsewhere
-    compared = ("data",) if any_code else ("data", "code")
-    return kept | {f"({name} version)": parts[name] for name in compared if parts.get(name)}
-
-
-def _counting(callbacks: Any) -> dict[str, Any]:
-    """Return the callbacks that may change a training."""
-    nodes = callbacks.items() if isinstance(callbacks, Mapping) else ()
-    targets = {name: str(node.get("_target_", "")) for name, node in nodes if isinstance(node, Mapping)}
-    return {name: callbacks[name] for name, target in targets.items() if target.rpartition(".")[2] not in _SHOWING}
 
 
 def _ignored_code(trials: Sequence[Trial]) -> list[str]:
@@ -246,17 +211,3 @@ def _keep_newest(seeds: dict[Any, Trial], trial: Trial, notes: list[str]) -> Non
 def _finished(trial: Trial) -> float:
     path = trial.directory / "result.json"
     return path.stat().st_mtime if path.is_file() else 0.0
-
-
-def _covered(name: str, prefixes: Iterable[str]) -> bool:
-    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
-
-
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Return a nested configuration as one level, `memory.num_vectors`; lists are values."""
-    if not isinstance(node, Mapping):
-        return {prefix: node}
-    flat: dict[str, Any] = {}
-    for name, value in node.items():
-        flat |= _flat(value, f"{prefix}.{name}" if prefix else str(name))
-    return flat
