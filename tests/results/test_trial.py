@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+from omegaconf import OmegaConf
 
 from r2cmn.results.trial import is_trial, read_trial
 
@@ -22,6 +23,28 @@ def test_a_finished_trial(folder):
     assert trial.value["parameters_memory"] == 64 * 128 + 66_048
     assert trial.config["memory"]["dim"] == 128
     assert trial.written["memory"]["dim"] == "${dim}"
+
+
+def test_a_configuration_is_read_as_omegaconf_reads_it(folder):
+    values = [
+        "1e-05",
+        "-2.5E+3",
+        ".5e1",
+        "1.",
+        "0.8",
+        "12",
+        "1_000",
+        "true",
+        "null",
+        "${dim}",
+        "'1e-05'",
+        "e1",
+        "[1e-3,x]",
+        "resnet101",
+    ]
+    text = "\n".join(f"k{number}: {value}" for number, value in enumerate(values))
+    (folder / "config.yaml").write_text("seed: 1\n" + text)
+    assert read_trial(folder).config == OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
 
 
 def test_what_continues_a_trial_does_not_make_it_another(folder):
