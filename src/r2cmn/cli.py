@@ -17,6 +17,7 @@ from r2cmn.commands.baselines import baselines
 from r2cmn.commands.dashboard import dashboard
 from r2cmn.commands.evaluate import evaluate
 from r2cmn.commands.prepare import app as prepare
+from r2cmn.commands.results import results
 
 app = typer.Typer(
     help="Train, compare and use chest X-ray report generators built on cross-modal memory networks.",
@@ -205,6 +206,7 @@ app.command(no_args_is_help=True)(baselines)
 
 
 app.command()(dashboard)
+app.command(no_args_is_help=True)(results)
 
 
 @app.command()

@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 PACKAGES = ("r2cmn", "torch", "torchvision", "timm", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf",
-            "pycocoevalcap", "wandb", "tensorboard", "pydicom", "optuna", "wandb-workspaces")  # fmt: skip
-EXTRAS = {"tensorboard": "tensorboard", "pydicom": "dicom", "optuna": "optuna", "wandb-workspaces": "dashboard"}
+            "pycocoevalcap", "wandb", "tensorboard", "pydicom", "optuna", "wandb-workspaces", "scipy", "matplotlib",
+            "plotly", "pyarrow")  # fmt: skip
+EXTRAS = {"tensorboard": "tensorboard", "pydicom": "dicom", "optuna": "optuna", "wandb-workspaces": "dashboard",
+          "scipy": "results", "matplotlib": "results", "plotly": "results", "pyarrow": "results"}  # fmt: skip
 """Packages that not everybody needs, and the extra that installs each."""
 
 

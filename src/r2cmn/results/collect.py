@@ -1,0 +1,193 @@
+"""Finding the trials of sweeps, and saying what is missing, unfinished or foreign."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from r2cmn.results.grid import Grid, missing, read_grid, varying
+from r2cmn.results.trial import Trial, is_trial, own_overrides, read_trial
+
+REUSED = "reused.json"
+"""A sweep's list of finished trials of other sweeps: `[{"overrides": [...], "directory": ...}]`."""
+FIXED = 0.9
+"""The share of one text among a trial's reports from which it counts as fixed, as in the callback `Degeneracy`."""
+_DEEPEST = 4  # folders between an argument and a trial, for `sweep.subdir` and for a folder of many sweeps
+
+
+@dataclass
+class Sweep:
+    """A sweep's folder.
+
+    Attributes:
+        directory: where it is.
+        grid: which trials it was to have.
+        there: the overrides of the trials that it has, or takes from other sweeps.
+        foreign: folders in it that are no trials.
+    """
+
+    directory: Path
+    grid: Grid
+    there: list[tuple[str, ...]] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+    @property
+    def missing(self) -> list[str]:
+        """The trials of the grid without a folder, by the overrides that tell them apart."""
+        return [varying(self.grid, trial) for trial in missing(self.grid, self.there)]
+
+
+@dataclass
+class Collection:
+    """All that was found.
+
+    Attributes:
+        trials: each folder once, in the order of the arguments.
+        sweeps: the sweeps that they belong to.
+        notes: what was passed over, a sentence each.
+        parents: the grids of sweeps of which only single trials were named.
+    """
+
+    trials: list[Trial] = field(default_factory=list)
+    sweeps: list[Sweep] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    parents: dict[Path, Grid] = field(default_factory=dict)
+
+    @property
+    def done(self) -> list[Trial]:
+        """The finished trials that were not pruned."""
+        return [trial for trial in self.trials if trial.status == "done"]
+
+    @property
+    def degenerate(self) -> list[str]:
+        """A note where finished trials write one fixed report, or nearly: their scores say nothing of a memory."""
+        fixed = [trial.label for trial in self.done if trial.scores.get("most_common", 0.0) >= FIXED]
+        if not fixed:
+            return []
+        named = ", ".join(fixed[:3]) + (", ..." if len(fixed) > 3 else "")
+        return [
+            f"{len(fixed)} of {len(self.done)} finished trials write the same text for {FIXED:.0%} or more of the test "
+            f"studies ({named}): they do not use the image, and their differences say nothing of what was varied"
+        ]
+
+    @property
+    def swept(self) -> set[str]:
+        """The keys that any of the sweeps varies."""
+        grids = [*(sweep.grid for sweep in self.sweeps), *self.parents.values()]
+        return {key for grid in grids for key in grid.swept}
+
+
+def collect(arguments: Sequence[str]) -> Collection:
+    """Find all trials.
+
+    Args:
+        arguments: folders of sweeps, of trials, of several of these, or globs of them.
+
+    Raises:
+        ValueError: where an argument names no folder, or no trial is found at all.
+    """
+    found = Collection()
+    seen: set[Path] = set()
+    for folder in _folders(arguments):
+        before = len(found.trials)
+        _walk(folder, found, seen, _DEEPEST)
+        if len(found.trials) == before and not any(trial.directory.is_relative_to(folder) for trial in found.trials):
+            found.notes.append(f"{folder}: no trial in it")
+    if not found.trials:
+        raise ValueError(
+            f"there is no trial in {', '.join(map(str, arguments))}: give the folder of a sweep, such as "
+            "runs/sweep_..., or of a run, with result.json or .hydra in it"
+        )
+    return found
+
+
+def _folders(arguments: Iterable[str]) -> list[Path]:
+    folders: list[Path] = []
+    for argument in arguments:
+        path = Path(argument).expanduser()
+        matches = [path] if path.is_dir() else _matches(str(path))
+        if not matches:
+            what = "is a file, not a folder" if path.is_file() else "matches no folder: there is nothing of this name"
+            raise ValueError(f"{argument} {what}")
+        folders += matches
+    return folders
+
+
+def _matches(pattern: str) -> list[Path]:
+    """Return the folders of a glob, absolute or not, which pathlib's own cannot take as one pattern."""
+    return sorted(path for path in map(Path, glob.glob(pattern)) if path.is_dir())  # noqa: PTH207
+
+
+def _walk(folder: Path, found: Collection, seen: set[Path], deepest: int) -> None:
+    if is_trial(folder):
+        sweep = folder.parent if (folder.parent / "multirun.yaml").is_file() else None
+        if sweep and sweep not in found.parents:
+            found.parents[sweep] = read_grid(sweep)
+        _add(read_trial(folder, sweep.resolve().name if sweep else ""), found, seen)
+    elif (folder / "multirun.yaml").is_file():
+        _walk_sweep(folder, found, seen)
+    elif deepest:
+        for child in _children(folder):
+            _walk(child, found, seen, deepest - 1)
+
+
+def _walk_sweep(folder: Path, found: Collection, seen: set[Path]) -> None:
+    if any(sweep.directory == folder.resolve() for sweep in found.sweeps):
+        return
+    sweep = Sweep(folder.resolve(), read_grid(folder))
+    found.sweeps.append(sweep)
+    for child in _children(folder):
+        trials = _trials_below(child, _DEEPEST)
+        if not trials:
+            sweep.foreign.append(child.name)
+        for each in trials:
+            trial = read_trial(each, folder.resolve().name)
+            sweep.there.append(trial.overrides)
+            _add(trial, found, seen)
+    if sweep.foreign:
+        found.notes.append(f"{folder}: no trials, passed over: {', '.join(sweep.foreign)}")
+    _take_reused(sweep, found, seen)
+
+
+def _trials_below(folder: Path, deepest: int) -> list[Path]:
+    if is_trial(folder):
+        return [folder]
+    return [trial for child in _children(folder) for trial in _trials_below(child, deepest - 1)] if deepest else []
+
+
+def _take_reused(sweep: Sweep, found: Collection, seen: set[Path]) -> None:
+    path = sweep.directory / REUSED
+    if not path.is_file():
+        return
+    try:
+        entries: Any = json.loads(path.read_text(encoding="utf-8"))
+        reused = [(own_overrides(each["overrides"]), sweep.directory / each["directory"]) for each in entries]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        found.notes.append(f"{path} cannot be read ({error}): trials that this sweep takes from others are left out")
+        return
+    for overrides, folder in reused:
+        if not is_trial(folder):
+            found.notes.append(f"{path} names {folder}, where there is no trial any more")
+            continue
+        sweep.there.append(overrides)
+        _add(read_trial(folder, folder.resolve().parent.name), found, seen)
+
+
+def _add(trial: Trial, found: Collection, seen: set[Path]) -> None:
+    place = trial.directory.resolve()
+    if place not in seen:
+        seen.add(place)
+        found.trials.append(trial)
+
+
+def _children(folder: Path) -> list[Path]:
+    """Return the subfolders in the order of their numbers, without hidden ones."""
+    children = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
+    return sorted(
+        children,
+        key=lambda child: (not child.name.isdigit(), int(child.name) if child.name.isdigit() else 0, child.name),
+    )

@@ -1,0 +1,227 @@
+"""The paper's Figures 3 and 4 as SVG and PNG: a column wide, told apart without colour, safe for the colour-blind."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from r2cmn.evaluation.names import short as score_name
+from r2cmn.results.claims import STATED, Claim, claim
+from r2cmn.results.curves import AXES, NAMES, Curve, base_of, curves_of
+from r2cmn.results.extra import load
+from r2cmn.results.settings import Family
+from r2cmn.results.statistics import Mean
+from r2cmn.results.tables import title_of
+
+_COLUMN = (3.35, 2.55)  # inches; a column of a two-column page
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")  # Okabe and Ito (2008)
+_PARAMETERS = "#D55E00"
+_MARKERS = "osD^vP"
+_METADATA = {"Date": None, "Creator": "r2cmn"}  # the same bytes every time
+_STYLE = {
+    "font.size": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 7,
+    "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7,
+    "xtick.major.width": 0.7, "ytick.major.width": 0.7, "lines.linewidth": 1.3, "lines.markersize": 4,
+    "svg.hashsalt": "r2cmn", "savefig.dpi": 300,
+}  # fmt: skip
+
+
+def most_curves() -> int:
+    """Return how many curves one figure can tell apart."""
+    return len(_COLOURS)
+
+
+def name_of(key: str) -> str:
+    """Return the file name of a key's figure, without suffix."""
+    return NAMES.get(key, key.replace(".", "_"))
+
+
+def figure(family: Family, key: str, metric: str, level: float = 0.95) -> Any:
+    """Draw a score over a key, with N also the number of parameters on a second axis.
+
+    Args:
+        family: whose settings are drawn, one curve for each combination of its other keys.
+        key: of the configuration, with numbers as values.
+        metric: the score.
+        level: of the intervals.
+
+    Raises:
+        ValueError: without matplotlib, where fewer than two values of the key have the score, and where there are more
+            curves than can be told apart; the message names what differs.
+    """
+    curves = curves_of(family, key, metric, level)
+    _check(curves, family, key, metric)
+    figure_class = load("matplotlib.figure", "a figure").Figure
+    with load("matplotlib", "a figure").rc_context(_STYLE):
+        drawn = figure_class(figsize=_COLUMN, layout="constrained")
+        axes = drawn.add_subplot()
+        lines = [
+            _curve(axes, curve, number, curves, curve.label or score_name(metric))
+            for number, curve in enumerate(curves)
+        ]
+        _y_axis(axes, curves)
+        lines += _published(axes, claim(family, key, metric), curves) + _base(axes, base_of(family, metric, level))
+        _x_axis(axes, key, curves)
+        axes.set_ylabel(score_name(metric))
+        if key == "memory.num_vectors" and not any(math.isnan(point.parameters) for point in curves[0].points):
+            lines += _parameters(axes, curves[0])
+        drawn.legend(lines, [line.get_label() for line in lines], loc="outside upper left", ncols=3, frameon=False,
+                     handlelength=2.0, columnspacing=1.0, handletextpad=0.5, borderaxespad=0.2)  # fmt: skip
+    return drawn
+
+
+def caption(family: Family, key: str, metric: str, level: float = 0.95) -> str:
+    """Say what a figure shows: seeds, intervals, what is held fixed, and what the paper states beside it."""
+    curves = curves_of(family, key, metric, level)
+    numbers = sorted({point.mean.number for curve in curves for point in curve.points})
+    seeds = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    said = [f"{title_of(metric)} against {AXES.get(key, key)}: mean over {seeds} seed{'s' if numbers != [1] else ''}"]
+    if numbers[-1] > 1:
+        said[0] += f", bars: {100 * level:g}% t interval over seeds, dots: single seeds"
+    else:
+        said[0] += ", so nothing is known of its spread over seeds"
+    low, high = _frame(curves)
+    if any(point.mean.low < low or point.mean.high > high for curve in curves for point in curve.points):
+        said.append("Bars that leave the frame go on outside")
+    if family.label:
+        said.append(f"All with {family.label}")
+    last = curves[0].points[-1]
+    if key == "memory.num_vectors" and not math.isnan(last.extra):
+        said.append(f"At N = {last.x:g} the memory adds {last.extra:.2f}% to the parameters of the rest")
+    beside = claim(family, key, metric)
+    if beside is not None:
+        said.append(f"Published beside it: {beside.text}")
+    return ". ".join(said) + ". " + STATED.get(key, "")
+
+
+def svg(drawn: Any) -> str:
+    """Return a figure as SVG, the same bytes every time."""
+    content = io.StringIO()
+    with _styled():
+        drawn.savefig(content, format="svg", metadata=_METADATA)
+    return content.getvalue()
+
+
+def write(drawn: Any, folder: Path, name: str) -> list[Path]:
+    """Write a figure as SVG and PNG, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for suffix in ("svg", "png"):
+        path = folder / f"{name}.{suffix}"
+        temporary = folder / f".{name}.{suffix}.part"
+        try:
+            with _styled():
+                drawn.savefig(temporary, format=suffix, metadata=_METADATA if suffix == "svg" else None)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        paths.append(path)
+    return paths
+
+
+@contextlib.contextmanager
+def _styled() -> Iterator[None]:
+    with load("matplotlib", "a figure").rc_context(_STYLE):
+        yield
+
+
+def _check(curves: Sequence[Curve], family: Family, key: str, metric: str) -> None:
+    if not curves:
+        raise ValueError(f"no two values of {key} have {metric} with all else equal: there is nothing to draw")
+    if len(curves) > most_curves():
+        others = ", ".join(name for name in family.keys if name != key)
+        raise ValueError(
+            f"{len(curves)} curves over {key} cannot be told apart in one figure: they differ in {others}; give the "
+            "sweeps one by one, or fewer of them"
+        )
+
+
+def _curve(axes: Any, curve: Curve, number: int, curves: Sequence[Curve], label: str) -> Any:
+    """Draw a curve; several stand a little beside each other, and seeds beside their mean. Hollow: one seed alone."""
+    step = 2**0.07 if _is_log(curves) else 1.0
+    place = step ** (2 * number - (len(curves) - 1))
+    x, y = [point.x * place for point in curve.points], [point.mean.value for point in curve.points]
+    half = [0.0 if math.isnan(point.mean.low) else point.mean.value - point.mean.low for point in curve.points]
+    colour = _COLOURS[number]
+    drawn = axes.errorbar(x, y, yerr=half if any(half) else None, color=colour, marker=_MARKERS[number], capsize=2.5,
+                          elinewidth=0.9, markerfacecolor=colour if any(half) else "white", label=label,
+                          zorder=3)  # fmt: skip
+    for point in curve.points:
+        if point.mean.number > 1:
+            beside = [point.x * place * step] * len(point.values)
+            axes.plot(beside, point.values, ".", color=colour, alpha=0.6, markersize=2.5, zorder=2)
+    return drawn
+
+
+def _parameters(axes: Any, curve: Curve) -> list[Any]:
+    right = axes.twinx()
+    right.spines["right"].set_visible(True)
+    drawn = right.plot([p.x for p in curve.points], [p.parameters / 1e6 for p in curve.points], color=_PARAMETERS,
+                       linestyle="--", marker="x", linewidth=1.0, label="parameters")  # fmt: skip
+    right.set_ylabel("parameters (millions)")
+    right.margins(y=0.15)
+    axes.set_zorder(right.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    return drawn
+
+
+def _published(axes: Any, beside: Claim | None, curves: Sequence[Curve]) -> list[Any]:
+    """Mark the published point where it does not flatten our curves; the caption names it in any case."""
+    low, high = axes.get_ylim()
+    first, last = curves[0].points[0].x, curves[0].points[-1].x
+    if (
+        beside is None
+        or not low - (high - low) < beside.value < high + (high - low)
+        or not first <= beside.where <= last
+    ):
+        return []
+    margin = 0.06 * (high - low)
+    axes.set_ylim(min(low, beside.value - margin), max(high, beside.value + margin))
+    return axes.plot([beside.where], [beside.value], "*", color="black", markerfacecolor="white", markersize=8,
+                     label="published", zorder=4)  # fmt: skip
+
+
+def _base(axes: Any, base: Mean | None) -> list[Any]:
+    if base is None or math.isnan(base.value):
+        return []
+    low, high = axes.get_ylim()
+    margin = 0.06 * (high - low)
+    axes.set_ylim(min(low, base.value - margin), max(high, base.value + margin))
+    return [axes.axhline(base.value, color="#555555", linestyle=":", linewidth=1.0, label="BASE", zorder=1)]
+
+
+def _y_axis(axes: Any, curves: Sequence[Curve]) -> None:
+    """Frame what was measured: at least a tenth of the score, or noise looks like an effect; too long bars leave it."""
+    low, high = _frame(curves)
+    axes.set_ylim(low, high)
+
+
+def _frame(curves: Sequence[Curve]) -> tuple[float, float]:
+    points = [point for curve in curves for point in curve.points]
+    low, high = min(min(p.values) for p in points), max(max(p.values) for p in points)
+    span = max(high - low, 0.1 * abs(high))
+    ends = [end for p in points for end in (p.mean.low, p.mean.high) if not math.isnan(end)]
+    bottom, top = (low + high - span) / 2, (low + high + span) / 2
+    bottom, top = max(min([bottom, *ends]), bottom - span), min(max([top, *ends]), top + span)
+    return bottom - 0.05 * (top - bottom), top + 0.05 * (top - bottom)
+
+
+def _is_log(curves: Sequence[Curve]) -> bool:
+    ticks = [point.x for curve in curves for point in curve.points]
+    return min(ticks) > 0 and max(ticks) / min(ticks) >= 4
+
+
+def _x_axis(axes: Any, key: str, curves: Sequence[Curve]) -> None:
+    ticks = sorted({point.x for curve in curves for point in curve.points})
+    axes.set_xlabel(AXES.get(key, key))
+    if _is_log(curves):
+        axes.set_xscale("log", base=2)
+    close = sum(len(f"{tick:g}") + 1.5 for tick in ticks) > 40  # labels of all would touch
+    shown = ticks[::-1][::2][::-1] if close else ticks
+    axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
+    axes.set_xticks(ticks, minor=True)
+    axes.xaxis.set_minor_formatter(load("matplotlib.ticker", "a figure").NullFormatter())

@@ -1,0 +1,94 @@
+"""Which trials a sweep was to have: the grid of its `multirun.yaml`, expanded as Hydra expands it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from r2cmn.results.trial import own_overrides
+
+_MOST_TRIALS = 100_000
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The trials of a sweep.
+
+    Attributes:
+        trials: the overrides of each, in Hydra's order; empty where they are not known.
+        swept: the keys that take several values.
+        unknown: why the trials are not known; "" where they are.
+    """
+
+    trials: tuple[tuple[str, ...], ...] = ()
+    swept: tuple[str, ...] = ()
+    unknown: str = ""
+
+
+def read_grid(sweep: Path) -> Grid:
+    """Read the grid of a sweep's folder; what cannot be read makes it unknown, never an error."""
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+
+    path = sweep / "multirun.yaml"
+    if not path.is_file():
+        return Grid(unknown="it has no multirun.yaml")
+    try:
+        content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        hydra = content["hydra"]
+        sweeper, task = _options(hydra["sweeper"]), [str(each) for each in hydra["overrides"]["task"]]
+    except Exception as error:  # whatever a YAML reader raises on a torn file
+        return Grid(unknown=f"{path} cannot be read: {str(error).splitlines()[0]}")
+    if not str(sweeper.get("_target_", "")).endswith(".BasicSweeper"):
+        return Grid(swept=_keys(sweeper.get("params")), unknown="its sweeper searches and has no grid")
+    params = [f"{key}={value}" for key, value in _options(sweeper.get("params")).items()]
+    try:
+        return _expand([*params, *task])
+    except HydraException as error:
+        return Grid(unknown=f"the overrides in {path} cannot be read: {str(error).splitlines()[0]}")
+
+
+def _expand(overrides: Sequence[str]) -> Grid:
+    """Return the product of the values of all overrides; of two for one key the later counts, as in Hydra."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    choices: dict[str, list[str]] = {}
+    for each in OverridesParser.create().parse_overrides(list(overrides)):
+        key = each.get_key_element()
+        if not each.is_sweep_override():
+            choices[key] = [f"{key}={each.get_value_element_as_str()}"]
+        elif each.is_discrete_sweep():
+            choices[key] = [f"{key}={value}" for value in each.sweep_string_iterator()]
+        else:
+            return Grid(swept=(key,), unknown=f"{key} is drawn from a range, not from a grid")
+    swept = tuple(key.lstrip("+~") for key, values in choices.items() if len(values) > 1)
+    trials = list(itertools.islice(itertools.product(*choices.values()), _MOST_TRIALS))
+    return Grid(tuple(own_overrides(list(trial)) for trial in trials), swept)
+
+
+def missing(grid: Grid, there: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return the trials of a grid of which there is no folder.
+
+    Args:
+        grid: of the sweep.
+        there: the overrides of the trials that there are, as `own_overrides` gives them.
+    """
+    known = set(there)
+    return [trial for trial in grid.trials if trial not in known]
+
+
+def varying(grid: Grid, trial: Sequence[str]) -> str:
+    """Return the overrides of a trial that tell it from the others of its grid."""
+    shared = set(grid.trials[0]).intersection(*grid.trials) if len(grid.trials) > 1 else set()
+    return " ".join(each for each in trial if each not in shared) or " ".join(trial)
+
+
+def _options(value: Any) -> dict[str, Any]:
+    return {str(k): v for k, v in value.items()} if isinstance(value, Mapping) else {}
+
+
+def _keys(params: Any) -> tuple[str, ...]:
+    return tuple(key.lstrip("+~") for key in _options(params))

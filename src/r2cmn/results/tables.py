@@ -1,0 +1,165 @@
+"""What was found as tables of text, for a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from r2cmn.evaluation.names import NLG, parse_ce
+from r2cmn.evaluation.names import short as score_name
+from r2cmn.results.collect import Collection
+from r2cmn.results.comparison import BOTH, SEEDS, TRAININGS, Cell, Comparison
+from r2cmn.results.settings import Setting, short, shown
+
+_MOST_MISSING = 12
+_NUMBERS = {"objective": "best validation score", "seconds": "seconds of the trial"}
+
+
+def score(value: float, digits: int = 4) -> str:
+    """Return a number as a table has it; `-` where there is none."""
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def signed(value: float) -> str:
+    """Return a difference; `-` where there is none."""
+    return "-" if math.isnan(value) else f"{value:+.4f}"
+
+
+def margin(value: float, high: float) -> str:
+    """Return what a t interval adds to a value on either side; nothing where there is none."""
+    return "" if math.isnan(high) else f" ±{high - value:.4f}"
+
+
+def marks(cells: Sequence[Cell], level: float) -> list[str]:
+    """Say what the marks mean that are there."""
+    there = {cell.mark for cell in cells}
+    meaning = {
+        BOTH: f"{BOTH} below {1 - level:.2g} over seeds and over reports",
+        SEEDS: f"{SEEDS} below {1 - level:.2g} over seeds; reports not tested",
+        TRAININGS: f"{TRAININGS} below {1 - level:.2g} over reports, for these trainings; seeds not tested",
+    }
+    return [words for mark, words in meaning.items() if mark in there]
+
+
+def chance(p: float) -> str:
+    """Return a p-value; `-` where there is none."""
+    return "-" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def state(found: Collection) -> list[RenderableType]:
+    """Return what there is: counts, a row for every trial that is not done, what is missing, and the notes."""
+    counts = Counter(trial.status for trial in found.trials)
+    parts = [f"{len(found.trials)} trials: " + ", ".join(f"{number} {name}" for name, number in counts.most_common())]
+    lines = [*parts, *missing_lines(found)]
+    shown_parts: list[RenderableType] = [Text("\n".join(lines))]
+    unfinished = [trial for trial in found.trials if trial.status != "done"]
+    if unfinished:
+        table = _table("trials that are not done", "trial", "status", "why")
+        for trial in unfinished:
+            table.add_row(trial.label, trial.status, Text(trial.reason))
+        shown_parts.append(table)
+    return shown_parts
+
+
+def missing_lines(found: Collection) -> list[str]:
+    """Return a line for every sweep of which trials are missing, or cannot be known to be."""
+    lines = []
+    for sweep in found.sweeps:
+        name, absent = sweep.directory.name, sweep.missing
+        if sweep.grid.unknown:
+            lines.append(f"{name}: whether trials are missing is not known: {sweep.grid.unknown}")
+        elif absent:
+            rest = len(absent) - _MOST_MISSING
+            named = "; ".join(absent[:_MOST_MISSING]) + (f" and {rest} more" if rest > 0 else "")
+            lines.append(f"{name}: {len(absent)} of {len(sweep.grid.trials)} trials are missing: {named}")
+        else:
+            lines.append(f"{name}: all {len(sweep.grid.trials)} trials of its grid are there")
+    return lines
+
+
+def settings(comparison: Comparison, metric: str) -> Table:
+    """Return the table of one score: a row a setting with its mean over seeds and its difference to the reference."""
+    family = comparison.family
+    title = title_of(metric) + (f", {family.label}" if family.label else "")
+    names, *columns = columns_of(comparison)
+    table = _table(title, *(name.replace(".", "\n.") for name in names), *columns, caption=caption(comparison))
+    for column, name in zip(table.columns, names, strict=False):
+        column.min_width = max(len(part) for part in name.split("."))
+    for column in table.columns[len(names) :]:
+        column.no_wrap, column.justify = (
+            column is not table.columns[-1],
+            "right",
+        )  # in a narrow place the verdict breaks
+    for setting, cells in comparison.rows():
+        style = "bold" if setting is comparison.reference else None
+        table.add_row(*(Text(field) for field in fields(setting, cells[metric])), style=style)
+    return table
+
+
+def title_of(metric: str) -> str:
+    """Return what a number is, for a title."""
+    score_of_test = metric in NLG or parse_ce(metric) is not None
+    return f"{score_name(metric)} of the test" if score_of_test else _NUMBERS.get(metric, metric)
+
+
+def columns_of(comparison: Comparison) -> tuple[list[str], str, str, str, str, str, str, str, str]:
+    """Return the names of the columns of a table of settings: those that tell them apart, and the rest."""
+    interval = f"± {100 * comparison.level:g}%"
+    keys = [short(key) for key in comparison.family.keys] or ["setting"]
+    return (
+        keys,
+        "seeds",
+        f"mean {interval}",
+        "sd",
+        f"difference {interval}",
+        "p\nseeds",
+        "p\nreports",
+        "p\nHolm",
+        "verdict",
+    )
+
+
+def fields(setting: Setting, cell: Cell) -> list[str]:
+    """Return the row of a setting."""
+    gap = cell.gap
+    between = "" if gap is None else signed(gap.value) + margin(gap.value, gap.high)
+    chances = [""] * 3 if gap is None else [chance(p) for p in (gap.p, cell.p_reports, cell.corrected)]
+    return [
+        *([shown(value) for value in setting.values.values()] or [setting.label]), str(cell.mean.number),
+        score(cell.mean.value) + margin(cell.mean.value, cell.mean.high), score(cell.mean.sd), between, *chances,
+        f"{cell.verdict} {cell.mark}".strip(),
+    ]  # fmt: skip
+
+
+def caption(comparison: Comparison) -> str:
+    """Say in a few sentences what the columns and marks mean, for what there is."""
+    cells = [cell for row in comparison.cells for cell in row.values()]
+    tested = [cell for cell in cells if cell.gap is not None]
+    alone = any(cell.mean.number == 1 for cell in cells)
+    paired = {cell.gap.paired for cell in tested if cell.gap is not None and not math.isnan(cell.gap.p)}
+    kinds = {True: "paired t", False: "Welch's t"}
+    said = [f"reference: {comparison.reference.label}; ±: t interval over seeds"]
+    if paired:
+        said.append(f"p seeds: {' or '.join(kinds[each] for each in sorted(paired, reverse=True))} test over seeds")
+    if any(not math.isnan(cell.p_reports) for cell in tested):
+        said.append("p reports: paired randomisation of the test reports, for these trainings")
+    if comparison.number:
+        said.append(f"p Holm: the larger of the two, corrected for {comparison.number} tests")
+    said += marks(cells, comparison.level)
+    if alone:
+        said.append("one seed: no interval, and nothing is known of other seeds")
+    return "; ".join(said)
+
+
+def _table(title: str, *columns: str, caption: str = "") -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False,
+                  caption=caption or None, caption_justify="left")  # fmt: skip
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

@@ -1,0 +1,189 @@
+"""`r2cmn results` as it is typed: what works, and every wrong input as one sentence that leaves nothing behind."""
+
+import builtins
+import json
+import re
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from r2cmn import cli
+
+
+@pytest.fixture
+def run(monkeypatch, capfd, tmp_path):
+    """Run `r2cmn results ...` here and return its exit status, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["r2cmn", "results", *map(str, arguments)])
+        capfd.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capfd.readouterr()
+        return SimpleNamespace(code=code, out=out, err=err)
+
+    return call
+
+
+@pytest.fixture
+def sweep(tmp_path, make_sweep, make_reports):
+    """Five of six trials over N, of which one failed; the effect is known."""
+    grid = {"memory.num_vectors": [16, 64], "seed": [0, 1, 2]}
+    folder = make_sweep(
+        tmp_path / "sweep", grid, lambda o: 0.1 if o["memory.num_vectors"] == 16 else 0.2, sd=0.001, left_out=(5,),
+        reports=lambda o: make_reports(0.4 if o["memory.num_vectors"] == 16 else 0.7, o["seed"]),
+    )  # fmt: skip
+    (folder / "2" / "result.json").unlink()
+    (folder / "2" / "FAILED").write_text("reason: exit 1: ValueError: no room\n")
+    return folder
+
+
+def test_it_says_what_is_there_and_compares(run, sweep):
+    done = run(sweep)
+    assert done.code == 0
+    assert "5 trials: 4 done, 1 failed" in done.out
+    assert "1 of 6 trials are missing: memory.num_vectors=64 seed=2" in done.out
+    assert "exit 1: ValueError: no room" in done.out
+    assert "reference" in done.out
+    assert "higher *" in done.out
+    assert "AVG. Δ" in done.out
+    assert done.err == ""
+
+
+def test_everything_is_written(run, sweep, tmp_path):
+    options = {
+        "csv": "t.csv",
+        "parquet": "t.parquet",
+        "curves": "c.csv",
+        "out": "t.md",
+        "html": "page.html",
+        "figures": "f",
+    }
+    done = run(sweep, *[word for name, file in options.items() for word in (f"--{name}", f"o/{file}")])
+    assert done.code == 0, done.err
+    there = sorted(str(path.relative_to(tmp_path / "o")) for path in (tmp_path / "o").rglob("*") if path.is_file())
+    assert there == [
+        "c.csv",
+        "f/memory_size.png",
+        "f/memory_size.svg",
+        "page.html",
+        "t.csv",
+        "t.md",
+        "t.parquet",
+    ]
+    assert "| N 16 |" in (tmp_path / "o" / "t.md").read_text()
+    again = run(sweep, "--no-reports", "--csv", "o/new.csv", "--out", "o/t.md")
+    assert again.code == 1
+    assert again.err == "r2cmn: error: o/t.md is there already: choose another name, or give --overwrite\n"
+    assert not (tmp_path / "o" / "new.csv").exists()
+    assert "memory_size.svg is there already" in run(sweep, "--no-reports", "--figures", "o/f").err
+    assert run(sweep, "--no-reports", "--out", "o/t.md", "--overwrite").code == 0
+
+
+def test_the_page_needs_nothing_else_and_holds_no_report(run, sweep, tmp_path):
+    assert run(sweep, "--html", "page.html").code == 0
+    page = (tmp_path / "page.html").read_text()
+    plain = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+    assert "Plotly" in page
+    assert not re.search(r'(src|href)="(?!#)', plain)
+    assert "lungs" not in plain
+    assert "pneumothorax" not in plain
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+    assert {len(line["values"]["val/BLEU_4"]) for line in data["curves"]} == {3}
+    assert [axis["label"] for axis in data["coordinates"]["dimensions"]] == ["N", "seed", "validation", "BLEU-4"]
+    assert "exit 1: ValueError: no room" in plain
+    assert len(set(re.findall(r' id="([^"]+)"', plain))) == len(re.findall(r' id="([^"]+)"', plain))
+
+
+def test_trials_that_write_one_fixed_report_are_said(run, sweep):
+    path = sweep / "1" / "result.json"
+    path.write_text(path.read_text().replace('"BLEU_1"', '"most_common": 0.95, "BLEU_1"'))
+    done = run(sweep, "--no-reports")
+    assert "1 of 4 finished trials write the same text for 90% or more of the test studies (sweep/1)" in done.err
+
+
+def test_a_form_is_printed_alone(run, sweep):
+    done = run(sweep, "--format", "latex")
+    assert done.out.startswith(r"\begin{tabular}")
+    assert "trials" not in done.out
+
+
+def test_trials_of_other_epochs_are_not_averaged_with_these(run, sweep, make_trial):
+    make_trial(sweep / "9", {"memory.num_vectors": 16, "seed": 9, "trainer.max_epochs": 50}, 0.9)
+    done = run(sweep, "--no-reports")
+    assert "stand in 2 tables: trainer.max_epochs 2; trainer.max_epochs 50" in done.err
+    assert "0.9000" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nowhere"], "nowhere matches no folder"),
+        (["sweep", "--metric", "BLEU_5"], "--metric BLEU_5: no finished trial has it; there are BLEU_1, BLEU_2"),
+        (["sweep", "--reference", "N=17"], "--reference N=17 fits none of the settings, not one; there are: N 16; N"),
+        (["sweep", "--reference", "N"], "--reference takes KEY=VALUE"),
+        (["sweep", "--format", "word"], "--format is one of text, markdown, latex, not 'word'"),
+        (["sweep", "--out", "t.doc"], "--out t.doc: its form is not known by its name"),
+        (["sweep", "--level", "95"], "--level must lie between 0 and 1"),
+        (["sweep", "--csv", "sweep"], "sweep is a folder: name a file"),
+        (["sweep/0", "sweep/1", "--figures", "f"], "--figures: no key has two numbers"),
+    ],
+)  # fmt: skip
+def test_a_wrong_input_is_one_sentence(run, sweep, arguments, sentence):
+    done = run(*arguments)
+    assert done.code == 1
+    assert sentence in done.err
+    error = [line for line in done.err.splitlines() if not line.startswith("r2cmn: note: ")]
+    assert len(error) == 1
+    assert error[0].startswith("r2cmn: error: ")
+
+
+def test_a_sweep_of_which_nothing_is_finished(run, sweep):
+    for number in range(5):
+        (sweep / str(number) / "result.json").unlink(missing_ok=True)
+    done = run(sweep, "--csv", "t.csv")
+    assert done.code == 1
+    assert "none of 5 trials is finished, so there is nothing to compare (sweep/0: running, no result yet" in done.err
+    assert "5 trials: 4 running, 1 failed" in done.out
+
+
+@pytest.mark.parametrize(
+    ("library", "arguments"),
+    [
+        ("scipy", []),
+        ("plotly", ["--html", "p.html"]),
+        ("pyarrow", ["--parquet", "t.parquet"]),
+        ("matplotlib", ["--figures", "f"]),
+    ],
+)
+def test_a_missing_library_is_named_with_how_to_get_it(run, sweep, monkeypatch, library, arguments, tmp_path):
+    for name in [name for name in sys.modules if name.partition(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, name)
+    real = builtins.__import__
+
+    def refuse(name, *rest):
+        if name.partition(".")[0] == library:
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    monkeypatch.setitem(sys.modules, library, None)
+    done = run(sweep, *arguments)
+    assert done.code == 1
+    assert f"needs {library}, which is not installed: pip install 'r2cmn[results]'" in done.err
+    assert not [path for path in tmp_path.iterdir() if path.name != "sweep" and path.is_file()]
+
+
+def test_a_score_that_was_left_out_is_a_gap_and_not_an_error(run, sweep, tmp_path):
+    for number in (0, 3):
+        path = sweep / str(number) / "result.json"
+        path.write_text(re.sub(r'"METEOR": [\d.]+', '"METEOR": NaN', path.read_text()))
+    done = run(sweep, "--metric", "METEOR", "--html", "page.html")
+    assert done.code == 0, done.err
+    assert "not tested" in done.out
+    assert "NaN" not in re.search(r'id="data">(.*?)</script>', (tmp_path / "page.html").read_text(), re.DOTALL)[1]

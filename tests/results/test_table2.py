@@ -1,0 +1,85 @@
+"""Table 2: the paper's average gain from its own numbers, the best, the marks, and the three forms."""
+
+import re
+
+import pytest
+
+from r2cmn.evaluation.published import published
+from r2cmn.results.claims import ROWS, TABLE_2
+from r2cmn.results.collect import collect
+from r2cmn.results.comparison import compare, find_reference
+from r2cmn.results.settings import ablated_keys, families
+from r2cmn.results.table2 import FORMATS, average_gain, metrics_of, table2
+
+IU_XRAY = "r2cmn.data.iu_xray.IUXRayDataModule"
+
+
+@pytest.fixture
+def table(tmp_path, make_sweep):
+    def call(data=IU_XRAY, seeds=(0, 1, 2), kinds=("none", "separate", "cross_modal"), sd=0.002):
+        grid = {"memory": list(kinds), "seed": list(seeds)}
+        sweep = make_sweep(
+            tmp_path / "s", grid, lambda o: 0.2 if o["memory"] == "cross_modal" else 0.1, sd=sd, data=data
+        )
+        family = families(collect([str(sweep)]).done, ablated_keys(collect([str(sweep)]), []))[0][0]
+        names = metrics_of(["BLEU_4", "METEOR", "BLEU_1", "BLEU_2", "BLEU_3", "ROUGE_L", "distinct"])
+        return table2(compare(family, names, find_reference(family, {}), None))
+
+    return call
+
+
+@pytest.mark.parametrize(("dataset", "printed"), [("iu_xray", (0.066, 0.196)), ("mimic_cxr", (0.082, 0.131))])
+def test_the_average_gain_is_the_papers(dataset, printed):
+    rows = {row.system: row.scores for row in published(dataset) if row.source == TABLE_2}
+    gains = [average_gain(rows[name], rows["BASE"]) for name in ("BASE+MEM", "BASE+CMN")]
+    assert gains == pytest.approx(printed, abs=0.0015)  # of numbers rounded to three digits
+
+
+def test_rows_columns_best_and_published(table):
+    made = table()
+    assert made.columns == ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "AVG. Δ")
+    assert [line.name for line in made.lines[:3]] == list(ROWS.values())
+    assert [line.name for line in made.lines[3:]] == [f"{name} (published)" for name in ROWS.values()]
+    assert made.lines[0].cells[-1] == "-"
+    assert float(made.lines[2].cells[-1].rstrip("%")) == pytest.approx(100, abs=6)
+    assert [sum(line.best) for line in made.lines] == [0, 0, 6, 0, 0, 0]
+    assert made.lines[2].cells[3].endswith("‡")
+    assert [line.cells[-1] for line in made.lines[3:]] == ["-", "+6.6%", "+19.6%"]
+    assert "reports not tested" in " ".join(made.notes)
+
+
+def test_another_data_set_has_nothing_published_beside_it(table):
+    assert len(table(data="r2cmn.data.phantom.PhantomDataModule").lines) == 3
+
+
+def test_one_seed_has_no_spread_and_no_mark(table):
+    made = table(seeds=(0,))
+    assert not any("±" in cell or "‡" in cell for line in made.lines for cell in line.cells)
+    assert "over 1 seed;" in made.notes[0]
+    assert "no difference from it could be tested" in made.notes[2]
+
+
+def test_equal_scores_have_no_best(table):
+    made = table(kinds=("none", "separate"), sd=0.0)
+    assert not any(any(line.best) for line in made.lines)
+
+
+def test_markdown_has_as_many_cells_in_each_row(table):
+    text = FORMATS["markdown"](table())
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {9}
+    assert "**0.2" in text
+
+
+def test_latex_has_as_many_cells_in_each_row_and_no_bare_letter(table):
+    text = FORMATS["latex"](table())
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert {line.count("&") - line.count(r"\&") for line in body} == {7}
+    assert r"\textbf{0." in text
+    assert r"\%" in text
+    assert not re.search(r"(?<!\\)[%_]|[±Δ‡†]", "\n".join(body))
+
+
+def test_text_is_aligned(table):
+    lines = FORMATS["text"](table()).splitlines()
+    assert len({len(line) for line in lines[:8]}) == 1
