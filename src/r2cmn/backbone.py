@@ -28,7 +28,7 @@ class Backbone(nn.Module):
         name: any timm model that can return features: a ResNet, VGG, DenseNet, ConvNeXt, ViT, Swin, ...
         dim: D.
         pretrained: True fetches timm's weights (or takes them from the local cache), False starts at random, a path
-            reads a .pth or .safetensors file in timm's or torchvision's naming, or the trunk of a checkpoint of r2cmn.
+            reads a .pth or .safetensors file in timm's or torchvision's naming.
         frozen: the trunk learns nothing and stays in evaluation mode; the projection still learns.
         dropout: after the projection; 0.5 in the released code.
         image_size: H = W of the images; heeded only by trunks that are built for one size, as ViT and Swin are.
@@ -205,5 +205,5 @@ def _load_file(trunk: Any, path: Path, name: str) -> None:
 
 
 def _plain(key: str) -> str:
-    """Spell a key alike from a file of timm or torchvision, of a wrapped trunk, and of a checkpoint of r2cmn."""
-    return key.removeprefix("model.backbone.trunk.").removeprefix("model.").replace(".", "_")
+    """Spell a key alike with and without the wrapper that makes a timm model return features."""
+    return key.removeprefix("model.").replace(".", "_")
