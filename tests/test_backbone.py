@@ -7,9 +7,6 @@ import torch
 from torch import nn
 
 from r2cmn.backbone import Backbone
-from r2cmn.encoder_decoder.transformer import Transformer
-from r2cmn.memory import NoMemory
-from r2cmn.model import CMN
 
 
 class Squares(nn.Module):
@@ -153,17 +150,6 @@ def test_weights_are_read_from_a_file(name, size, filename, tmp_path):
     images = torch.randn(1, 3, size, size)
     expected = whole.forward_intermediates(images, indices=1, intermediates_only=True, norm=False)[0]
     torch.testing.assert_close(backbone.features(images[:, None]), expected.flatten(2).transpose(1, 2))
-
-
-def test_the_trunk_of_our_own_checkpoint_can_be_lent(tmp_path):
-    """One training, then ablations on its frozen trunk: the checkpoint holds much besides."""
-    whole = CMN(small(), NoMemory(), Transformer(5, 16, num_layers=1, num_heads=2))
-    state = {f"model.{name}": value + 0.5 for name, value in whole.state_dict().items() if value.is_floating_point()}
-    torch.save({"state_dict": state, "hyper_parameters": {}, "epoch": 3}, tmp_path / "best.ckpt")
-    lent = Backbone("test_resnet", dim=8, pretrained=str(tmp_path / "best.ckpt"))
-    for name, value in lent.trunk.state_dict().items():
-        if value.is_floating_point():
-            assert torch.equal(value, state[f"model.backbone.trunk.{name}"])
 
 
 def test_a_file_that_does_not_fit_is_refused(tmp_path):
