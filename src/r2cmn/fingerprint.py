@@ -103,9 +103,9 @@ def counted(config: DictConfig) -> dict[str, Any]:
 
 
 def difference(there: DictConfig, here: DictConfig) -> str:
-    """Name the first value that tells two configurations apart; empty where none does."""
+    """Name the value nearest to the root that tells two configurations apart; empty where none does."""
     ours, theirs = dict(_flat(counted(here))), dict(_flat(counted(there)))
-    for key in sorted(ours.keys() | theirs.keys()):
+    for key in sorted(ours.keys() | theirs.keys(), key=lambda key: (key.count("."), key)):
         if ours.get(key, ...) != theirs.get(key, ...):
             return f"{key} is {ours.get(key, 'absent')!r} here and {theirs.get(key, 'absent')!r} there"
     return ""
