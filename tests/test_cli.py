@@ -167,6 +167,29 @@ def test_a_test_shows_the_model_beside_its_baselines(train, make_dataset, tmp_pa
     assert tested["baselines"]["scores"] == result["baselines"]["scores"]
 
 
+def test_a_run_killed_within_its_test_goes_on_with_it(train, make_dataset, tmp_path):
+    told = [f"data.dir={make_dataset(tmp_path / 'data', size=48)}", "baselines=false", "sweep.resume=true"]
+    assert train(*told).code == 0
+    file = tmp_path / "run" / "result.json"
+    first = json.loads(file.read_text())
+    assert first["parameters"] == json.loads((tmp_path / "run" / "trial.json").read_text())["parameters"]
+    assert first["speed"].keys() == {"test_studies_per_second"}, "one epoch of two steps has no rate"
+    file.unlink()
+    again = train(*told)
+    assert again.code == 0, again.err
+    assert f"going on from {tmp_path}/run/checkpoints/last.ckpt" in again.err
+    second = json.loads(file.read_text())
+    for key in ("objective", "epochs", "scores", "fingerprint", "overrides"):
+        assert second[key] == first[key], key
+    taken = train(*told)  # nothing is left to do
+    assert taken.code == 0, taken.err
+    assert taken.out.splitlines() == [str(tmp_path / "run")]
+    assert json.loads(file.read_text()) == second
+    refused = train(*told, "seed=1")
+    assert "run holds another trial (seed is 1 here and 0 there)" in refused.err
+    assert json.loads(file.read_text()) == second, "the other trial's result was touched"
+
+
 def test_baselines_can_be_left_out(train, make_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr("r2cmn.testing.compare", None)
     result = train(f"data.dir={make_dataset(tmp_path / 'data', size=48)}", "baselines=false")

@@ -14,11 +14,8 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from hydra_plugins.r2cmn_pool_launcher._compose import SWEEP_OVERRIDE, quote
 from hydra_plugins.r2cmn_pool_launcher._devices import share_threads
-from hydra_plugins.r2cmn_pool_launcher.pool_launcher import (
-    SWEEP_OVERRIDE,
-    quote,
-)
 
 SOURCES = Path(__file__).resolve().parents[1] / "src"
 
@@ -173,6 +170,49 @@ def test_a_finished_trial_is_skipped_and_never_relabelled(toy):
     assert returncode == 1
     assert "records the overrides ['x=1'], but this trial has ['x=3']" in output
     assert "started on" not in output
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_by_fingerprint_and_takes_what_others_finished(toy):
+    told = ["hydra.launcher.fingerprint=toy.fingerprint", "hydra.launcher.gpus=[]", "hydra.launcher.num_trials=2"]
+    assert toy.run("x=1,2", "+sweep.resume=false", *told)[0] == 0
+    returncode, output = toy.run("x=1,2", "+sweep.resume=false", *told)
+    assert returncode == 1
+    assert "holds 2 trials already: add sweep.resume=true to go on with them" in output
+
+    # an extended grid in another order, in batches: the old trials are where they were, the new one is in a new folder
+    more = ["hydra/sweeper=recording", "hydra.sweeper.max_batch_size=2"]
+    returncode, output = toy.run("x=3,2,1", "+sweep.resume=true", *more, *told)
+    assert returncode == 0, output
+    values = [[6.0, f"{toy.sweep}/2", 3], [4.0, f"{toy.sweep}/1", 2], [2.0, f"{toy.sweep}/0", 1]]
+    assert json.loads((toy.sweep / "values.json").read_text()) == values
+    assert [start["x"] for start in toy.starts()] == [1, 2, 3], "each was started once"
+    assert json.loads((toy.sweep / "2" / "trial.json").read_text())["fingerprint"] == "ok 3//1"
+    assert "x=3 started" in output
+    assert f"trial 1: x=2 skipped, its result is in {toy.sweep}/1" in output
+    assert "sweep.resume" not in output
+
+    first, toy.sweep = toy.sweep, toy.folder / "another"
+    returncode, output = toy.run("x=2,5", f"+sweep.reuse=[{quote(str(first))}]", "hydra/sweeper=recording", *told)
+    assert returncode == 0, output
+    values = [[4.0, f"{first}/1", 2], [10.0, f"{toy.sweep}/1", 5]]
+    assert json.loads((toy.sweep / "values.json").read_text()) == values
+    entry = {"overrides": ["x=2"], "directory": f"{first}/1", "fingerprint": "ok 2//1"}
+    assert json.loads((toy.sweep / "reused.json").read_text()) == [entry]
+
+
+@pytest.mark.slow
+def test_a_folder_is_one_sweeps_at_a_time(toy):
+    told = ["hydra.launcher.fingerprint=toy.fingerprint", "hydra.launcher.gpus=[]", "+sweep.resume=true", "act=wait"]
+    process = toy.start("x=1", *told)
+    deadline = time.monotonic() + 60
+    while not list(toy.sweep.glob("*/start-0.json")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    returncode, output = toy.run("x=1", *told)
+    assert returncode == 1
+    assert f"{toy.sweep} is in use by process {process.pid} on " in output
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
 
 
 @pytest.mark.slow

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.utils import JobStatus
 
 from hydra_plugins.r2cmn_pool_launcher._devices import PoolError
 from hydra_plugins.r2cmn_pool_launcher._trial import Trial, describe_exit, read_last_lines
-from hydra_plugins.r2cmn_pool_launcher.pool_launcher import skip_finished
+from hydra_plugins.r2cmn_pool_launcher.pool_launcher import close, skip_finished
 
 
 def make_trial(directory: Path, overrides: list[str], result: object = None) -> Trial:
@@ -57,3 +60,32 @@ def test_any_other_result_is_refused(tmp_path, result):
 def test_two_trials_in_one_folder_are_refused(tmp_path):
     with pytest.raises(PoolError, match="subdir"):
         skip_finished([make_trial(tmp_path, ["x=1"]), make_trial(tmp_path, ["x=2"])])
+
+
+def test_a_trial_that_another_process_runs_is_left_to_it(tmp_path):
+    trial = make_trial(tmp_path, [])
+    assert trial.find_owner() is None
+    code = "import sys, time, pathlib; from r2cmn.trial_folder import FolderLock; "
+    code += "FolderLock(pathlib.Path(sys.argv[1])).acquire(); print('held', flush=True); time.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        assert trial.find_owner().startswith(f"process {holder.pid} on ")
+        assert trial.status == "elsewhere"
+        assert close(trial).status == JobStatus.FAILED
+    finally:
+        holder.kill()
+
+
+def test_a_trial_with_an_identity_says_so_once_and_is_not_judged_by_its_overrides(tmp_path):
+    trial = make_trial(tmp_path, ["num_vectors=2"], {"overrides": ["memory.num_vectors=2"], "objective": 4})
+    trial.identity = {"fingerprint": "f", "parts": {}}
+    trial.failure.write_text("of an earlier start")
+    trial.begin()
+    said = {"fingerprint": "f", "parts": {}, "overrides": ["num_vectors=2"]}
+    assert json.loads((tmp_path / "trial.json").read_text()) == said
+    assert not trial.failure.exists()
+    trial.identity = {"fingerprint": "g", "parts": {}}
+    trial.begin()
+    assert json.loads((tmp_path / "trial.json").read_text()) == said, "the trial's own word is not written over"
+    assert trial.read_result() == 4.0

@@ -1,14 +1,20 @@
 """Sweeps from the command line: each trial once, in a folder and a process of its own, and a dead one ends no other."""
 
+import contextlib
+import hashlib
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TINY = [
     "data=folder", "data.images={resize: 40, size: 32}", "data.text={threshold: 1}", "data.batch_size=4",
@@ -28,20 +34,87 @@ def data(folder, make_dataset):
     return make_dataset(folder / "data", num_studies=22, size=48)
 
 
-def run_sweep(folder, data, name, *more):
-    """Run a sweep and return its exit code, folder, stdout and stderr."""
+def environment(folder):
+    return {k: v for k, v in os.environ.items() if k not in ("CUDA_VISIBLE_DEVICES", "HYDRA_FULL_ERROR")} | {
+        "R2CMN_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+
+
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left():
+    """Kill what a failed test has started."""
+    yield
+    for process, sweep in STARTED:
+        if process.poll() is None:
+            kill(process, sweep)
+    STARTED.clear()
+
+
+def start_sweep(folder, data, name, *more):
+    """Start a sweep and return its process and folder."""
     sweep = folder / name
     command = [sys.executable, "-m", "r2cmn", "train", *TINY, "-m", f"data.dir={data}", f"hydra.sweep.dir={sweep}"]
-    environment = {**os.environ, "R2CMN_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
     if "hydra/launcher=basic" not in more:
         command.append("hydra.launcher.threads_per_trial=1")
-    for variable in ("CUDA_VISIBLE_DEVICES", "HYDRA_FULL_ERROR"):
-        environment.pop(variable, None)
-    done = subprocess.run(
-        [*command, *more], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, cwd=folder,
-        timeout=280, check=False,
+    process = subprocess.Popen(
+        [*command, *more], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment(folder), cwd=folder,
     )  # fmt: skip
-    return done.returncode, sweep, done.stdout, done.stderr
+    STARTED.append((process, sweep))
+    return process, sweep
+
+
+def run_sweep(folder, data, name, *more):
+    """Run a sweep and return its exit code, folder, stdout and stderr."""
+    process, sweep = start_sweep(folder, data, name, *more)
+    out, err = process.communicate(timeout=500)
+    return process.returncode, sweep, out, err
+
+
+def wait_for_epoch(trial, epoch, process, times=1):
+    """Wait until a trial, at its `times`-th start, has validated after an epoch, or a later one where it goes on."""
+    end = time.monotonic() + 250
+    log = trial / "train.log"
+    while True:
+        said = log.read_text() if log.is_file() else ""
+        last = said.split("parameters: ")
+        if len(last) > times and re.search(r"epoch (\d+): ", last[-1]) and f"epoch {epoch}: " in said:
+            return
+        assert process.poll() is None, "".join(process.communicate())
+        assert time.monotonic() < end, said
+        time.sleep(0.01)
+
+
+def kill(process, sweep):
+    """Kill a sweep and all its trials at once, as a machine that goes down does."""
+    process.kill()
+    for lock in sweep.glob("*/.lock"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int(lock.read_text().split()[1]), signal.SIGKILL)
+    process.communicate()
+
+
+def processes_of(sweep):
+    """Processes, zombies aside, whose command line names the sweep."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and str(sweep).encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def weights(run):
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    digest = hashlib.sha256()
+    for name, value in sorted(content["state_dict"].items()):
+        digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest(), content["epoch"], content["global_step"]
 
 
 def trials(sweep):
@@ -96,15 +169,93 @@ def test_a_trial_that_cannot_be_leaves_its_reason_and_the_others_finish(folder, 
         assert noise not in out + err
 
 
-def test_a_trial_can_be_two_processes(folder, data):
-    returncode, sweep, out, err = run_sweep(folder, data, "ddp", "trainer=ddp", "memory=none")
+DDP = ["trainer=ddp", "trainer.max_epochs=8", "memory=none", "hydra.launcher.gpus=[0,1,2,3]"]
+DDP += ["hydra.launcher.gpus_per_trial=2", "trainer.accelerator=cpu"]
+
+
+def test_a_trial_can_be_two_processes_that_go_on_after_a_kill(folder, data):
+    returncode, straight, out, err = run_sweep(folder, data, "ddp", *DDP)
     assert returncode == 0, out + err
-    (trial,) = trials(sweep)
+    (trial,) = trials(straight)
     assert num_starts(trial) == 1
     assert {"memory=none", "trainer=ddp"} <= overrides(trial)
     assert (trial / "train_ddp_process_1.log").exists(), "there was no second process"
     assert len((trial / "predictions.csv").read_text().splitlines()) == 6
-    assert {p.name for p in folder.iterdir() if p.is_dir()} <= {"data", "cache", "grid", "too_many", "ddp"}
+    assert " started on GPU 0,1, " in out
+
+    process, sweep = start_sweep(folder, data, "ddp_killed", *DDP)
+    wait_for_epoch(sweep / "0", 1, process)
+    kill(process, sweep)
+    assert not (sweep / "0" / "result.json").exists()
+    returncode, _, out, err = run_sweep(folder, data, "ddp_killed", *DDP, "sweep.resume=true")
+    assert returncode == 0, out + err
+    assert "going on from" in (sweep / "0" / "train.log").read_text()
+    assert weights(sweep / "0") == weights(trial)
+    first, again = (json.loads((p / "result.json").read_text()) for p in (trial, sweep / "0"))
+    assert (again["scores"], again["fingerprint"]) == (first["scores"], first["fingerprint"])
+    assert [p.name for p in trials(sweep)] == ["0"]
+    found = {p.name for p in folder.iterdir() if p.is_dir()}
+    assert found <= {"data", "cache", "grid", "too_many", "ddp", "ddp_killed", "stopped", "single"}, "a phantom sweep"
+
+
+def test_a_killed_and_a_stopped_sweep_goes_on_bit_equal(folder, data):
+    long = ["trainer.max_epochs=12", "hydra.launcher.num_trials=2", "memory=none"]
+    process, sweep = start_sweep(folder, data, "stopped", *long, "seed=0,1")
+    for number in "01":
+        wait_for_epoch(sweep / number, 0, process)
+    kill(process, sweep)  # the machine is gone
+
+    process, _ = start_sweep(folder, data, "stopped", *long, "seed=0,1", "sweep.resume=true")
+    for number in "01":
+        wait_for_epoch(sweep / number, 0, process, times=2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 130, out + err
+    assert processes_of(sweep) == []
+    assert "stopped by SIGINT" in (sweep / "0" / "FAILED").read_text()
+    assert not list(sweep.glob("*/result.json"))
+
+    # the grid grows and is turned round: the old trials are where they were
+    returncode, _, out, err = run_sweep(folder, data, "stopped", *long, "seed=2,1,0", "sweep.resume=true")
+    assert returncode == 0, out + err
+    found = trials(sweep)
+    assert [p.name for p in found] == ["0", "1", "2"]
+    assert [f"seed={number}" in overrides(p) for number, p in enumerate(found)] == [True, True, True]
+    assert ["going on from" in (p / "train.log").read_text() for p in found] == [True, True, False]
+    assert not list(sweep.glob("*/FAILED"))
+    for trial in found:
+        said, result = (json.loads((trial / name).read_text()) for name in ("trial.json", "result.json"))
+        assert (said["fingerprint"], said["parameters"]) == (result["fingerprint"], result["parameters"])
+        assert result["parameters"]["matrix"] == result["parameters"]["projections"] == 0
+        assert {"train_studies_per_second", "test_studies_per_second"} == result["speed"].keys()
+
+    # a single run of the same values is the same trial, and ends with the same weights
+    run = folder / "single"
+    command = [
+        sys.executable,
+        "-m",
+        "r2cmn",
+        "train",
+        *TINY,
+        f"data.dir={data}",
+        "seed=0",
+        f"run_dir={run}",
+        *long[::2],
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(folder), check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert weights(run) == weights(found[0])
+    single, first = (json.loads((p / "result.json").read_text()) for p in (run, found[0]))
+    assert (single["fingerprint"], single["scores"]) == (first["fingerprint"], first["scores"])
+
+    returncode, _, out, err = run_sweep(folder, data, "stopped", *long, "seed=0,1", "sweep.resume=true")
+    assert returncode == 0, out + err
+    assert out.count(" skipped, its result is in ") == 2
+    returncode, _, out, err = run_sweep(folder, data, "stopped", *long, "seed=0,1")
+    assert returncode == 1
+    assert (
+        err.strip().splitlines()[-1].startswith(f"r2cmn: error: {sweep} holds 3 trials already: add sweep.resume=true")
+    )
 
 
 def test_processes_of_one_process_are_refused(folder, data):

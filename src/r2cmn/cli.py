@@ -90,10 +90,15 @@ def _in_one_block(arguments: list[str]) -> list[str]:
 
 
 def _check_arguments(arguments: list[str], compose: Any) -> None:
-    """Compose once before Hydra does, for an error of one sentence; of a sweep, its first trial."""
+    """Compose once before Hydra does, for an error of one sentence; of a sweep, its first trial.
+
+    The folder that `sweep.resume=true` means is added where none is named.
+    """
     from hydra._internal.utils import get_args_parser
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
+
+    from r2cmn.sweep_folder import name_sweep
 
     parsed = get_args_parser().parse_args(arguments)
     if parsed.help or parsed.hydra_help or parsed.shell_completion:
@@ -106,6 +111,9 @@ def _check_arguments(arguments: list[str], compose: Any) -> None:
             raise ValueError(str(error).splitlines()[0]) from error
         overrides = [f"{o.get_key_element()}={v}" if v is not None else str(o.input_line) for o, v in first]
     compose(overrides, config_dir=parsed.config_dir, config_name=parsed.config_name or "config")
+    folder = name_sweep(parsed.overrides, parsed.multirun)
+    if folder is not None:
+        arguments.insert(0, folder)
 
 
 def _first_value(override: Any) -> str | None:
@@ -124,6 +132,8 @@ def _quiet() -> None:
     # scores are of all processes already, and a study that a sampler repeats counts once
     warnings.filterwarnings("ignore", message=r".*sync_dist=True.*")
     warnings.filterwarnings("ignore", message=r".*Using `DistributedSampler` with the dataloaders.*")
+    # where SLURM is installed: a run without it is meant, and under submitit SLURM has started it
+    warnings.filterwarnings("ignore", message=r".*The `srun` command is available.*")
     warnings.filterwarnings("ignore", message=r".*Checkpoint directory .* exists and is not empty.*")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -134,14 +144,18 @@ def _train(config: Any) -> float | None:
     from hydra.types import RunMode
 
     from r2cmn.training import InterruptedRunError, train
+    from r2cmn.trial import record_failure
+    from r2cmn.trial_folder import own_overrides
 
     log = logging.getLogger("r2cmn")
     folder = Path(HydraConfig.get().runtime.output_dir)
+    if HydraConfig.get().mode == RunMode.MULTIRUN:  # the launcher pool says so itself
+        os.environ.setdefault("R2CMN_SWEEP", Path(HydraConfig.get().sweep.dir).resolve().name)
     _quiet()
     try:
         result = train(config)
     except InterruptedRunError:
-        given = HydraConfig.get().overrides.task
+        given = own_overrides(HydraConfig.get().overrides.task)
         kept = " ".join(o for o in given if not o.startswith(("run_dir=", "checkpoint=")))
         log.warning("stopped; to go on: r2cmn train %s run_dir=%s checkpoint=last", kept, folder)
         sys.exit(130)
@@ -149,6 +163,7 @@ def _train(config: Any) -> float | None:
         _keep_traceback(folder)
         log.error("%s", str(error).strip())
         if HydraConfig.get().mode == RunMode.MULTIRUN:
+            record_failure(folder, error)
             raise  # a launcher that runs trials in this process goes on with the next
         sys.exit(1)
     if os.environ.get("LOCAL_RANK", "0") == "0":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from typing import Any
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -23,9 +21,12 @@ from r2cmn.checkpoint_io import AtomicCheckpointIO, CheckpointError, newest_inta
 from r2cmn.config import ConfigError, check, objects, plain
 from r2cmn.loggers import Wandb
 from r2cmn.module import CMNModule
+from r2cmn.processes import refuse_more_devices, refuse_phantom_sweep
 from r2cmn.run_labels import choices_made, run_labels
 from r2cmn.search import is_pruned, study_reports
+from r2cmn.speed import Speed
 from r2cmn.testing import show_test
+from r2cmn.trial import Trial, count_parameters
 
 log = logging.getLogger("r2cmn")
 
@@ -47,7 +48,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     start = time.monotonic()
     folder = Path(HydraConfig.get().runtime.output_dir)
     check(config)
-    _refuse_phantom_sweep(config)
+    refuse_phantom_sweep(config)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     checkpoint = find_checkpoint(config.checkpoint, folder)
     stages = list(config.stages)
@@ -57,25 +58,32 @@ def train(config: DictConfig) -> dict[str, Any]:
     data = build(plain(config.data), "data")
     data.prepare_data()
     data.setup("fit")
-    module = make_module(config, data, checkpoint)
-    if content is not None:
-        _read_alike(module, data, content, stages)
-    if data.license_class == "dua":  # a checkpoint that is tested remembers the data that it was trained on
-        module.license_class = "dua"
-    trainer = make_trainer(config, folder, module.license_class, continued=checkpoint is not None)
-    with _closing(trainer):
-        return _run_stages(config, folder, data, module, trainer, checkpoint, start)
+    with Trial(config, folder) as trial:
+        if trial.result is not None:
+            return trial.result
+        if trial.checkpoint is not None:
+            checkpoint, content = trial.checkpoint, read_checkpoint(trial.checkpoint)
+        module = make_module(config, data, checkpoint)
+        if content is not None:
+            _read_alike(module, data, content, stages)
+        if data.license_class == "dua":  # a checkpoint that is tested remembers the data that it was trained on
+            module.license_class = "dua"
+        trainer = make_trainer(config, folder, module.license_class, continued=checkpoint is not None)
+        refuse_more_devices(trainer)
+        with _closing(trainer):
+            return _run_stages(config, trial, data, module, trainer, checkpoint, start)
 
 
 def _run_stages(
-    config: DictConfig, folder: Path, data: Any, module: CMNModule, trainer: pl.Trainer, checkpoint: Path | None,
+    config: DictConfig, trial: Trial, data: Any, module: CMNModule, trainer: pl.Trainer, checkpoint: Path | None,
     start: float,
 ) -> dict[str, Any]:  # fmt: skip
     stages = list(config.stages)
+    parameters = count_parameters(module.model)
     if trainer.is_global_zero:
-        (folder / "result.json").unlink(missing_ok=True)  # it would say that this run is done
-        (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
-        _log_parameters(trainer, module, config)
+        trial.start(parameters)
+        (trial.folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+        _log_parameters(trainer, module, config, parameters)
     result: dict[str, Any] = {"objective": None, "scores": {}}
     if "fit" in stages:
         if config.compile:
@@ -90,8 +98,9 @@ def _run_stages(
     if "test" in stages:
         result |= _test(trainer, module, data, config, checkpoint)
     if trainer.is_global_zero:
-        result |= {"overrides": sorted(HydraConfig.get().overrides.task), "seconds": round(time.monotonic() - start, 1)}
-        _write_result(folder, result)
+        speed = next((each.rates for each in trainer.callbacks if isinstance(each, Speed)), {})  # type: ignore[attr-defined]
+        seconds = round(time.monotonic() - start, 1)
+        result = trial.finish({**result, "seconds": seconds, "parameters": parameters, "speed": speed})
     return result
 
 
@@ -204,17 +213,6 @@ def _closing(trainer: pl.Trainer) -> Iterator[None]:
                 logger.finish(exit_code, best)
 
 
-def _refuse_phantom_sweep(config: DictConfig) -> None:
-    """A rank of Lightning's `ddp` repeats the command line: under -m each would run a sweep of its own."""
-    hydra = HydraConfig.get()
-    devices = config.trainer.get("devices", 1)
-    if hydra.mode == RunMode.MULTIRUN and isinstance(devices, int | str) and str(devices) != "1":
-        raise ConfigError(
-            f"a sweep of trials with trainer.devices={devices} needs a launcher that gives each trial a process of its "
-            "own: add hydra/launcher=pool (hydra.launcher.gpus_per_trial=N), or submitit_slurm on a cluster"
-        )
-
-
 def _run(trainer: pl.Trainer, stage: Any, *arguments: Any, **options: Any) -> Any:
     try:
         return stage(*arguments, **options)
@@ -250,23 +248,10 @@ def _test(
     return result
 
 
-def _log_parameters(trainer: pl.Trainer, module: CMNModule, config: DictConfig) -> None:
-    memory: Any = module.model.memory
-    count = {
-        "total": sum(p.numel() for p in module.model.parameters()),
-        "trainable": sum(p.numel() for p in module.model.parameters() if p.requires_grad),
-        "memory": sum(p.numel() for p in memory.parameters()),
-    }
+def _log_parameters(trainer: pl.Trainer, module: CMNModule, config: DictConfig, count: dict[str, int]) -> None:
     log.info("parameters: %s", ", ".join(f"{name} {number:,}" for name, number in count.items()))
     content = plain(config)
     if module.license_class == "dua":
         content["data"]["dir"] = None  # a path may name a patient
     for logger in trainer.loggers:
         logger.log_hyperparams({**content, "choices": choices_made(), "parameters": count})
-
-
-def _write_result(folder: Path, result: dict[str, Any]) -> None:
-    """Write `result.json` last and whole: its presence is what says that the run is done."""
-    temporary = folder / ".result.json.part"
-    temporary.write_text(json.dumps(result, indent=2))
-    temporary.replace(folder / "result.json")

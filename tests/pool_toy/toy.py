@@ -12,6 +12,12 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 
 
+def fingerprint(config):
+    """What a sweep that is given `+sweep.…` tells the trials by."""
+    parts = {"config": f"{config.act} {config.x}", "data": "", "code": os.environ.get("TOY_CODE", "1")}
+    return {"fingerprint": "/".join(parts.values()), "parts": parts, "version": "1"}
+
+
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config):
     directory = Path(HydraConfig.get().runtime.output_dir)

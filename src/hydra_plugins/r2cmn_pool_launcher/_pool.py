@@ -90,8 +90,7 @@ class Pool:
     def _start(self, trial: Trial) -> None:
         trial.num_attempts += 1
         try:
-            trial.directory.mkdir(parents=True, exist_ok=True)
-            trial.failure.unlink(missing_ok=True)
+            trial.begin()
             attempt = self._open(trial, self._free[0])
         except OSError as error:  # no memory for a process, a full disk, a folder without rights
             trial.fail(f"could not start: {error}")

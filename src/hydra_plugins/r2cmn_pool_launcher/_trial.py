@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import re
 import signal
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 
 from hydra_plugins.r2cmn_pool_launcher._devices import PoolError
+from r2cmn.trial_folder import TRIAL, FolderLock, own_overrides, write_json
+
+log = logging.getLogger(__name__)
 
 NUM_LAST_LINES = 20
 TAIL_BYTES = 65_536
@@ -51,12 +55,13 @@ class Trial:
     """A trial and what became of it.
 
     Attributes:
-        number: Its position in the sweep.
+        number: That of its folder.
         overrides: The task overrides that make it this trial.
         directory: Where it writes; absolute.
         command: What starts it.
         job_return: What the sweeper is given.
-        status: waiting, running, done, skipped, failed or stopped.
+        identity: What the application says of it (`fingerprint`, `parts`, ...), where it says so.
+        status: waiting, running, done, skipped, failed or stopped; elsewhere, where another process runs it.
         reason: Why it failed, in one line.
         last_lines: The end of its log, where it failed.
         num_attempts: How often it was started.
@@ -69,6 +74,7 @@ class Trial:
     directory: Path
     command: list[str]
     job_return: JobReturn = field(default_factory=TrialReturn)
+    identity: dict[str, Any] | None = None
     status: str = "waiting"
     reason: str = ""
     last_lines: Sequence[str] = ()
@@ -96,11 +102,36 @@ class Trial:
         """The file that says why it failed."""
         return self.directory / "FAILED"
 
+    def begin(self) -> None:
+        """Make its folder, in which another start of it may have left a failure, and say which trial it holds."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.failure.unlink(missing_ok=True)
+        if self.identity is not None and not (self.directory / TRIAL).exists():
+            write_json(self.directory / TRIAL, {**self.identity, "overrides": sorted(self.overrides)})
+
+    def skip(self) -> None:
+        """Take the result that its folder holds.
+
+        Raises:
+            PoolError: as `read_result` does.
+        """
+        self.objective, self.status = self.read_result(), "skipped"
+        note = f" ({self.reason})" if self.reason else ""
+        log.info(f"{self.label} skipped, its result is in {self.directory}{note}")
+
+    def find_owner(self) -> str | None:
+        """Say which process of an earlier start runs it still; its status is `elsewhere` then."""
+        owner = FolderLock(self.directory).owner()
+        if owner is not None:
+            self.status, self.reason = "elsewhere", f"{owner} runs it: start the sweep again when that has ended"
+        return owner
+
     def read_result(self) -> float | None:
         """Return the objective of the finished trial.
 
         Raises:
-            PoolError: If the result was not written by a trial with the same overrides.
+            PoolError: If the result was not written by a trial with the same overrides, where nothing but these say
+                which trial it is.
         """
         try:
             result = json.loads(self.result.read_text(encoding="utf-8"))
@@ -109,7 +140,7 @@ class Trial:
             objective = None if objective is None else float(objective)
         except (OSError, AttributeError, TypeError, ValueError) as error:
             raise PoolError(f"{self.result} is not a trial's result ({error}); move it away and start again.") from None
-        if recorded is None or sorted(recorded) != sorted(self.overrides):
+        if self.identity is None and (recorded is None or sorted(own_overrides(recorded)) != sorted(self.overrides)):
             raise PoolError(
                 f"{self.result} records the overrides {recorded}, but this trial has {sorted(self.overrides)}: "
                 "choose another hydra.sweep.dir, or move the old results away."

@@ -1,55 +1,43 @@
 """The launcher `pool` and its configuration."""
 
-# Annotations are not postponed: Hydra executes this file before it is in sys.modules, where dataclass would look.
-
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
+from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from hydra_plugins.r2cmn_pool_launcher._compose import (
+    HYDRA_OVERRIDE,
+    config_options,
+    hydra_config,
+    passed_on,
+    quote,
+    set_number,
+    trial_directory,
+)
+from hydra_plugins.r2cmn_pool_launcher._config import PoolLauncherConfig
 from hydra_plugins.r2cmn_pool_launcher._devices import PoolError, build_slots, share_threads
 from hydra_plugins.r2cmn_pool_launcher._pool import Pool
+from hydra_plugins.r2cmn_pool_launcher._resume import (
+    Place,
+    Resumption,
+    free_number,
+    lock_of,
+    note_taken,
+    refuse_used_folder,
+)
+from hydra_plugins.r2cmn_pool_launcher._settings import SweepSettings
 from hydra_plugins.r2cmn_pool_launcher._trial import Trial, TrialReturn
+from r2cmn.trial_folder import FolderInUseError, FolderLock, own_overrides
 
 log = logging.getLogger(__name__)
-
-HYDRA_OVERRIDE = re.compile(r"[+~]*hydra[./]")
-# What says how to sweep; a trial does not sweep and is told its own folder.
-SWEEP_OVERRIDE = re.compile(r"[+~]*hydra[./](mode\b|run\b|sweep|launcher\b)")
-
-
-@dataclass
-class PoolLauncherConfig:
-    """The values of `hydra.launcher` with `hydra/launcher=pool`.
-
-    Attributes:
-        gpus: `auto` (CUDA_VISIBLE_DEVICES, else nvidia-smi, else none) or a list of GPU numbers; [] for none.
-        gpus_per_trial: How many GPUs a trial sees.
-        num_trials: How many trials run at once without GPUs (null: 1); with GPUs, at most so many.
-        threads_per_trial: OMP_NUM_THREADS of a trial; null: the cores shared out over the trials at once.
-        retries: How often a failed trial is started again.
-        grace_s: Seconds between the signal that stops a trial and its being killed.
-        command: What the Python interpreter is given to start the application.
-    """
-
-    _target_: str = "hydra_plugins.r2cmn_pool_launcher.pool_launcher.PoolLauncher"
-    gpus: Any = "auto"
-    gpus_per_trial: int = 1
-    num_trials: int | None = None
-    threads_per_trial: int | None = None
-    retries: int = 0
-    grace_s: float = 30.0
-    command: list[str] = field(default_factory=lambda: ["-m", "r2cmn", "train"])
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="pool", node=PoolLauncherConfig, provider="r2cmn")
@@ -70,6 +58,7 @@ class PoolLauncher(Launcher):
         retries: int = 0,
         grace_s: float = 30.0,
         command: Sequence[str] = ("-m", "r2cmn", "train"),
+        fingerprint: str | None = None,
     ) -> None:
         self.gpus = gpus
         self.gpus_per_trial = gpus_per_trial
@@ -78,6 +67,8 @@ class PoolLauncher(Launcher):
         self.retries = retries
         self.grace_s = grace_s
         self.command = [sys.executable, *command]
+        self.fingerprint = fingerprint
+        self._lock: FolderLock | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take the configuration of the sweep; the task function runs in the trials' own processes.
@@ -96,13 +87,12 @@ class PoolLauncher(Launcher):
         """Run the trials; return one JobReturn each, its value the `objective` in the trial's result.json.
 
         Raises:
-            PoolError: If a trial's folder holds the result of other overrides; then nothing is started.
+            PoolError: If a trial's folder holds another trial, or another sweep; then nothing is started.
             SystemExit: With 128 + the signal's number if the sweep was stopped.
         """
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        trials = [self._trial(initial_job_idx + i, list(overrides)) for i, overrides in enumerate(job_overrides)]
-        skip_finished(trials)
+        trials = self._trials([list(overrides) for overrides in job_overrides], initial_job_idx)
         log.info(f"{len(trials)} trials, {len(self.slots)} at once, {self.num_threads} threads each")
         pool = Pool(self.slots, self._environment(), self.retries, self.grace_s)
         pool.run(trials)
@@ -139,12 +129,74 @@ class PoolLauncher(Launcher):
             "R2CMN_SWEEP": Path(self.config.hydra.sweep.dir).resolve().name,
         }
 
+    def _trials(self, job_overrides: list[list[str]], first: int) -> list[Trial]:
+        """Find out which trials are done, begun or new, and where each belongs."""
+        configs = [self._compose(overrides) for overrides in job_overrides]
+        settings = SweepSettings.read(configs[0])
+        if settings is None or self.fingerprint is None:
+            alone = [self._trial(first + i, overrides) for i, overrides in enumerate(job_overrides)]
+            skip_finished(alone)
+            return alone
+        folder = Path(self.config.hydra.sweep.dir).resolve()
+        if first == 0:  # later batches lie beside the trials of the earlier ones
+            refuse_used_folder(folder, settings)
+        self._keep(folder)
+        resumption = Resumption(folder, settings)
+        identities = [self._identify(config, first + i) for i, config in enumerate(configs)]
+        places = [resumption.place(identity) for identity in identities]
+        resumption.check()
+        if settings.resume and first == 0 and all(place.kind == "new" for place in places):
+            log.warning(f"{folder} holds no trial of this sweep: all of them start anew")
+        trials: list[Trial] = []
+        planned = {place.folder.path for place in places if place.folder is not None}
+        for config, overrides, identity, place in zip(configs, job_overrides, identities, places, strict=True):
+            trials.append(self._place(config, overrides, first + len(trials), place, planned))
+            trials[-1].identity = identity
+            settle(trials[-1], place)
+            planned.add(trials[-1].directory)
+        note_taken(folder, trials)
+        return trials
+
+    def _keep(self, folder: Path) -> None:
+        """Keep the folder to this sweep until the process ends."""
+        if self._lock is None:
+            lock = lock_of(folder)
+            try:
+                lock.acquire()
+            except FolderInUseError as error:
+                raise PoolError(f"{error}.") from None
+            self._lock = lock
+
+    def _identify(self, config: DictConfig, number: int) -> dict[str, Any]:
+        set_number(config, number)
+        with hydra_config(config):
+            try:
+                return get_method(str(self.fingerprint))(config)
+            except ValueError as error:  # the application's sentence
+                raise PoolError(str(error)) from error
+
+    def _place(self, config: DictConfig, overrides: list[str], number: int, place: Place, planned: set[Path]) -> Trial:
+        """Make the trial in the folder where it was, or in a free one."""
+        if place.folder is None:
+
+            def directory_of(number: int) -> Path:
+                set_number(config, number)
+                return trial_directory(config)
+
+            return self._make(config, overrides, free_number(directory_of, number, planned))
+        directory = place.folder.path
+        number = int(directory.name) if directory.name.isdecimal() else number
+        return self._make(config, overrides, number, directory)
+
     def _trial(self, number: int, overrides: list[str]) -> Trial:
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
-        with open_dict(config):
-            config.hydra.job.id = str(number)
-            config.hydra.job.num = number
-        directory = trial_directory(config)
+        return self._make(self._compose(overrides), overrides, number)
+
+    def _compose(self, overrides: list[str]) -> DictConfig:
+        return self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+
+    def _make(self, config: DictConfig, overrides: list[str], number: int, directory: Path | None = None) -> Trial:
+        set_number(config, number)
+        directory = directory or trial_directory(config)
         with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
             config.hydra.runtime.output_dir = str(directory)
         job_return = TrialReturn(
@@ -158,43 +210,8 @@ class PoolLauncher(Launcher):
         run += [f"hydra.job.num={number}", f"hydra.job.id={number}"]
         # Options last: argparse wants the overrides, some of which may be in self.command, in one block.
         command = [*self.command, *overrides, *passed_on(self.config), *run, *config_options(self.config)]
-        task_overrides = [override for override in overrides if not HYDRA_OVERRIDE.match(override)]
-        return Trial(number, task_overrides, directory, command, job_return)
-
-
-def trial_directory(config: DictConfig) -> Path:
-    """Return the absolute folder of a trial, `hydra.sweep.dir`/`hydra.sweep.subdir`."""
-    before = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(config)  # a subdir may hold ${hydra:job.override_dirname}
-    try:
-        return (Path(config.hydra.sweep.dir) / str(config.hydra.sweep.subdir)).resolve()
-    finally:
-        HydraConfig.instance().cfg = before
-
-
-def config_options(config: DictConfig) -> list[str]:
-    """Return the options that let a trial compose the configuration that the sweep was given."""
-    options = []
-    for source in config.hydra.runtime.config_sources:
-        if source.provider == "main" and source.path:
-            path = f"pkg://{source.path}" if source.schema == "pkg" else source.path
-            options += ["--config-path", path]
-        if source.provider == "command-line":
-            options += ["--config-dir", source.path]
-    name = config.hydra.job.config_name
-    return [*options, "--config-name", name] if name else options
-
-
-def passed_on(config: DictConfig) -> list[str]:
-    """Return the hydra overrides of the command line that concern a trial."""
-    # Unresolved: an override may hold ${hydra:...}, which only the trial can resolve.
-    overrides = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
-    return [str(override) for override in overrides or [] if not SWEEP_OVERRIDE.match(str(override))]
-
-
-def quote(value: str) -> str:
-    """Quote a value for Hydra's override grammar."""
-    return "'" + value.replace("'", "\\'") + "'"
+        named = own_overrides([override for override in overrides if not HYDRA_OVERRIDE.match(override)])
+        return Trial(number, named, directory, command, job_return)
 
 
 def skip_finished(trials: Sequence[Trial]) -> None:
@@ -209,9 +226,18 @@ def skip_finished(trials: Sequence[Trial]) -> None:
         if other is not trial:
             raise PoolError(f"{other.label} and {trial.label} share {trial.directory}: check hydra.sweep.subdir.")
         if trial.result.is_file():
-            trial.objective = trial.read_result()
-            trial.status = "skipped"
-            log.info(f"{trial.label} skipped, its result is in {trial.directory}")
+            trial.skip()
+
+
+def settle(trial: Trial, place: Place) -> None:
+    """Take the result of a trial that is done; leave one to the process that runs it already."""
+    trial.reason = place.note
+    if place.kind == "done":
+        trial.skip()
+    elif place.kind == "begun" and trial.find_owner() is not None:
+        log.error(f"{trial.label}: {trial.reason}")
+    elif place.kind == "begun":
+        log.info(f"{trial.label} goes on in {trial.directory}")
 
 
 def summary_row(trial: Trial) -> str:

@@ -1,0 +1,229 @@
+"""Which configurations are the same trial, and what makes another one of it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from r2cmn import compose
+from r2cmn.fingerprint import SHOWING, VOLATILE, FingerprintError, _own_packages, _sources, difference, fingerprint
+
+COUNTING = {
+    "pytorch_lightning.callbacks.EarlyStopping",
+    "r2cmn.callbacks.Checkpoints",
+    "r2cmn.callbacks.EpochSeed",
+}
+
+
+def parts(*overrides, config_dir=None):
+    return fingerprint(composed(*overrides, config_dir=config_dir))["parts"]
+
+
+@functools.cache
+def composed(*overrides, config_dir=None):
+    return compose(list(overrides), config_dir=config_dir)
+
+
+@pytest.fixture(scope="module")
+def default():
+    return parts()
+
+
+ALIKE = {
+    "the default said aloud": ["memory.num_queried=32", "seed=0"],
+    "in another order": ["seed=0", "memory.num_queried=32"],
+    "by reference": ["num_vectors=512"],
+    "not by reference": ["num_vectors=99", "memory.num_vectors=512"],
+    "a whole part": ["memory={num_queried: 32, num_threads: 8}"],
+    "a choice said aloud": ["memory=cross_modal", "data=phantom"],
+    "another folder": ["run_dir=elsewhere"],
+    "going on": ["checkpoint=last", "sweep.resume=true", "sweep.code=any", "sweep.reuse=[a]"],
+    "what is shown": [
+        "logger=tensorboard", "trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1",
+        "callbacks.progress=null", "callbacks.report_table.num_reports=2", "callbacks.speed.every=2",
+    ],
+    "who loads": ["data.num_workers=4", "data.cache=memory"],
+    "baselines": ["baselines=false"],
+    "features that are kept exactly": ["data.cache_features=float32"],
+    "not kept": ["data.cache_features=false"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ALIKE)
+def test_the_same_trial_by_other_words(default, case):
+    assert parts(*ALIKE[case]) == default
+
+
+OTHER = {
+    "N": ["memory.num_vectors=256"],
+    "N by reference": ["num_vectors=256"],
+    "seed": ["seed=1"],
+    "memory": ["memory=separate"],
+    "learning rate": ["optimizer.lr=0.002"],
+    "epochs": ["trainer.max_epochs=11"],
+    "processes": ["trainer=ddp"],
+    "stages": ["stages=[fit]"],
+    "the best": ["callbacks.checkpoints.monitor=val/CIDEr"],
+    "early stopping": ["callbacks.early_stopping=null"],
+    "a callback of one's own": ["+callbacks.mine._target_=mine.Callback"],
+    "a checkpoint to begin with": ["checkpoint=model.ckpt"],
+    "rounded features": ["data.cache_features=true"],
+    "the phantoms": ["data.num_studies=400"],
+    "one percent or one batch": ["trainer.limit_train_batches=1"],
+}
+
+
+@pytest.mark.parametrize("case", OTHER)
+def test_another_trial(default, case):
+    other = parts(*OTHER[case])
+    assert other["config"] != default["config"]
+    assert other["code"] == default["code"]
+
+
+def test_each_other_trial_is_another_one():
+    found = {parts(*overrides)["config"] for overrides in OTHER.values()}
+    assert len(found) == len(OTHER) - 1, "only N and N by reference are the same"
+
+
+def test_an_experiment_is_what_it_comes_to(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\ndefaults:\n  - override /memory: separate\nmemory: {num_queried: 16}\nseed: 3\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    by_hand = parts("seed=3", "memory=separate", "memory.num_queried=16")
+    assert parts("experiment=mine", config_dir=tmp_path) == by_hand
+
+
+def test_every_shipped_callback_shows_or_counts():
+    targets = {node["_target_"] for node in compose().callbacks.values()}
+    assert targets <= SHOWING | COUNTING, "say in r2cmn.fingerprint.SHOWING whether the new one only shows"
+    assert not SHOWING & COUNTING
+    assert all(reason for reason in VOLATILE.values())
+
+
+# ---- data ------------------------------------------------------------------------------------------------------------
+
+
+def of_folder(folder):
+    config = composed("data=folder").copy()
+    config.data.dir = str(folder)
+    return fingerprint(config)["parts"]
+
+
+def data_part(folder):
+    return of_folder(folder)["data"]
+
+
+def test_data_are_what_lies_in_the_folder_wherever_it_is(make_dataset, tmp_path, monkeypatch):
+    folder = make_dataset(tmp_path / "a", num_studies=4, size=16)
+    before = data_part(folder)
+    shutil.copytree(folder, tmp_path / "b")
+    (tmp_path / "b" / "notes.txt").write_text("nothing to do with it")
+    for path in (tmp_path / "b").rglob("*"):
+        os.utime(path, (1, 1))
+    assert data_part(tmp_path / "b") == before
+    monkeypatch.chdir(tmp_path)
+    assert data_part("b") == before
+    assert of_folder("b") == of_folder(folder)
+
+
+def change_report(folder):
+    content = json.loads((folder / "annotation.json").read_text())
+    content["train"][0]["report"] += " And more."
+    (folder / "annotation.json").write_text(json.dumps(content))
+
+
+def grow_image(folder):
+    with (folder / "images" / "study_0" / "0.png").open("ab") as file:
+        file.write(b"0")
+
+
+def lose_image(folder):
+    (folder / "images" / "study_0" / "0.png").unlink()
+
+
+def tear_annotation(folder):
+    path = folder / "annotation.json"
+    path.write_text(path.read_text()[:-9])
+
+
+@pytest.mark.parametrize("change", [change_report, grow_image, lose_image, tear_annotation])
+def test_other_data_are_another_trial(make_dataset, tmp_path, change):
+    before = data_part(make_dataset(tmp_path / "a", num_studies=4, size=16))
+    change(make_dataset(tmp_path / "b", num_studies=4, size=16))
+    assert data_part(tmp_path / "b") != before
+
+
+def test_data_that_cannot_be_are_one_sentence(tmp_path):
+    with pytest.raises(FingerprintError, match=r"data\.dir has no value: give data\.dir=PATH"):
+        parts("data=folder")
+    with pytest.raises(FingerprintError, match=r"nowhere is not there: set data\.dir to the folder"):
+        of_folder("nowhere")
+    with pytest.raises(FingerprintError, match=r"holds no annotation\.json"):
+        of_folder(tmp_path)
+    with pytest.raises(FingerprintError, match=r"seed.*nothing"):
+        parts("seed=${nothing}")
+
+
+# ---- code ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_edited_source_is_other_code_and_the_configuration_in_a_wheel_is_none(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name / "data").mkdir(parents=True)
+        (tmp_path / name / "data" / "x.py").write_text("1")
+    (tmp_path / "a" / "conf").mkdir()
+    (tmp_path / "a" / "conf" / "__init__.py").write_text("")
+    (tmp_path / "a" / "page.css").write_text("")
+    assert _sources(tmp_path / "a") == _sources(tmp_path / "b")
+    (tmp_path / "b" / "data" / "x.py").rename(tmp_path / "b" / "data" / "y.py")
+    _sources.cache_clear()
+    assert _sources(tmp_path / "a") != _sources(tmp_path / "b")
+
+
+def test_code_of_ones_own_counts_and_libraries_do_not(tmp_path, monkeypatch, default):
+    own = ["+callbacks.mine._target_=mine_of_this_test.deep.Callback"]
+    (tmp_path / "mine_of_this_test").mkdir()
+    file = tmp_path / "mine_of_this_test" / "__init__.py"
+    file.write_text("1")
+    elsewhere = parts(*own)["code"]
+    monkeypatch.chdir(tmp_path)
+    before = parts(*own)["code"]
+    assert before != elsewhere
+    file.write_text("2")
+    _sources.cache_clear()
+    assert parts(*own)["code"] != before
+    assert parts()["code"] == default["code"]
+    assert _own_packages({"_target_": "torch.optim.Adam", "a": [{"_target_": "pytorch_lightning.Trainer"}]}) == []
+    assert _own_packages({"a": [{"_target_": "mine_of_this_test.X"}]}) == [tmp_path / "mine_of_this_test"]
+
+
+def test_version_and_commit_are_said():
+    found = fingerprint(compose())
+    assert found["version"] == "0.1.0"
+    root = Path(__file__).resolve().parents[1]
+    head = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    if head.returncode == 0:
+        assert found["commit"] == head.stdout.strip()
+
+
+def test_it_needs_no_torch():
+    code = "import sys, r2cmn.fingerprint; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_first_difference_is_named():
+    there = OmegaConf.create(OmegaConf.to_yaml(compose(["memory.num_vectors=256"]).copy(), resolve=False))
+    for volatile in ("callbacks", "logger", "run_dir"):
+        there.pop(volatile)
+    here = compose(["memory.num_vectors=64"])
+    here.callbacks = {}
+    assert difference(there, here) == "memory.num_vectors is 64 here and 256 there"
+    assert difference(here, here) == ""
