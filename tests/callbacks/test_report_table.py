@@ -90,7 +90,9 @@ def test_another_value_is_refused():
 
 def test_every_validation_shows_the_same_studies_and_reads_their_images_once(studies, monkeypatch):
     read = []
-    monkeypatch.setattr("r2cmn.callbacks.report_table.side_by_side", lambda views: read.append(views) or side_by_side(views))
+    monkeypatch.setattr(
+        "r2cmn.callbacks.report_table.side_by_side", lambda views: read.append(views) or side_by_side(views)
+    )
     logger = Dashboard()
     show(ReportTable(2), studies, "public", logger, epochs=3)
     assert [[row[0] for row in rows] for _, _, rows, _ in logger.tables] == [[0, 1]] * 3
