@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from r2cmn.backbone import Backbone
-from r2cmn.folding import fold
+from r2cmn.folding import Folded, fold
 
 
 def backbone(name="test_resnet", **options):
@@ -30,8 +30,8 @@ def test_the_folded_trunk_is_the_same_function(name):
     plain = module.features(images())  # gradients are on: the trunk as it is
     assert plain.requires_grad
     with torch.no_grad():
-        assert module._folded.of(module.trunk) is not None
         folded = module.features(images())
+        assert module._folded.of(module.trunk) is not None
     assert not torch.equal(folded, plain)  # it did run another way
     torch.testing.assert_close(folded, plain.detach(), rtol=1e-10, atol=1e-10)
 
@@ -61,6 +61,12 @@ def test_a_trunk_that_changed_is_folded_anew():
         moved = module.features(images())
     torch.testing.assert_close(moved, module.features(images()).detach(), rtol=1e-10, atol=1e-10)
     assert not torch.allclose(moved, after)
+    next(module.trunk.parameters()).data.view(-1)[0] += 0.5  # bears no new version
+    next(m for m in module.trunk.modules() if isinstance(m, torch.nn.BatchNorm2d)).eps = 0.1
+    with torch.no_grad():
+        edited = module.features(images())
+    torch.testing.assert_close(edited, module.features(images()).detach(), rtol=1e-10, atol=1e-10)
+    assert not torch.allclose(edited, moved)
 
 
 def test_training_and_validation_in_turn_keep_the_trunk_right():
@@ -76,7 +82,7 @@ def test_training_and_validation_in_turn_keep_the_trunk_right():
         torch.testing.assert_close(folded.clone(), module.features(images()).detach(), rtol=1e-10, atol=1e-10)
     module.train()
     with torch.no_grad():
-        assert module._folded.of(module.trunk) is None  # batch statistics cannot be folded
+        assert Folded().of(module.trunk) is None  # batch statistics cannot be folded
 
 
 def test_a_hook_on_the_trunk_is_called():
@@ -97,6 +103,7 @@ def test_the_copy_is_in_no_checkpoint_and_in_no_copy():
         module.features(images())
     assert set(module.state_dict()) == names
     assert sum(1 for _ in module.modules()) == sum(1 for _ in backbone().modules())
-    assert copy.deepcopy(module)._folded._kept is None
-    assert pickle.loads(pickle.dumps(module))._folded._kept is None
-    assert module.float()._folded._kept is None
+    assert module._folded is not None
+    assert copy.deepcopy(module)._folded is None
+    assert pickle.loads(pickle.dumps(module))._folded is None
+    assert module.float()._folded is None

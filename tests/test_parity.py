@@ -11,6 +11,7 @@ from torch import nn
 
 from r2cmn.backbone import Backbone
 from r2cmn.encoder_decoder.transformer import Transformer
+from r2cmn.folding import Folded
 from r2cmn.memory import CrossModalMemory
 from r2cmn.model import CMN
 from r2cmn.types import Batch
@@ -147,7 +148,7 @@ def test_the_folded_trunk_is_as_near_to_the_truth_as_the_released_one(case):
     with torch.enable_grad():
         truth = exact.features(images.double()).detach()
     torch.testing.assert_close(exact.features(images.double()), truth, rtol=1e-10, atol=1e-10)
-    assert case.model.backbone._folded.of(case.model.backbone.trunk) is not None
+    assert Folded().of(case.model.backbone.trunk) is not None
     ours, theirs = ((side.double() - truth).abs().max() for side in (case.model.backbone.features(images), recorded))
     print(f"{case.meta['case']} from float64: folded {ours:.1e}, recorded {theirs:.1e}")
     assert ours < 1.25 * theirs

@@ -40,7 +40,9 @@ class Backbone(nn.Module):
         ValueError: where timm knows no such trunk, or its weights cannot be had.
     """
 
-    layout: torch.memory_format = torch.contiguous_format  # of a subclass that builds its trunk by itself, too
+    # of a subclass that builds its trunk by itself, too
+    layout: torch.memory_format = torch.contiguous_format
+    _folded: Folded | None = None
 
     def __init__(
         self,
@@ -58,7 +60,6 @@ class Backbone(nn.Module):
             self.layout = torch.channels_last
             self.trunk.to(memory_format=self.layout)
         self.frozen = frozen
-        self._folded = Folded()
         # Departs from the paper: Eq. 3 leaves the projection unsaid; this one is the released code's.
         self.projection = nn.Sequential(
             nn.Linear(self.trunk.feature_info.channels()[-1], dim), nn.ReLU(), nn.Dropout(dropout)
@@ -88,21 +89,22 @@ class Backbone(nn.Module):
 
     def train(self, mode: bool = True) -> Backbone:
         """Switch to training mode, except a frozen trunk."""
-        self._folded.forget()
+        self._folded = None
         super().train(mode)
         if self.frozen:
             self.trunk.eval()
         return self
 
     def _apply(self, fn: Any, recurse: bool = True) -> Backbone:
-        self._folded.forget()
+        self._folded = None
         return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_folded": Folded()}
+        return {**self.__dict__, "_folded": None}
 
     def _patches(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to their patches in row-major order (B, P, F)."""
+        self._folded = self._folded or Folded()
         folded = self._folded.of(self.trunk)
         layout = self.layout if folded is None else torch.channels_last
         trunk = self.trunk if folded is None else folded

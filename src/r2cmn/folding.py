@@ -37,10 +37,6 @@ class Folded:
             self._kept = (stamp, fold(trunk))
         return self._kept[1]
 
-    def forget(self) -> None:
-        """Free the copy; weights written through `.data` bear no new version."""
-        self._kept = None
-
 
 def fold(trunk: nn.Module) -> nn.Module | None:
     """Copy a trunk in evaluation mode, with each batch norm that alone reads a convolution folded into it.
@@ -70,11 +66,18 @@ def fold(trunk: nn.Module) -> nn.Module | None:
 
 
 def _stamp(trunk: nn.Module) -> Any:
-    """Tell one state of a trunk from another; None where it may not be folded, or cannot say that it changed."""
+    """Tell one state of a trunk from another; None where it may not be folded.
+
+    Sums beside versions, because weights written through `.data` bear no new version: reading every weight once is a
+    hundredth of what running a trunk on a batch takes.
+    """
+    epsilons = []
     for module in trunk.modules():
         if module.training or module._forward_hooks or module._forward_pre_hooks:
             return None
+        epsilons.append(getattr(module, "eps", None))
     tensors: list[Tensor] = [*trunk.parameters(), *trunk.buffers()]
     if any(tensor.device.type != "cpu" or tensor.is_inference() for tensor in tensors):
         return None
-    return tuple((tensor.data_ptr(), tensor._version, tensor.dtype) for tensor in tensors)
+    states = tuple((tensor.data_ptr(), tensor._version, tensor.dtype, float(tensor.sum())) for tensor in tensors)
+    return states, tuple(epsilons)
