@@ -169,7 +169,7 @@ def test_a_trial_that_cannot_be_leaves_its_reason_and_the_others_finish(folder, 
         assert noise not in out + err
 
 
-DDP = ["trainer=ddp", "trainer.max_epochs=8", "memory=none", "hydra.launcher.gpus=[0,1,2,3]"]
+DDP = ["trainer=ddp", "trainer.max_epochs=8", "memory=none", "baselines=false", "hydra.launcher.gpus=[0,1,2,3]"]
 DDP += ["hydra.launcher.gpus_per_trial=2", "trainer.accelerator=cpu"]
 
 
@@ -199,7 +199,8 @@ def test_a_trial_can_be_two_processes_that_go_on_after_a_kill(folder, data):
 
 
 def test_a_killed_and_a_stopped_sweep_goes_on_bit_equal(folder, data):
-    long = ["trainer.max_epochs=12", "hydra.launcher.num_trials=2", "memory=none"]
+    values = ["trainer.max_epochs=12", "memory=none", "baselines=false"]
+    long = [*values, "hydra.launcher.num_trials=2"]
     process, sweep = start_sweep(folder, data, "stopped", *long, "seed=0,1")
     for number in "01":
         wait_for_epoch(sweep / number, 0, process)
@@ -240,7 +241,7 @@ def test_a_killed_and_a_stopped_sweep_goes_on_bit_equal(folder, data):
         f"data.dir={data}",
         "seed=0",
         f"run_dir={run}",
-        *long[::2],
+        *values,
     ]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(folder), check=False)
     assert done.returncode == 0, done.stdout + done.stderr
