@@ -197,7 +197,7 @@ def test_a_trial_that_runs_out_of_time_is_requeued_and_goes_on(slurm):
     assert process.wait(timeout=600) == 0, said()
 
     assert f"going on from {trial}/checkpoints/last.ckpt" in log.read_text()
-    assert log.read_text().count("epoch 0: ") == 1, "it started anew"
+    assert log.read_text().count("epoch 0: train/loss") == 1, "it started anew"
     result = json.loads((trial / "result.json").read_text())
     assert result["epochs"] == 5
     straight = slurm.folder / "straight"
