@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from r2cmn.fingerprint import SHOWING
 from r2cmn.results.trial import Trial
 
 _NUMBERS = ("memory.num_vectors", "memory.num_queried", "memory.num_threads")
@@ -14,10 +15,7 @@ _VOLATILE = (
     "trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps",
     "trainer.default_root_dir", "callbacks.epoch_seed.seed", "callbacks.checkpoints.dirpath",
 )  # fmt: skip
-_SHOWING = (
-    "Degeneracy", "MemoryUse", "Predictions", "Progress", "ReportTable", "Speed", "LearningRateMonitor",
-    "DeviceStatsMonitor", "ModelSummary", "RichModelSummary", "RichProgressBar", "TQDMProgressBar",
-)  # fmt: skip
+_SHOWING = {target.rpartition(".")[2] for target in SHOWING}
 """Callbacks that only show: a training is the same with and without them."""
 
 
