@@ -254,6 +254,8 @@ def test_every_key_of_the_dashboard_is_one_that_a_run_logs(public, wandb_runs):
     missing |= {key for key in shown if key.startswith("/") and not any(re.fullmatch(key[1:-1], k) for k in logged)}
     # METEOR is switched off here, there may be no GPU, and these data have no boxes
     missing = {key for key in missing if "alignment" not in key}
+    speed = json.loads((public[0] / "result.json").read_text())["speed"]
+    missing -= {f"speed/{key}" for key in ("train_studies_per_second",) if key not in speed}  # too few steps to say
     missing -= {"val/METEOR", "test/METEOR", *(f"/{key}/" for key in dashboard.SYSTEM.values() if "gpu" in key)}
     assert missing == set()
 
