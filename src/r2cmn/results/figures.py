@@ -20,6 +20,7 @@ from r2cmn.results.tables import title_of
 _COLUMN = (3.35, 2.55)  # inches; a column of a two-column page
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")  # Okabe and Ito (2008)
 _PARAMETERS = "#D55E00"
+_LETTERS = 57  # of a legend in a column
 _MARKERS = "osD^vP"
 _METADATA = {"Date": None, "Creator": "r2cmn"}  # the same bytes every time
 _STYLE = {
@@ -69,9 +70,17 @@ def figure(family: Family, key: str, metric: str, level: float = 0.95) -> Any:
         axes.set_ylabel(score_name(metric))
         if key == "memory.num_vectors" and not any(math.isnan(point.parameters) for point in curves[0].points):
             lines += _parameters(axes, curves[0])
-        drawn.legend(lines, [line.get_label() for line in lines], loc="outside upper left", ncols=3, frameon=False,
+        labels = [str(line.get_label()) for line in lines]
+        columns = next(n for n in (3, 2, 1) if n == 1 or _width(labels, n) <= _LETTERS)
+        drawn.legend(lines, labels, loc="outside upper left", ncols=columns, frameon=False,
                      handlelength=2.0, columnspacing=1.0, handletextpad=0.5, borderaxespad=0.2)  # fmt: skip
     return drawn
+
+
+def _width(labels: list[str], columns: int) -> int:
+    """Estimate how many letters wide a legend is, a handle counting as six; it is filled column by column."""
+    rows = math.ceil(len(labels) / columns)
+    return sum(max(map(len, labels[first : first + rows])) + 6 for first in range(0, len(labels), rows))
 
 
 def caption(family: Family, key: str, metric: str, level: float = 0.95) -> str:
