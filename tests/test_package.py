@@ -153,6 +153,7 @@ def test_the_wheel_holds_the_configuration_and_no_tests(tmp_path):
         "r2cmn/evaluation/page.css",
     } <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"r2cmn", "hydra_plugins"}
-    assert not [name for name in names if "test" in name.lower() or name.endswith((".png", ".jpg", ".ckpt", ".pth"))]
+    assert not [name for name in names if re.search(r"(^|/)(tests?/|test_|conftest)", name)]
+    assert not [name for name in names if name.endswith((".png", ".jpg", ".ckpt", ".pth"))]
     entry = next(name for name in names if name.endswith("entry_points.txt"))
     assert "r2cmn = r2cmn.cli:main" in zipfile.ZipFile(wheel).read(entry).decode()
