@@ -1,7 +1,7 @@
 """A trunk in evaluation mode as a processor runs it fastest: batch norms folded into convolutions, channels innermost.
 
 While nothing is learnt, batch norm is a fixed affine map of each channel and can be multiplied into the convolution
-before it: the same function, but for rounding, in two thirds of the time on a CPU (`benchmarks/README.md`).
+before it: the same function, but for rounding, in 0.6 to 0.8 of the time on a CPU (`benchmarks/README.md`).
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def fold(trunk: nn.Module) -> nn.Module | None:
 def _stamp(trunk: nn.Module) -> Any:
     """Tell one state of a trunk from another; None where it may not be folded.
 
-    Sums beside versions, because weights written through `.data` bear no new version: reading every weight once is a
-    hundredth of what running a trunk on a batch takes.
+    Sums beside versions, because weights written through `.data` bear no new version; reading every weight once is
+    little beside what running a trunk takes.
     """
     epsilons = []
     for module in trunk.modules():
