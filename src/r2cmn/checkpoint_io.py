@@ -77,3 +77,25 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or "model" not in content.get("hyper_parameters", {}):
         raise CheckpointError(f"{path} is a torch file, but not a checkpoint of r2cmn's CMNModule")
     return content
+
+
+def find_checkpoint(choice: str | None, folder: Path) -> Path | None:
+    """Return the file that `checkpoint=` names; `last` is the newest intact one of the run folder.
+
+    Raises:
+        CheckpointError: where there is none.
+    """
+    if choice is None:
+        return None
+    if choice == "last":
+        found = newest_intact(folder / "checkpoints")
+        if found is None:
+            raise CheckpointError(
+                f"checkpoint=last: there is no intact checkpoint in {folder / 'checkpoints'}; "
+                "name the run to go on with: run_dir=RUN checkpoint=last"
+            )
+        return found
+    path = Path(choice).expanduser()
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint={choice}: there is no such file")
+    return path

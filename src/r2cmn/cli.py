@@ -14,6 +14,7 @@ import typer
 
 from r2cmn.commands.audit import audit
 from r2cmn.commands.baselines import baselines
+from r2cmn.commands.checkpoints import export_checkpoint, import_checkpoint
 from r2cmn.commands.dashboard import dashboard
 from r2cmn.commands.evaluate import evaluate
 from r2cmn.commands.prepare import app as prepare
@@ -215,11 +216,7 @@ def generate(
 
 
 app.command(no_args_is_help=True)(evaluate)
-
-
 app.command(no_args_is_help=True)(baselines)
-
-
 app.command()(dashboard)
 app.command(no_args_is_help=True)(results)
 
@@ -235,45 +232,5 @@ def doctor() -> None:
     print_findings()
 
 
-@app.command(no_args_is_help=True)
-def import_checkpoint(
-    released: Annotated[Path, typer.Argument(help="A file of the released R2GenCMN trainer, model_best.pth.")],
-    out: Annotated[Path, typer.Argument(help="The checkpoint to be written, OUT.ckpt.")],
-    annotation: Annotated[Path, typer.Option(help="The annotation.json that the model was trained with.")],
-    dataset: Annotated[str, typer.Option(help="iu_xray or mimic_cxr: the preset of the released script.")],
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="What the run had otherwise, KEY=VALUE.")] = None,
-    keys: Annotated[bool, typer.Option(help="Name every key used.")] = True,
-) -> None:
-    """Turn a checkpoint of the released R2GenCMN code into one of r2cmn.
-
-    r2cmn import-checkpoint model_best.pth out.ckpt --annotation annotation.json --dataset iu_xray
-    r2cmn import-checkpoint ... --set memory.num_queried=16 --set data.text.threshold=5
-    """
-    from r2cmn.conversion import import_checkpoint as convert
-
-    _report(convert(released, annotation, dataset, out, overrides or []), released, out, keys)
-
-
-@app.command(no_args_is_help=True)
-def export_checkpoint(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of r2cmn.")],
-    out: Annotated[Path, typer.Argument(help="The file to be written, for the released R2GenCMN code.")],
-    keys: Annotated[bool, typer.Option(help="Name every key used.")] = True,
-) -> None:
-    """Turn a checkpoint into one of the released R2GenCMN code.
-
-    r2cmn export-checkpoint out.ckpt model_best.pth
-    """
-    from r2cmn.conversion import export_checkpoint as convert
-
-    _report(convert(checkpoint, out), checkpoint, out, keys)
-
-
-def _report(done: Any, read: Path, written: Path, keys: bool) -> None:
-    for theirs, ours in done.keys.items() if keys else ():
-        print(f"{theirs}  {ours}")
-    print(f"{read}: {len(done.keys)} keys used, all there are; optimizer state of {done.num_moments} parameters; "
-          f"{done.epoch} epochs")  # fmt: skip
-    for note in done.notes:
-        print(f"r2cmn: note: {note}", file=sys.stderr)
-    print(written)
+app.command(no_args_is_help=True)(import_checkpoint)
+app.command(no_args_is_help=True)(export_checkpoint)

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from r2cmn.build import build
-from r2cmn.checkpoint_io import AtomicCheckpointIO, CheckpointError, newest_intact, read_checkpoint
+from r2cmn.checkpoint_io import AtomicCheckpointIO, CheckpointError, find_checkpoint, read_checkpoint
 from r2cmn.config import ConfigError, check, objects, plain
 from r2cmn.loggers import Wandb
 from r2cmn.module import CMNModule
@@ -102,28 +102,6 @@ def _run_stages(
         seconds = round(time.monotonic() - start, 1)
         result = trial.finish({**result, "seconds": seconds, "parameters": parameters, "speed": speed})
     return result
-
-
-def find_checkpoint(choice: str | None, folder: Path) -> Path | None:
-    """Return the file that `checkpoint=` names; `last` is the newest intact one of the run folder.
-
-    Raises:
-        CheckpointError: where there is none.
-    """
-    if choice is None:
-        return None
-    if choice == "last":
-        found = newest_intact(folder / "checkpoints")
-        if found is None:
-            raise CheckpointError(
-                f"checkpoint=last: there is no intact checkpoint in {folder / 'checkpoints'}; "
-                "name the run to go on with: run_dir=RUN checkpoint=last"
-            )
-        return found
-    path = Path(choice).expanduser()
-    if not path.is_file():
-        raise CheckpointError(f"checkpoint={choice}: there is no such file")
-    return path
 
 
 def make_module(config: DictConfig, data: Any, checkpoint: Path | None) -> CMNModule:

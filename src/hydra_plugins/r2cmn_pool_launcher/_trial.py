@@ -154,6 +154,10 @@ class Trial:
         with contextlib.suppress(OSError):  # a full disk must not end the other trials
             self.failure.write_text("\n".join(text) + "\n", encoding="utf-8")
 
+    def summary_row(self) -> str:
+        """Return its line in the table that ends a sweep."""
+        return f"  {self.number:4d}  {self.status:8s}  {self.seconds:7.0f} s  {self.directory}  {self.reason}".rstrip()
+
     def error(self) -> TrialError:
         """Return the exception for the sweeper."""
         return TrialError("\n".join([f"{self.label} failed ({self.reason}) — see {self.log}", *self.last_lines]))

@@ -96,7 +96,7 @@ class PoolLauncher(Launcher):
         log.info(f"{len(trials)} trials, {len(self.slots)} at once, {self.num_threads} threads each")
         pool = Pool(self.slots, self._environment(), self.retries, self.grace_s)
         pool.run(trials)
-        log.info("\n".join(["the trials of this sweep:", *(summary_row(trial) for trial in trials)]))
+        log.info("\n".join(["the trials of this sweep:", *(trial.summary_row() for trial in trials)]))
         if pool.stopped_by is not None:
             raise SystemExit(128 + pool.stopped_by)
         return [close(trial) for trial in trials]
@@ -238,11 +238,6 @@ def settle(trial: Trial, place: Place) -> None:
         log.error(f"{trial.label}: {trial.reason}")
     elif place.kind == "begun":
         log.info(f"{trial.label} goes on in {trial.directory}")
-
-
-def summary_row(trial: Trial) -> str:
-    """Return the line of a trial in the table that ends a sweep."""
-    return f"  {trial.number:4d}  {trial.status:8s}  {trial.seconds:7.0f} s  {trial.directory}  {trial.reason}".rstrip()
 
 
 def close(trial: Trial) -> JobReturn:

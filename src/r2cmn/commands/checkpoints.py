@@ -1,0 +1,51 @@
+"""`r2cmn import-checkpoint` and `r2cmn export-checkpoint`: between the released R2GenCMN code's files and ours."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def import_checkpoint(
+    released: Annotated[Path, typer.Argument(help="A file of the released R2GenCMN trainer, model_best.pth.")],
+    out: Annotated[Path, typer.Argument(help="The checkpoint to be written, OUT.ckpt.")],
+    annotation: Annotated[Path, typer.Option(help="The annotation.json that the model was trained with.")],
+    dataset: Annotated[str, typer.Option(help="iu_xray or mimic_cxr: the preset of the released script.")],
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="What the run had otherwise, KEY=VALUE.")] = None,
+    keys: Annotated[bool, typer.Option(help="Name every key used.")] = True,
+) -> None:
+    """Turn a checkpoint of the released R2GenCMN code into one of r2cmn.
+
+    r2cmn import-checkpoint model_best.pth out.ckpt --annotation annotation.json --dataset iu_xray
+    r2cmn import-checkpoint ... --set memory.num_queried=16 --set data.text.threshold=5
+    """
+    from r2cmn.conversion import import_checkpoint as convert
+
+    _report(convert(released, annotation, dataset, out, overrides or []), released, out, keys)
+
+
+def export_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of r2cmn.")],
+    out: Annotated[Path, typer.Argument(help="The file to be written, for the released R2GenCMN code.")],
+    keys: Annotated[bool, typer.Option(help="Name every key used.")] = True,
+) -> None:
+    """Turn a checkpoint into one of the released R2GenCMN code.
+
+    r2cmn export-checkpoint out.ckpt model_best.pth
+    """
+    from r2cmn.conversion import export_checkpoint as convert
+
+    _report(convert(checkpoint, out), checkpoint, out, keys)
+
+
+def _report(done: Any, read: Path, written: Path, keys: bool) -> None:
+    for theirs, ours in done.keys.items() if keys else ():
+        print(f"{theirs}  {ours}")
+    print(f"{read}: {len(done.keys)} keys used, all there are; optimizer state of {done.num_moments} parameters; "
+          f"{done.epoch} epochs")  # fmt: skip
+    for note in done.notes:
+        print(f"r2cmn: note: {note}", file=sys.stderr)
+    print(written)
