@@ -1,8 +1,10 @@
 """Where the material outside the repository lies, a seed for every test, and small data sets drawn on the spot."""
 
+import hashlib
 import json
 import os
 import struct
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests run side by side (pytest -n 2)
 
@@ -15,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from r2cmn import build
+from r2cmn import build, cli
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("R2CMN_SHARED", ROOT.parent / "shared"))
@@ -191,3 +193,52 @@ def _wandb_run(folder: Path) -> SimpleNamespace:
 def wandb_runs() -> Callable[[Path], list[SimpleNamespace]]:
     """Return what reads back, from its binary files, what W&B kept offline in a run folder: one item a start."""
     return lambda folder: [_wandb_run(path) for path in sorted((folder / "wandb").glob("offline-run-*"))]
+
+
+def _processes_of(folder: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and str(folder).encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture(scope="session")
+def processes_of() -> Callable[[Path], list[int]]:
+    """Return what finds the processes, zombies aside, whose command line names a folder."""
+    return _processes_of
+
+
+def _weights(run: Path) -> tuple[str, int, int]:
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    digest = hashlib.sha256()
+    for name, value in sorted(content["state_dict"].items()):
+        digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest(), content["epoch"], content["global_step"]
+
+
+@pytest.fixture(scope="session")
+def weights() -> Callable[[Path], tuple[str, int, int]]:
+    """Return what reads the newest checkpoint of a run: a hash of its weights, epochs, steps."""
+    return _weights
+
+
+@pytest.fixture
+def call_r2cmn(monkeypatch, capfd) -> Callable[..., SimpleNamespace]:
+    """Return what runs `r2cmn ...` in this process: exit status, stdout and stderr."""
+
+    def call(*arguments: object) -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", ["r2cmn", *map(str, arguments)])
+        capfd.readouterr()
+        code: object = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capfd.readouterr()
+        return SimpleNamespace(code=code, out=out, err=err)
+
+    return call

@@ -18,7 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from PIL import Image
 
-from r2cmn import CMNModule, ReportDataModule, cli, compose
+from r2cmn import CMNModule, ReportDataModule, compose
 from r2cmn.config import plain
 
 TINY = [
@@ -33,7 +33,7 @@ WHOLE = {"result.json", "predictions.csv", "scores.json", "reports.csv"}
 
 
 @pytest.fixture
-def run(monkeypatch, capfd, tmp_path):
+def run(monkeypatch, tmp_path, call_r2cmn):
     """Run `r2cmn ...` here and return its exit status, stdout and stderr; what it changes in this process is undone."""
     root = logging.getLogger()
     handlers, level, environment = root.handlers[:], root.level, dict(os.environ)
@@ -42,15 +42,7 @@ def run(monkeypatch, capfd, tmp_path):
     def call(*arguments):
         GlobalHydra.instance().clear()
         HydraConfig.instance().cfg = None
-        monkeypatch.setattr(sys, "argv", [sys.argv[0], *map(str, arguments)])
-        capfd.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capfd.readouterr()
-        return SimpleNamespace(code=code, out=out, err=err)
+        return call_r2cmn(*arguments)
 
     yield call
     for handler in set(root.handlers) - set(handlers):

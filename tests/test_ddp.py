@@ -1,17 +1,14 @@
 """Two processes of `trainer=ddp` on the CPU, from the command line: one run, the scores of one process, no orphan."""
 
 import csv
-import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-import torch
 
 pytestmark = pytest.mark.slow
 
@@ -68,26 +65,6 @@ def wait(process, run):
     return process.returncode, run.with_suffix(".out").read_text(), run.with_suffix(".err").read_text()
 
 
-def processes_of(run):
-    """Processes, zombies aside, whose command line names the run."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and str(run).encode() in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
-
-
-def weights(run):
-    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    digest = hashlib.sha256()
-    for name, value in sorted(content["state_dict"].items()):
-        digest.update(name.encode() + value.numpy().tobytes())
-    return digest.hexdigest(), content["epoch"], content["global_step"]
-
-
 @pytest.fixture(scope="module")
 def straight(folder, data):
     """The folder of a run of two processes, and what it wrote to stdout and stderr."""
@@ -97,7 +74,7 @@ def straight(folder, data):
     return run, out, err
 
 
-def test_two_processes_are_one_run(straight, folder):
+def test_two_processes_are_one_run(straight, folder, weights):
     run, out, err = straight
     assert out.splitlines()[-1] == str(run)
     assert out.count(str(run)) == 1
@@ -136,7 +113,7 @@ def test_a_checkpoint_scores_the_same_in_one_process_and_in_two(straight, folder
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_process_that_fails_ends_both(folder, data, rank):
+def test_a_process_that_fails_ends_both(folder, data, rank, processes_of):
     run = folder / f"failing_{rank}"
     bad = ["+callbacks.bad._target_=failing.FailOn", f"+callbacks.bad.rank={rank}"]
     process = start(folder, data, run, "trainer=ddp", *bad)
@@ -151,7 +128,7 @@ def test_a_process_that_fails_ends_both(folder, data, rank):
     assert processes_of(run) == []
 
 
-def test_a_killed_run_of_two_processes_ends_bit_equal(straight, folder, data):
+def test_a_killed_run_of_two_processes_ends_bit_equal(straight, folder, data, weights):
     run = folder / "killed"
     process = start(folder, data, run, "trainer=ddp")
     end = time.monotonic() + 120
@@ -170,7 +147,7 @@ def test_a_killed_run_of_two_processes_ends_bit_equal(straight, folder, data):
     assert again == first
 
 
-def test_two_processes_share_what_is_kept(folder, data):
+def test_two_processes_share_what_is_kept(folder, data, weights):
     frozen = ["backbone.frozen=true", "data.images.random_crop=false", "trainer=ddp", "trainer.max_epochs=1"]
     runs = {}
     for name, kept in (

@@ -1,7 +1,6 @@
 """Sweeps from the command line: each trial once, in a folder and a process of its own, and a dead one ends no other."""
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -12,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -97,26 +95,6 @@ def kill(process, sweep):
     process.communicate()
 
 
-def processes_of(sweep):
-    """Processes, zombies aside, whose command line names the sweep."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and str(sweep).encode() in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
-
-
-def weights(run):
-    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    digest = hashlib.sha256()
-    for name, value in sorted(content["state_dict"].items()):
-        digest.update(name.encode() + value.numpy().tobytes())
-    return digest.hexdigest(), content["epoch"], content["global_step"]
-
-
 def trials(sweep):
     return sorted((p for p in sweep.iterdir() if p.is_dir()), key=lambda p: int(p.name))
 
@@ -173,7 +151,7 @@ DDP = ["trainer=ddp", "trainer.max_epochs=8", "memory=none", "baselines=false", 
 DDP += ["hydra.launcher.gpus_per_trial=2", "trainer.accelerator=cpu"]
 
 
-def test_a_trial_can_be_two_processes_that_go_on_after_a_kill(folder, data):
+def test_a_trial_can_be_two_processes_that_go_on_after_a_kill(folder, data, weights):
     returncode, straight, out, err = run_sweep(folder, data, "ddp", *DDP)
     assert returncode == 0, out + err
     (trial,) = trials(straight)
@@ -198,7 +176,7 @@ def test_a_trial_can_be_two_processes_that_go_on_after_a_kill(folder, data):
     assert found <= {"data", "cache", "grid", "too_many", "ddp", "ddp_killed", "stopped", "single"}, "a phantom sweep"
 
 
-def test_a_killed_and_a_stopped_sweep_goes_on_bit_equal(folder, data):
+def test_a_killed_and_a_stopped_sweep_goes_on_bit_equal(folder, data, processes_of, weights):
     values = ["trainer.max_epochs=12", "memory=none", "baselines=false"]
     long = [*values, "hydra.launcher.num_trials=2"]
     process, sweep = start_sweep(folder, data, "stopped", *long, "seed=0,1")

@@ -1,6 +1,7 @@
 """`r2cmn evaluate` as it is typed: what works, and every wrong input as one sentence that leaves nothing behind."""
 
 import csv
+import functools
 import json
 import logging
 import os
@@ -8,38 +9,24 @@ import re
 import stat
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from r2cmn import cli
 from r2cmn.data.observations import OBSERVATIONS
 
 WORDS = ("the", "lungs", "are", "clear", "heart", "is", "normal", "no", "effusion", "pneumothorax")
 
 
 @pytest.fixture
-def run(monkeypatch, capfd, tmp_path):
+def run(monkeypatch, tmp_path, call_r2cmn):
     """Run `r2cmn evaluate ...` here, without Java, and return its exit status, stdout and stderr."""
     (tmp_path / "nothing").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     monkeypatch.setattr("r2cmn.metrics.nlg._warned", False)
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["r2cmn", "evaluate", *map(str, arguments)])
-        capfd.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capfd.readouterr()
-        return SimpleNamespace(code=code, out=out, err=err)
-
     before = logging.getLogger().handlers[:]
-    yield call
+    yield functools.partial(call_r2cmn, "evaluate")
     logging.getLogger().handlers[:] = before
 
 

@@ -1,33 +1,20 @@
 """`r2cmn results` as it is typed: what works, and every wrong input as one sentence that leaves nothing behind."""
 
 import builtins
+import functools
 import json
 import re
 import sys
-from types import SimpleNamespace
 
 import pytest
 
-from r2cmn import cli
-
 
 @pytest.fixture
-def run(monkeypatch, capfd, tmp_path):
+def run(monkeypatch, tmp_path, call_r2cmn):
     """Run `r2cmn results ...` here and return its exit status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["r2cmn", "results", *map(str, arguments)])
-        capfd.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capfd.readouterr()
-        return SimpleNamespace(code=code, out=out, err=err)
-
-    return call
+    return functools.partial(call_r2cmn, "results")
 
 
 @pytest.fixture
