@@ -2,7 +2,7 @@
 
 Both come in two formulations of the same numbers. The dense one is a matrix product over all N vectors whose weights
 are zero outside the K queried; its cost does not depend on K. The sparse one touches the K rows alone: an embedding bag
-forward and backward, and scores that are never kept. On CPUs the sparse one wins from N = 16 K on (figures in
+forward and backward, and scores that are never kept. On CPUs the sparse one wins from N = 32 K on (figures in
 `benchmarks/README.md`); elsewhere it was not measured, and the dense one, made of a device's fastest kernels, is taken.
 
 Shapes: T threads, R rows, N vectors, K queried, d dimensions of a thread.
@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-SPARSE_FROM = 16
+SPARSE_FROM = 32
 """N / K from which the sparse formulation is the faster one on a CPU."""
 
 _SCORES_AT_ONCE = 2**21
