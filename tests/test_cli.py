@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 import pytorch_lightning as pl
 import torch
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from PIL import Image
@@ -219,6 +220,46 @@ def test_testing_alone_scores_the_checkpoint_that_it_is_given(train, save, make_
         assert row["reference"] == " ".join(words[:4])
     assert "checkpoint model.ckpt" in " ".join(result.out.split())
     assert not list((tmp_path / "run").rglob("*.ckpt"))
+
+
+def test_testing_alone_writes_reports_as_it_is_told(train, save, make_dataset, tmp_path):
+    told = [f"data.dir={make_dataset(tmp_path / 'data', size=48)}", "stages=[test]", f"checkpoint={save()}"]
+    written = {}
+    for way in ("generation=greedy", "generation=sample generation.seed=1 generation.temperature=9", ""):
+        result = train(*told, "baselines=false", *way.split(), without=["generation"])
+        assert result.code == 0, result.err
+        with (tmp_path / "run" / "predictions.csv").open(newline="") as file:
+            written[way] = [row["generated"] for row in csv.DictReader(file)]
+        config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+        assert config["generation"]["_target_"].endswith("Sample" if "sample" in way else "Greedy"), way
+        assert config["generation"].get("temperature") == (9 if "sample" in way else None)
+        shutil.rmtree(tmp_path / "run")
+    greedy, sampled, silent = written.values()
+    assert len(set(greedy)) == 1, "an untrained model writes one report"
+    assert len(set(sampled)) > 1
+    assert silent == greedy, "the checkpoint's own way"
+
+
+def test_a_test_bears_the_name_of_the_model_that_is_tested(train, save, make_dataset, tmp_path):
+    data, checkpoint = f"data.dir={make_dataset(tmp_path / 'data', size=48)}", f"checkpoint={save()}"
+    other = ["memory=none", "dim=32", "data.images.size=24", "backbone.pretrained=nowhere.pth"]
+    result = train(
+        data, checkpoint, "stages=[test]", "baselines=false", *other, without=["dim", "memory", "data.images"]
+    )
+    assert result.code == 0, result.err
+    assert "tested as the checkpoint has it: backbone, memory, encoder_decoder; what the command line" in result.err
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["memory"]["_target_"] == "r2cmn.memory.CrossModalMemory"
+    assert (config["dim"], config["num_vectors"], config["memory"]["num_queried"]) == (16, 8, 2)
+    assert config["data"]["images"]["size"] == 32
+    assert json.loads((tmp_path / "run" / "trial.json").read_text())["parameters"]["memory"] > 0
+
+
+def test_a_test_whose_model_is_named_rightly_says_nothing_of_it(train, save, make_dataset, tmp_path):
+    data = f"data.dir={make_dataset(tmp_path / 'data', size=48)}"
+    result = train(data, "stages=[test]", f"checkpoint={save()}", "baselines=false")
+    assert result.code == 0, result.err
+    assert "as the checkpoint has it" not in result.err
 
 
 def test_generate_writes_one_report_or_a_file_of_them(run, save, make_dataset, tmp_path):

@@ -25,6 +25,7 @@ from r2cmn.processes import refuse_more_devices, refuse_phantom_sweep
 from r2cmn.run_labels import choices_made, run_labels
 from r2cmn.search import is_pruned, study_reports
 from r2cmn.speed import Speed
+from r2cmn.tested import load_tested
 from r2cmn.testing import show_test
 from r2cmn.trial import Trial, count_parameters
 
@@ -63,7 +64,11 @@ def train(config: DictConfig) -> dict[str, Any]:
             return trial.result
         if trial.checkpoint is not None:
             checkpoint, content = trial.checkpoint, read_checkpoint(trial.checkpoint)
-        module = make_module(config, data, checkpoint)
+        if "fit" in stages:
+            module = make_module(config, data, checkpoint)
+        else:
+            assert checkpoint is not None
+            module, config = load_tested(config, checkpoint)
         if content is not None:
             _read_alike(module, data, content, stages)
         if data.license_class == "dua":  # a checkpoint that is tested remembers the data that it was trained on
@@ -105,10 +110,7 @@ def _run_stages(
 
 
 def make_module(config: DictConfig, data: Any, checkpoint: Path | None) -> CMNModule:
-    """Build the module of a configuration for a data module that is set up, or load it for testing alone."""
-    if "fit" not in config.stages:
-        assert checkpoint is not None
-        return CMNModule.load_from_checkpoint(checkpoint, map_location="cpu")
+    """Build the module of a configuration for a data module that is set up; a checkpoint fills it later."""
     model = {name: plain(config[name]) for name in ("backbone", "memory", "encoder_decoder", "init")}
     if checkpoint is not None and model["backbone"].get("pretrained"):
         model["backbone"]["pretrained"] = False  # the checkpoint holds the weights
