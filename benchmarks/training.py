@@ -28,6 +28,7 @@ def prepare(side: str, trunk: str | None, length: int = 60, views: int = 1, batc
     """Return one step of a side: `released`, `ours`, or ours under `bf16`, `channels_last` or both."""
     torch.manual_seed(0)
     backbone = Backbone(trunk, pretrained=False, channels_last="channels_last" in side) if trunk else Patches()
+    backbone.recompute = side != "released"
     model = CMN(backbone, CrossModalMemory(), Transformer(VOCABULARY)).train()
     images = torch.randn(batch, views, 3, *((224, 224) if trunk else (49, 512)))
     tokens = torch.randint(1, VOCABULARY, (batch, length))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from r2cmn.folding import Folded
+from r2cmn.recompute import run_recomputing
 
 _CONNECT_SECONDS = 5
 _WAYS_OUT = "give backbone.pretrained=/path/to/weights (.pth or .safetensors) or backbone.pretrained=false"
@@ -42,6 +43,8 @@ class Backbone(nn.Module):
 
     # of a subclass that builds its trunk by itself, too
     layout: torch.memory_format = torch.contiguous_format
+    recompute: bool = True
+    """Run the trunk's first stage again in the backward pass instead of keeping what it needs (`r2cmn.recompute`)."""
     _folded: Folded | None = None
 
     def __init__(
@@ -108,7 +111,8 @@ class Backbone(nn.Module):
         folded = self._folded.of(self.trunk)
         layout = self.layout if folded is None else torch.channels_last
         trunk = self.trunk if folded is None else folded
-        feature_map = trunk(images.contiguous(memory_format=layout))[-1]
+        images = images.contiguous(memory_format=layout)
+        feature_map = ((run_recomputing(trunk, images) if self.recompute else None) or trunk(images))[-1]
         if getattr(self.trunk, "output_fmt", "NCHW") == "NHWC":
             return feature_map.flatten(1, 2)
         return feature_map.flatten(2).transpose(1, 2)
