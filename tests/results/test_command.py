@@ -153,10 +153,10 @@ def test_a_missing_library_is_named_with_how_to_get_it(run, sweep, monkeypatch, 
         monkeypatch.delitem(sys.modules, name)
     real = builtins.__import__
 
-    def refuse(name, *rest):
+    def refuse(name, *rest, **named):
         if name.partition(".")[0] == library:
             raise ImportError(name)
-        return real(name, *rest)
+        return real(name, *rest, **named)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     monkeypatch.setitem(sys.modules, library, None)

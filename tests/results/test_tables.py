@@ -34,6 +34,7 @@ def test_only_marks_that_are_there_are_explained():
         ("BLEU_4", "BLEU-4 of the test"),
         ("CE_macro_F1", "CE macro-14 F1 of the test"),
         ("objective", "best validation score"),
+        ("val_loss", "lowest validation loss"),
         ("parameters_total", "parameters_total"),
     ],
 )

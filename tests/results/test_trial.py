@@ -25,6 +25,16 @@ def test_a_finished_trial(folder):
     assert trial.written["memory"]["dim"] == "${dim}"
 
 
+def test_the_lowest_validation_loss_is_a_number_that_can_be_compared(folder):
+    log = folder / "metrics.csv"
+    log.write_text("epoch,step,train/loss,val/loss\n0,9,1.5,\n0,9,,2.25\n1,19,,1.75\n2,29,0.5,\n2,29,,1.875\n2,2")
+    assert read_trial(folder).value["val_loss"] == read_trial(folder).val_loss == 1.75
+    log.write_text("epoch,step,train/loss\n0,9,1.5\n")
+    assert "val_loss" not in read_trial(folder).value
+    log.unlink()
+    assert math.isnan(read_trial(folder).val_loss)
+
+
 def test_a_configuration_is_read_as_omegaconf_reads_it(folder):
     values = [
         "1e-05",

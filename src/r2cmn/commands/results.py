@@ -26,7 +26,7 @@ def results(
         list[str], typer.Argument(help="Folders of sweeps or trials, or globs of them.", show_default=False)
     ],
     metric: Annotated[
-        str, typer.Option(help="The score that is compared and drawn; also objective, seconds, ...")
+        str, typer.Option(help="The score that is compared and drawn; also objective, val_loss, seconds, ...")
     ] = "BLEU_4",
     by: Annotated[
         list[str] | None,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from r2cmn.evaluation.result import write_whole
 from r2cmn.results.extra import load
+from r2cmn.results.metrics_file import read_metrics
 from r2cmn.results.settings import shown
 from r2cmn.results.trial import Trial, key_of
 
@@ -22,8 +22,8 @@ def rows(trials: Sequence[Trial]) -> list[Row]:
     """Return a row a trial, all with the same columns in the same order; what is not known is None.
 
     Columns: sweep, trial, status, `override:KEY` for every override of any trial, memory, num_vectors, num_queried,
-    num_threads, dim, seed, data, objective, epochs, seconds, `score:NAME` of the test, `parameters:NAME`, speeds in
-    studies per second, fingerprint and its parts, version, commit, started, reason, directory.
+    num_threads, dim, seed, data, objective, val_loss, epochs, seconds, `score:NAME` of the test, `parameters:NAME`,
+    speeds in studies per second, fingerprint and its parts, version, commit, started, reason, directory.
     """
     made = [_row(trial) for trial in trials]
     columns = list(dict.fromkeys(name for row in made for name in row))
@@ -33,7 +33,7 @@ def rows(trials: Sequence[Trial]) -> list[Row]:
 
 _PLACES = (
     "sweep", "trial", "status", "override:", "memory", "num_vectors", "num_queried", "num_threads", "dim", "seed",
-    "data", "objective", "epochs", "seconds", "score:", "parameters:", "train_studies_per_second",
+    "data", "objective", "val_loss", "epochs", "seconds", "score:", "parameters:", "train_studies_per_second",
     "test_studies_per_second", "fingerprint", "part:", "version", "commit", "started", "reason", "directory",
 )  # fmt: skip
 
@@ -47,7 +47,7 @@ def _row(trial: Trial) -> Row:
     row |= {name: memory.get(name) for name in ("num_vectors", "num_queried", "num_threads")}
     row |= {"dim": trial.config.get("dim"), "seed": trial.seed}
     row |= {"data": shown(data["_target_"]) if "_target_" in data else None}
-    row |= {name: trial.value.get(name) for name in ("objective", "epochs", "seconds")}
+    row |= {name: trial.value.get(name) for name in ("objective", "val_loss", "epochs", "seconds")}
     row |= {f"score:{name}": value for name, value in trial.scores.items()}
     row |= {f"parameters:{name}": int(value) for name, value in trial.parameters.items()}
     row |= {
@@ -68,15 +68,6 @@ def curves(trials: Sequence[Trial]) -> Iterator[Row]:
             for name, value in line.items():
                 if name not in ("epoch", "step"):
                     yield where | {"metric": name, "value": value}
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Return the rows of a `metrics.csv` without empty fields; a torn last row loses what cannot be read."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        lines = list(csv.DictReader(line.replace("\0", "") for line in file))
-    return [{str(k): number for k, v in line.items() if (number := _number(v)) is not None} for line in lines]
 
 
 def write_csv(path: Path, table: Sequence[Row]) -> None:
@@ -111,11 +102,3 @@ def _one_type(values: list[Any]) -> list[Any]:
     if len(kinds) > 1 and kinds <= {int, float}:
         return [None if value is None else float(value) for value in values]
     return [None if value is None else str(value) for value in values] if len(kinds) > 1 else values
-
-
-def _number(text: Any) -> float | None:
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        return None
-    return None if math.isnan(value) else value

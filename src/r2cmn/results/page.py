@@ -16,8 +16,8 @@ from r2cmn.results import sections
 from r2cmn.results.collect import Collection
 from r2cmn.results.comparison import Comparison
 from r2cmn.results.extra import load
-from r2cmn.results.frame import read_metrics
 from r2cmn.results.identity import identity
+from r2cmn.results.metrics_file import read_metrics
 from r2cmn.results.settings import Family, Setting, short, shown, sort_key
 from r2cmn.results.trial import Trial
 

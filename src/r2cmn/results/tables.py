@@ -18,7 +18,11 @@ from r2cmn.results.comparison import BOTH, SEEDS, TRAININGS, Cell, Comparison
 from r2cmn.results.settings import Setting, short, shown
 
 _MOST_MISSING = 12
-_NUMBERS = {"objective": "best validation score", "seconds": "seconds of the trial"}
+_NUMBERS = {
+    "objective": "best validation score",
+    "val_loss": "lowest validation loss",
+    "seconds": "seconds of the trial",
+}
 
 
 def score(value: float, digits: int = 4) -> str:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from r2cmn.results.metrics_file import read_metrics
+
 STATUSES = ("done", "running", "failed", "stopped", "pruned")
 _MARKS = ("result.json", "trial.json", "FAILED", "trial.log", ".hydra/overrides.yaml")
 _FLOAT = re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$")
@@ -65,6 +67,12 @@ class Trial:
         """Its best validation score; nan without one."""
         return _numbers(self.result).get("objective", math.nan)
 
+    @functools.cached_property
+    def val_loss(self) -> float:
+        """Its lowest validation loss: tells models apart, too, whose reports are all the same; nan without one."""
+        rows = read_metrics(self.directory / "metrics.csv")
+        return min((row["val/loss"] for row in rows if "val/loss" in row), default=math.nan)
+
     @property
     def parts(self) -> dict[str, Any]:
         """The parts of its fingerprint: config, data, code; {} where it was not taken."""
@@ -85,11 +93,13 @@ class Trial:
 
     @property
     def value(self) -> dict[str, float]:
-        """Every number that can be compared: scores, `objective`, `epochs`, `seconds`, speeds, `parameters_total`."""
+        """Every number that can be compared: scores, objective, val_loss, epochs, seconds, speeds, parameters."""
         plain = {
             name: value for name, value in _numbers(self.result).items() if name in ("objective", "epochs", "seconds")
         }
         counts = {f"parameters_{name}": value for name, value in self.parameters.items()}
+        if not math.isnan(self.val_loss):
+            plain["val_loss"] = self.val_loss
         return {**self.scores, **plain, **self.speed, **counts}
 
 
