@@ -89,7 +89,7 @@ def test_parts_that_do_not_learn_are_left_alone(learns):
     assert [part.grad is not None for part in (*parts, values)] == list(learns)
 
 
-@pytest.mark.parametrize(("num_vectors", "sparse"), [(32, True), (31, False)])
+@pytest.mark.parametrize(("num_vectors", "sparse"), [(64, True), (63, False)])
 def test_the_sparse_formulation_is_picked_where_few_vectors_are_queried(monkeypatch, num_vectors, sparse):
     picked = []
     for name in ("dense_score", "sparse_score", "dense_respond", "sparse_respond"):
