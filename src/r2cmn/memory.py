@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from r2cmn.dropout import Dropout
 from r2cmn.queried import Queried, respond, score
 
 
@@ -69,7 +70,7 @@ class MemoryNetwork(nn.Module):
         self.querying = Querying()
         # Departs from the paper: the released code maps the joined threads once more, and drops weights.
         self.output = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for linear in (self.query, self.key, self.value, self.output):
             nn.init.xavier_uniform_(linear.weight)
         self._projected: tuple[Any, Tensor, Tensor] | None = None

@@ -5,8 +5,11 @@ Shapes: B studies, L rows that ask, S rows that are read, D `dim`, d = D / num_h
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+
+from r2cmn.dropout import dropout
 
 
 class MultiHeadAttention(nn.Module):
@@ -45,10 +48,21 @@ class MultiHeadAttention(nn.Module):
             values: (B, num_heads, S, d).
             mask: bool, broadcast to (B, num_heads, L, S), True where reading is allowed; None allows all.
         """
-        heads = F.scaled_dot_product_attention(
-            self._split(self.query(asking)), keys, values, mask, self.dropout if self.training else 0.0
-        )
+        queries = self._split(self.query(asking))
+        if self.training and self.dropout > 0 and asking.device.type == "cpu":
+            heads = _attend_dropping(queries, keys, values, mask, self.dropout)
+        else:
+            probability = self.dropout if self.training else 0.0
+            heads = F.scaled_dot_product_attention(queries, keys, values, mask, probability)
         return self.output(heads.transpose(1, 2).flatten(2))
 
     def _split(self, rows: Tensor) -> Tensor:
         return rows.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def _attend_dropping(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, probability: float) -> Tensor:
+    """Do as torch's attention, which on a CPU takes these same steps where weights are dropped, with our dropout."""
+    scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(2, 3)
+    if mask is not None:
+        scores = scores.masked_fill_(~mask, torch.finfo(scores.dtype).min)
+    return dropout(scores.softmax(-1), probability) @ values

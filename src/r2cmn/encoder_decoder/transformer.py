@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from r2cmn.dropout import Dropout
 from r2cmn.encoder_decoder.attention import MultiHeadAttention
 from r2cmn.encoder_decoder.caches import CachedState, KeysAndValues
 from r2cmn.encoder_decoder.norm import LayerNorm
@@ -33,7 +34,7 @@ class EncoderLayer(nn.Module):
         self.feed_forward = _feed_forward(dim, dim_feedforward, dropout)
         self.self_norm = LayerNorm(dim)
         self.feed_forward_norm = LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Map patches (B, S, D) to (B, S, D)."""
@@ -55,7 +56,7 @@ class DecoderLayer(nn.Module):
         self.self_norm = LayerNorm(dim)
         self.cross_norm = LayerNorm(dim)
         self.feed_forward_norm = LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, words: Tensor, mask: Tensor, patches: KeysAndValues, remember: Remember | None = None) -> Tensor:
         """Map words (B, T, D) to (B, T, D).
@@ -113,7 +114,7 @@ class Transformer(nn.Module):
         sizes = (dim, num_heads, dim_feedforward, dropout, attention_dropout)
         self.dim = dim
         self.embedding = nn.Embedding(vocabulary_size, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(num_layers))  # type: ignore[assignment]
         self.encoder_norm = LayerNorm(dim)
         self.decoder = nn.ModuleList(DecoderLayer(*sizes) for _ in range(num_layers))  # type: ignore[assignment]
@@ -169,6 +170,4 @@ class Transformer(nn.Module):
 
 
 def _feed_forward(dim: int, dim_feedforward: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(dim, dim_feedforward), nn.ReLU(), nn.Dropout(dropout), nn.Linear(dim_feedforward, dim)
-    )
+    return nn.Sequential(nn.Linear(dim, dim_feedforward), nn.ReLU(), Dropout(dropout), nn.Linear(dim_feedforward, dim))
