@@ -236,12 +236,71 @@ def test_cached_weights_need_no_hub(no_hub, monkeypatch, tmp_path):
     assert all(torch.equal(value, state[name]) for name, value in trunk.items())
 
 
+def map_layout(backbone, images, module="layer1"):
+    """How a feature map within the trunk is laid out."""
+    found = []
+    handle = backbone.trunk.get_submodule(module).register_forward_hook(lambda *given: found.append(given[-1]))
+    backbone(images)
+    handle.remove()
+    is_last = found[0].is_contiguous(memory_format=torch.channels_last)
+    assert is_last != found[0].is_contiguous()
+    return "channels last" if is_last else "channels first"
+
+
+@pytest.mark.parametrize(
+    ("capability", "name", "asked", "expected"),
+    [
+        ("AVX512", "test_resnet", None, "channels last"),
+        ("AVX512", "test_resnet", False, "channels first"),
+        ("AVX2", "test_resnet", None, "channels first"),
+        ("AVX2", "test_resnet", True, "channels last"),
+        ("AVX512", "test_convnext", None, "channels first"),  # no batch norm: it did not pay
+    ],
+)
+def test_channels_are_put_last_where_it_pays_or_is_asked_for(capability, name, asked, expected, monkeypatch):
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    backbone = Backbone(name, dim=8, pretrained=False, channels_last=asked).train()
+    module = "stem_0" if "convnext" in name else "layer1"
+    assert map_layout(backbone, torch.randn(2, 1, 3, 64, 64), module) == expected
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride", "last"), [(8, 1, 2, False), (16, 1, 2, True), (8, 1, 1, True)]
+)
+@pytest.mark.parametrize("asked", [True, None])
+def test_channels_are_never_last_where_that_writes_past_a_workspace(channels, kernel, stride, last, asked, monkeypatch):
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
+    backbone = small(channels_last=asked)
+    backbone.trunk.layer1[0].append = nn.Conv2d(channels, 8, kernel, stride)  # is not run: its presence counts
+    layout = map_layout(backbone, torch.randn(2, 1, 3, 64, 64))
+    assert layout == ("channels last" if last else "channels first")
+
+
+def test_float64_keeps_its_layout_unless_asked(monkeypatch):
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
+    images = torch.randn(2, 1, 3, 64, 64, dtype=torch.float64)
+    assert map_layout(small().double(), images) == "channels first"
+
+
+@pytest.mark.parametrize("asked", [True, None])
+def test_weights_keep_their_layout_and_so_does_the_state_of_an_optimizer(asked, monkeypatch):
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
+    backbone = small(channels_last=asked)
+    optimizer = torch.optim.Adam(backbone.parameters(), fused=True)
+    backbone(torch.randn(2, 1, 3, 64, 64)).sum().backward()
+    optimizer.step()
+    for parameter, state in optimizer.state.items():
+        assert parameter.is_contiguous()
+        assert all(value.is_contiguous() for value in state.values())
+    assert optimizer.state
+
+
 def test_channels_last_is_the_same_function_with_the_same_checkpoints():
-    plain, last = small(dropout=0.0).double(), small(dropout=0.0, channels_last=True).double()
+    plain = small(dropout=0.0, channels_last=False).double()
+    last = small(dropout=0.0, channels_last=True).double()
     last.load_state_dict(plain.state_dict())
     images = torch.randn(2, 2, 3, 32, 32, dtype=torch.float64)
-    convolution = next(m for m in last.modules() if isinstance(m, nn.Conv2d) and m.in_channels > 1)
-    assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
+    assert (map_layout(plain, images), map_layout(last, images)) == ("channels first", "channels last")
     for mode in (True, False):
         a, b = plain.train(mode)(images), last.train(mode)(images)
         torch.testing.assert_close(a, b, rtol=0, atol=1e-10)

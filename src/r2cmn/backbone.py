@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from r2cmn.dropout import Dropout
 from r2cmn.folding import Folded
 from r2cmn.recompute import run_recomputing
 
@@ -34,15 +35,17 @@ class Backbone(nn.Module):
         dropout: after the projection; 0.5 in the released code.
         image_size: H = W of the images; heeded only by trunks that are built for one size, as ViT and Swin are.
         channels_last: lay the trunk's feature maps out with the channels innermost, which convolutions on some devices
-            prefer; the same function and the same checkpoints (`docs/speed.md` says where it pays). Without gradients a
-            trunk with batch norms is folded and laid out so on a CPU whatever this says (`r2cmn.folding`).
+            prefer; the same function and the same checkpoints (`docs/speed.md` says where it pays). None does so where
+            it was seen to pay: in float32, on a CPU with AVX512, for a trunk with batch norms. Without gradients such a
+            trunk is folded and laid out so on every CPU whatever this says (`r2cmn.folding`). Not heeded on a CPU for a
+            trunk that oneDNN fails on, as tiny ones are (`_breaks_channels_last`).
 
     Raises:
         ValueError: where timm knows no such trunk, or its weights cannot be had.
     """
 
     # of a subclass that builds its trunk by itself, too
-    layout: torch.memory_format = torch.contiguous_format
+    channels_last: bool | None = None
     recompute: bool = True
     """Run the trunk's first stage again in the backward pass instead of keeping what it needs (`r2cmn.recompute`)."""
     _folded: Folded | None = None
@@ -55,17 +58,15 @@ class Backbone(nn.Module):
         frozen: bool = False,
         dropout: float = 0.5,
         image_size: int = 224,
-        channels_last: bool = False,
+        channels_last: bool | None = None,
     ) -> None:
         super().__init__()
         self.trunk = _create_trunk(name, pretrained, image_size)
-        if channels_last:
-            self.layout = torch.channels_last
-            self.trunk.to(memory_format=self.layout)
+        self.channels_last = channels_last
         self.frozen = frozen
         # Departs from the paper: Eq. 3 leaves the projection unsaid; this one is the released code's.
         self.projection = nn.Sequential(
-            nn.Linear(self.trunk.feature_info.channels()[-1], dim), nn.ReLU(), nn.Dropout(dropout)
+            nn.Linear(self.trunk.feature_info.channels()[-1], dim), nn.ReLU(), Dropout(dropout)
         )
         if frozen:
             self.trunk.requires_grad_(False)
@@ -109,16 +110,37 @@ class Backbone(nn.Module):
         """Map images (B, 3, H, W) to their patches in row-major order (B, P, F)."""
         self._folded = self._folded or Folded()
         folded = self._folded.of(self.trunk)
-        layout = self.layout if folded is None else torch.channels_last
         trunk = self.trunk if folded is None else folded
-        images = images.contiguous(memory_format=layout)
+        # Images alone are laid out: the maps follow them. Weights stay as they are, since torch's fused optimizers read
+        # the state of one that was saved in another layout as if it had theirs.
+        last = folded is not None or self._puts_channels_last(images)
+        images = images.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
         feature_map = ((run_recomputing(trunk, images) if self.recompute else None) or trunk(images))[-1]
         if getattr(self.trunk, "output_fmt", "NCHW") == "NHWC":
             return feature_map.flatten(1, 2)
         return feature_map.flatten(2).transpose(1, 2)
 
+    def _puts_channels_last(self, images: Tensor) -> bool:
+        if images.device.type == "cpu" and any(map(_breaks_channels_last, self.trunk.modules())):
+            return False
+        if self.channels_last is not None:
+            return self.channels_last
+        is_wide = torch.backends.cpu.get_cpu_capability().startswith(("AVX512", "AVX10"))
+        is_measured = is_wide and images.device.type == "cpu" and images.dtype == torch.float32
+        return is_measured and any(isinstance(module, nn.BatchNorm2d) for module in self.trunk.modules())
+
     def _shares_statistics(self) -> bool:
         return any(isinstance(module, _BatchNorm) and module.training for module in self.trunk.modules())
+
+
+def _breaks_channels_last(module: nn.Module) -> bool:
+    """Tell the convolutions whose backward pass, channels last, writes past its workspace and corrupts the heap.
+
+    oneDNN's issue 6035, also in torch 2.14: one pixel wide, with a stride, and fewer than 16 channels to read.
+    """
+    if not isinstance(module, nn.Conv2d) or module.kernel_size != (1, 1):
+        return False
+    return module.stride != (1, 1) and module.in_channels < 16
 
 
 def _create_trunk(name: str, pretrained: bool | str, image_size: int) -> Any:
