@@ -252,6 +252,7 @@ def test_a_test_bears_the_name_of_the_model_that_is_tested(train, save, make_dat
     assert config["memory"]["_target_"] == "r2cmn.memory.CrossModalMemory"
     assert (config["dim"], config["num_vectors"], config["memory"]["num_queried"]) == (16, 8, 2)
     assert config["data"]["images"]["size"] == 32
+    assert config["tested_instead"] == ["backbone", "memory", "encoder_decoder"]
     assert json.loads((tmp_path / "run" / "trial.json").read_text())["parameters"]["memory"] > 0
 
 
@@ -260,6 +261,7 @@ def test_a_test_whose_model_is_named_rightly_says_nothing_of_it(train, save, mak
     result = train(data, "stages=[test]", f"checkpoint={save()}", "baselines=false")
     assert result.code == 0, result.err
     assert "as the checkpoint has it" not in result.err
+    assert "tested_instead" not in (tmp_path / "run" / "config.yaml").read_text()
 
 
 def test_generate_writes_one_report_or_a_file_of_them(run, save, make_dataset, tmp_path):

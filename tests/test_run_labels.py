@@ -42,7 +42,7 @@ def test_outside_a_hydra_run_there_is_only_the_job_type(monkeypatch):
     monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
     assert run_labels(OmegaConf.create({"stages": ["fit", "test"]})) == {"job_type": "train"}
     assert run_labels(OmegaConf.create({"stages": ["test"]})) == {"job_type": "test"}
-    assert choices_made() == {}
+    assert choices_made(OmegaConf.create()) == {}
 
 
 def test_the_choices_become_tags(monkeypatch):
@@ -60,4 +60,27 @@ def test_the_choices_become_tags(monkeypatch):
     assert labels["tags"] == ["memory=none", "data=iu_xray", "experiment=" + "e" * 53]
     assert labels["name"] == "memory=none"
     assert labels["group"] is None
-    assert set(choices_made()) == {"memory", "data", "experiment"}
+    assert set(choices_made(OmegaConf.create())) == {"memory", "data", "experiment"}
+
+
+def test_what_a_tested_checkpoint_has_otherwise_labels_nothing(monkeypatch):
+    hydra = {
+        "runtime": {"choices": {"memory": "cross_modal", "backbone": "small", "data": "phantom"}},
+        "overrides": {"task": ["+memory.num_vectors=9", "dim=8", "memory=cross_modal", "generation=greedy", "~init.x"]},
+        "job": {"num": "???"},
+        "mode": "RUN",
+        "sweep": {"dir": "runs/s"},
+    }
+    monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: OmegaConf.create(hydra)))
+    monkeypatch.setattr(HydraConfig, "initialized", staticmethod(lambda: True))
+    tested = OmegaConf.create({"stages": ["test"], "tested_instead": ["memory", "init"]})
+    assert choices_made(tested) == {"backbone": "small", "data": "phantom"}
+    assert run_labels(tested) == {
+        "job_type": "test",
+        "name": "generation=greedy",
+        "tags": ["data=phantom"],
+        "group": None,
+    }
+    as_chosen = run_labels(OmegaConf.create({"stages": ["test"]}))
+    assert as_chosen["tags"] == ["memory=cross_modal", "data=phantom"]
+    assert "dim=8" in as_chosen["name"]

@@ -37,19 +37,31 @@ def run_labels(config: DictConfig) -> dict[str, Any]:
     labels: dict[str, Any] = {"job_type": "train" if "fit" in config.get("stages", ["fit"]) else "test"}
     if not HydraConfig.initialized():
         return labels
-    hydra, choices = HydraConfig.get(), choices_made()
+    hydra, choices = HydraConfig.get(), choices_made(config)
     number = None if OmegaConf.is_missing(hydra.job, "num") else hydra.job.num
-    labels["name"] = run_name(list(hydra.overrides.task), number)
+    instead = _instead(config)
+    heeded = [each for each in hydra.overrides.task if re.split(r"\W", each.lstrip("+~"), maxsplit=1)[0] not in instead]
+    labels["name"] = run_name(heeded, number)
     labels["tags"] = [f"{group}={choices[group]}"[:MAX_TAG] for group in TAGGED if choices.get(group)]
     labels["group"] = Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else None
     return labels
 
 
-def choices_made() -> dict[str, Any]:
-    """Return the name that was chosen of each group, `{"memory": "cross_modal", ...}`; outside a Hydra run none."""
+def choices_made(config: DictConfig) -> dict[str, Any]:
+    """Return the name that was chosen of each group, `{"memory": "cross_modal", ...}`; outside a Hydra run none.
+
+    None, too, of a part for which a checkpoint that is tested alone has something else (`r2cmn.tested`).
+    """
     if not HydraConfig.initialized():
         return {}
-    return {str(group): name for group, name in HydraConfig.get().runtime.choices.items() if "hydra/" not in str(group)}
+    choices, instead = HydraConfig.get().runtime.choices, _instead(config)
+    return {str(group): name for group, name in choices.items() if "hydra/" not in str(group) and group not in instead}
+
+
+def _instead(config: DictConfig) -> list[str]:
+    """Return the keys of the command line that are not heeded, since a checkpoint has something else."""
+    parts = list(config.get("tested_instead", []))
+    return [*parts, "dim", "num_vectors"] if parts else []
 
 
 def run_name(overrides: Sequence[str], number: int | None = None) -> str:

@@ -27,7 +27,8 @@ def load_tested(config: DictConfig, checkpoint: Path) -> tuple[CMNModule, DictCo
     Returns:
         The module, and the configuration with what is tested in the place of what it says: the checkpoint's model,
         objective and optimizer, and of `CHOSEN_ANEW` what the command line names, else the checkpoint's. What is
-        written and logged of the test then bears the right label.
+        written and logged of the test then bears the right label; `tested_instead` names the parts that were chosen
+        otherwise, if any.
     """
     given = _given()
     chosen = {name: plain(config[name]) for name in CHOSEN_ANEW if name in given}
@@ -35,8 +36,14 @@ def load_tested(config: DictConfig, checkpoint: Path) -> tuple[CMNModule, DictCo
     hyperparameters = dict(module.hparams)
     parts = {name: hyperparameters.get(name) for name in (*CHOSEN_ANEW, "objective", "optimizer")}
     theirs = {name: part for name, part in {**hyperparameters["model"], **parts}.items() if part is not None}
-    _say_what_is_ignored(plain(config), theirs, given)
-    return module, _told(config, theirs, hyperparameters["data"]["images"])
+    differing = _differing(plain(config), theirs)
+    if differing and {*theirs, "dim", "num_vectors"}.difference(CHOSEN_ANEW).intersection(given):
+        names = ", ".join(differing)
+        log.warning("tested as the checkpoint has it: %s; what the command line says of it changes nothing", names)
+    told = _told(config, theirs, hyperparameters["data"]["images"])
+    if differing:
+        told["tested_instead"] = differing
+    return module, told
 
 
 def _given() -> list[str]:
@@ -47,15 +54,10 @@ def _given() -> list[str]:
     return [each.lstrip("+~").partition("=")[0].partition(".")[0].partition("@")[0] for each in overrides]
 
 
-def _say_what_is_ignored(config: dict[str, Any], theirs: dict[str, Any], given: list[str]) -> None:
-    if not {*theirs, "dim", "num_vectors"}.difference(CHOSEN_ANEW).intersection(given):
-        return
-    differing = [
+def _differing(config: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    return [
         name for name, part in theirs.items() if name not in CHOSEN_ANEW and _compared(config[name]) != _compared(part)
     ]
-    if differing:
-        names = ", ".join(differing)
-        log.warning("tested as the checkpoint has it: %s; what the command line says of it changes nothing", names)
 
 
 def _compared(part: Any) -> Any:

@@ -234,4 +234,4 @@ def _log_parameters(trainer: pl.Trainer, module: CMNModule, config: DictConfig, 
     if module.license_class == "dua":
         content["data"]["dir"] = None  # a path may name a patient
     for logger in trainer.loggers:
-        logger.log_hyperparams({**content, "choices": choices_made(), "parameters": count})
+        logger.log_hyperparams({**content, "choices": choices_made(config), "parameters": count})

@@ -13,7 +13,7 @@ _NUMBERS = ("memory.num_vectors", "memory.num_queried", "memory.num_threads")
 _VOLATILE = (
     "seed", "run_dir", "logger", "sweep", "checkpoint", "baselines", "data.num_workers", "data.cache",
     "trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps",
-    "trainer.default_root_dir", "callbacks.epoch_seed.seed", "callbacks.checkpoints.dirpath",
+    "trainer.default_root_dir", "tested_instead", "callbacks.epoch_seed.seed", "callbacks.checkpoints.dirpath",
 )  # fmt: skip
 _SHOWING = {target.rpartition(".")[2] for target in SHOWING}
 """Callbacks that only show: a training is the same with and without them."""
