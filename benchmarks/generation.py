@@ -1,7 +1,8 @@
 """Writing reports by beam search against the released arithmetic: `python -m benchmarks.generation [--json]`.
 
 The end is made all but impossible, so that every beam runs to the last word on both sides. `call` is the whole call,
-images to words; `words` begins at the trunk's patches, which both sides compute alike.
+images to words; `words` begins at the trunk's patches, which both sides compute alike. `--variants` adds our call under
+bfloat16 autocast, as `trainer.precision=bf16-mixed` has it: images are read in bfloat16, words written in float32.
 """
 
 from __future__ import annotations
@@ -53,33 +54,45 @@ def model_and_images(trunk: str | None, batch: int, views: int) -> tuple[CMN, Te
 def prepare(
     side: str, trunk: str | None, batch: int = 16, views: int = 1, num_beams: int = 3, length: int = 60
 ) -> Callable[[], Any]:
-    """Return one call of a side: `ours` or `released`."""
+    """Return one call of a side: `ours`, `ours, bf16` or `released`."""
     model, images = model_and_images(trunk, batch, views)
     search = BeamSearch(num_beams, length)
 
     @torch.inference_mode()
     def write() -> Tensor:
-        return search(model.step, model.start(model.encode(images))).tokens
+        with torch.autocast("cpu", torch.bfloat16, enabled="bf16" in side):
+            source = model.encode(images)
+        return search(model.step, model.start({name: value.float() for name, value in source.items()})).tokens
 
     @torch.inference_mode()
     def write_as_released() -> Tensor:
         return Released(model).search(images, num_beams, length)[0]
 
-    return write if side == "ours" else write_as_released
+    return write_as_released if side == "released" else write
 
 
-def measure(name: str, given: tuple[Any, ...], rounds: int, peak: float, with_memory: bool = False) -> Row:
-    """Time both sides; they must write the same words."""
-    sides = {side: prepare(side, *given) for side in ("ours", "released")}
+def measure(name: str, given: tuple[Any, ...], variants: list[str], options: Any, peak: float) -> list[Row]:
+    """Time our variants and the released side, which in float32 must write the same words."""
+    sides = {side: prepare(side, *given) for side in (*variants, "released")}
     # ours warms up on its own: what the released side does once more would take longer than all of ours
-    assert torch.equal(sides["ours"](), sides["released"]()), "the sides write different words"
-    seconds = alternate(sides, rounds, warm=0)
-    row: Row = {"what": name, "ours, s": seconds["ours"], "released, s": seconds["released"]}
-    row |= {"ratio": seconds["released"] / seconds["ours"]}
-    row |= {"share of peak": operations(sides["ours"]) / seconds["ours"] / peak}
-    if with_memory:
-        row |= {f"{side}, MB": megabytes(prepare, side, *given)[0] for side in sides}
-    return row
+    words = {side: run() for side, run in sides.items()}
+    same = {side: (words[side] == words["released"]).all(1).double().mean().item() for side in variants}
+    assert same["ours"] == 1, "the sides write different words"
+    seconds, count = alternate(sides, options.rounds, warm=0), operations(sides["ours"])
+    rows: list[Row] = []
+    peaks = {side: megabytes(prepare, side, *given)[0] for side in sides} if options.memory else {}
+    for side in variants:
+        row: Row = {
+            "what": name + side.removeprefix("ours"),
+            "ours, s": seconds[side],
+            "released, s": seconds["released"],
+        }
+        row |= {"ratio": seconds["released"] / seconds[side]}
+        row |= {"share of peak": count / seconds[side] / peak, "same reports": same[side]}
+        if options.memory:
+            row |= {"ours, MB": peaks[side], "released, MB": peaks["released"]}
+        rows.append(row)
+    return rows
 
 
 def main() -> None:
@@ -90,13 +103,14 @@ def main() -> None:
     parser.add_argument("--trunk", default="resnet101")
     parser.add_argument("--only", choices=["call", "words"])
     parser.add_argument("--memory", action="store_true", help="also the peak memory, in processes of their own")
+    parser.add_argument("--variants", action="store_true", help="also the call with images read in bfloat16")
     options = parser.parse_args()
     ready(options)
     peak, rows = matmul_peak(), []
     for name, trunk in (("call", options.trunk), ("words", None)):
         if options.only in (None, name):
-            given = (trunk, options.batch, 1, 3, options.length)
-            rows.append(measure(name, given, options.rounds, peak, options.memory))
+            variants = ["ours", "ours, bf16"] if options.variants and trunk else ["ours"]
+            rows += measure(name, (trunk, options.batch, 1, 3, options.length), variants, options, peak)
     show(rows, options.json, peak)
 
 

@@ -1,7 +1,7 @@
 """One training step at the paper's size against the released arithmetic: `python -m benchmarks.training [--json]`.
 
 Forward, backward and the released optimizer (Adam, amsgrad), on our side torch's fused kernel of it. `--variants` adds
-bfloat16 autocast and channels_last; `--trunk none` begins at the trunk's patches.
+bfloat16 autocast and both layouts of feature maps; `--trunk none` begins at the trunk's patches.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ ADAM: dict[str, Any] = {"lr": 1e-4, "betas": (0.9, 0.98), "eps": 1e-9, "weight_d
 
 
 def prepare(side: str, trunk: str | None, length: int = 60, views: int = 1, batch: int = 16) -> Callable[[], None]:
-    """Return one step of a side: `released`, `ours`, or ours under `bf16`, `channels_last` or both."""
+    """Return one step of a side: `released`, `ours`, or ours with `bf16`, `channels first` or `channels last`."""
     torch.manual_seed(0)
-    backbone = Backbone(trunk, pretrained=False, channels_last="channels_last" in side) if trunk else Patches()
+    last = False if side == "released" or "first" in side else True if "last" in side else None
+    backbone = Backbone(trunk, pretrained=False, channels_last=last) if trunk else Patches()
     backbone.recompute = side != "released"
     model = CMN(backbone, CrossModalMemory(), Transformer(VOCABULARY)).train()
     images = torch.randn(batch, views, 3, *((224, 224) if trunk else (49, 512)))
@@ -72,7 +73,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=1)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--trunk", nargs="+", default=["resnet101", "none"])
-    parser.add_argument("--variants", action="store_true", help="also bf16 and channels_last")
+    parser.add_argument("--variants", action="store_true", help="also bf16, and channels first and last")
     parser.add_argument("--no-memory", action="store_true", help="leave out the peak memory")
     options = parser.parse_args()
     ready(options)
@@ -80,7 +81,9 @@ def main() -> None:
     for trunk in options.trunk:
         sides = ["released", "ours"]
         if options.variants:
-            sides += ["ours, bf16"] + (["ours, channels_last", "ours, channels_last, bf16"] if trunk != "none" else [])
+            layouts = ["ours, channels first", "ours, channels last"] if trunk != "none" else []
+            sides += [f"{side}{bf16}" for side in layouts or ["ours"] for bf16 in ("", ", bf16")]
+            sides = list(dict.fromkeys(sides))
         for length in options.length:
             given = (None if trunk == "none" else trunk, length, options.views, options.batch)
             rows += measure(given, sides, options.rounds, peak, not options.no_memory)

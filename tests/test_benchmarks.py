@@ -85,7 +85,7 @@ def test_searches_write_the_same(num_studies, num_beams):
 def test_benchmarks_run(module, capsys, monkeypatch):
     options = {
         "memory": ["--shapes", "K"],
-        "generation": ["--length", "3", "--batch", "2", "--trunk", "resnet18"],
+        "generation": ["--length", "3", "--batch", "2", "--trunk", "resnet18", "--variants"],
         "training": ["--length", "5", "--batch", "2", "--trunk", "resnet18", "none", "--no-memory"],
     }[module]
     monkeypatch.setattr(sys, "argv", [module, "--json", "--rounds", "1", *options])
