@@ -27,7 +27,8 @@ ADAM: dict[str, Any] = {"lr": 1e-4, "betas": (0.9, 0.98), "eps": 1e-9, "weight_d
 def prepare(side: str, trunk: str | None, length: int = 60, views: int = 1, batch: int = 16) -> Callable[[], None]:
     """Return one step of a side: `released`, `ours`, or ours with `bf16`, `channels first` or `channels last`."""
     torch.manual_seed(0)
-    last = False if side == "released" or "first" in side else True if "last" in side else None
+    # the released side as it is, ours as it decides by itself unless its name says otherwise
+    last = "last" in side if side != "ours" and side != "ours, bf16" else None
     backbone = Backbone(trunk, pretrained=False, channels_last=last) if trunk else Patches()
     backbone.recompute = side != "released"
     model = CMN(backbone, CrossModalMemory(), Transformer(VOCABULARY)).train()

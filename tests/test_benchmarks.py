@@ -86,7 +86,7 @@ def test_benchmarks_run(module, capsys, monkeypatch):
     options = {
         "memory": ["--shapes", "K"],
         "generation": ["--length", "3", "--batch", "2", "--trunk", "resnet18", "--variants"],
-        "training": ["--length", "5", "--batch", "2", "--trunk", "resnet18", "none", "--no-memory"],
+        "training": ["--length", "5", "--batch", "2", "--trunk", "resnet18", "none", "--no-memory", "--variants"],
     }[module]
     monkeypatch.setattr(sys, "argv", [module, "--json", "--rounds", "1", *options])
     importlib.import_module(f"benchmarks.{module}").main()

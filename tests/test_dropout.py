@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import r2cmn.encoder_decoder.attention
+from r2cmn.backbone import Backbone
 from r2cmn.dropout import Dropout, dropout
 from r2cmn.encoder_decoder.attention import MultiHeadAttention
 from r2cmn.encoder_decoder.transformer import Transformer
@@ -108,7 +109,8 @@ def test_attention_that_drops_is_torchs_attention_but_for_the_draws(masked, monk
 
 
 def test_no_part_of_a_model_draws_torchs_way():
-    for part in (Transformer(11, dim=8, num_heads=2), MemoryNetwork(8, 4, 2, 2)):
+    backbone = Backbone("test_resnet", dim=8, pretrained=False)
+    for part in (Transformer(11, dim=8, num_heads=2), MemoryNetwork(8, 4, 2, 2), backbone.projection):
         layers = [module for module in part.modules() if isinstance(module, nn.Dropout)]
         assert layers
         assert all(isinstance(layer, Dropout) for layer in layers)

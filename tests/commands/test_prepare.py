@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from r2cmn import cli
+from r2cmn.prepare.iu_xray.studies import read_split
 
 
 def run(*arguments):
@@ -74,19 +75,20 @@ def test_wrong_input_is_a_sentence_and_exit_code_1(table, tmp_path, capsys):
 
 @pytest.mark.parametrize("arguments", [["--reports-only"], []])
 def test_a_study_is_missing_or_its_images_are(tmp_path, arguments):
+    study = next(iter(read_split()))
     report = (
         "<eCitation><Abstract><AbstractText Label='FINDINGS'>Drawn.</AbstractText></Abstract>"
-        "<parentImage id='CXR3030_IM-1405-1001'/><parentImage id='CXR3030_IM-1405-2001'/></eCitation>"
+        f"<parentImage id='{study}-1001'/><parentImage id='{study}-2001'/></eCitation>"
     )
     (tmp_path / "ecgen-radiology").mkdir()
-    (tmp_path / "ecgen-radiology/3030.xml").write_text(report)
+    (tmp_path / f"ecgen-radiology/{study[3:].partition('_')[0]}.xml").write_text(report)
     (tmp_path / "images").mkdir()
-    Image.new("L", (8, 8)).save(tmp_path / "images/CXR3030_IM-1405-1001.png")
+    Image.new("L", (8, 8)).save(tmp_path / f"images/{study}-1001.png")
     code, result = run("iu-xray", tmp_path, tmp_path / "out", *arguments)
     assert code == (0 if arguments else 1)
     assert result.stdout == f"{tmp_path / 'out'}\n"
     assert "2,954 of the 2,955 studies of the field's split are not in" in result.stderr
-    assert ("there is no image CXR3030_IM-1405-2001" in result.stderr) == (not arguments)
+    assert (f"there is no image {study}-2001" in result.stderr) == (not arguments)
     assert ("r2cmn: to train" in result.stderr) == (not arguments)
 
 

@@ -1,5 +1,6 @@
 """What an audit of invented folders finds, counted by hand."""
 
+import hashlib
 import json
 import shutil
 from collections import Counter
@@ -322,5 +323,9 @@ def test_tags_of_the_archive_are_those_of_another_reading(iu_xray_dir, openi_rep
 @pytest.mark.slow
 def test_pictures_of_iu_xray_that_are_one(iu_xray_dir):
     repeated = audit(iu_xray_dir).pictures.repeated
-    assert [(group.reach, group.studies) for group in repeated.groups] == [
-        ("within a study", ("CXR3245_IM-1537",)), ("within a study", ("CXR3549_IM-1739-1001",))]  # fmt: skip
+    # by digest, so that the ids of these studies stand in the split alone
+    digests = [
+        tuple(hashlib.sha256(each.encode()).hexdigest()[:12] for each in group.studies) for group in repeated.groups
+    ]
+    assert [(group.reach, *studies) for group, studies in zip(repeated.groups, digests, strict=True)] == [
+        ("within a study", "b4e71580a185"), ("within a study", "61cbd444c654")]  # fmt: skip

@@ -56,7 +56,7 @@ def read_views(path: Path) -> dict[str, str]:
 def openi_id(name: str) -> str:
     """Return Open-i's id of an image, of its file's name in any distribution.
 
-    "1000_IM-0003-1001.dcm.png", "1000/1000_IM-0003-1001.dcm" and "CXR1000_IM-0003-1001.png" are the same image. Those
+    "9999_IM-0001-1001.dcm.png", "9999/9999_IM-0001-1001.dcm" and "CXR9999_IM-0001-1001.png" are the same image. Those
     of the first study are called "CXR1_1_IM-...".
     """
     stem = PurePosixPath(name).name
