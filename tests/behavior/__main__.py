@@ -45,7 +45,7 @@ def record(out: Path, work: Path, only: list[str], old: Path | None) -> None:
         start = time.monotonic()
         recorded[name] = make(session)
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
-    _write(out, recorded)
+    out.write_text(json.dumps(recorded, indent=1) + "\n")
 
 
 def compare(one: Path, other: Path) -> int:
@@ -60,11 +60,13 @@ def compare(one: Path, other: Path) -> int:
 
 def structure(recorded: Path, out: Path) -> None:
     """Write the part of a record that no machine changes."""
-    _write(out, {name: section["structure"] for name, section in json.loads(recorded.read_text()).items()})
+    kept = {name: section["structure"] for name, section in json.loads(recorded.read_text()).items()}
+    sections = [f" {json.dumps(name)}: {{\n{_lines(content)}\n }}" for name, content in kept.items()]
+    out.write_text("{\n" + ",\n".join(sections) + "\n}\n")
 
 
-def _write(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n")
+def _lines(content: dict[str, Any]) -> str:
+    return ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
 
 
 def _flat(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -118,19 +118,22 @@ def _wait_for_second(process: Any, sweep: Path) -> None:
 
 def _kill(process: Any, sweep: Path) -> None:
     """Kill a sweep and its trials, which have process groups of their own, as a machine that goes down does."""
-    groups = {process.pid} | {os.getpgid(pid) for pid in _processes_of(sweep)}
-    for group in groups:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
+    process.kill()  # first, so that it starts nothing more
     process.wait()
+    while left := _processes_of(sweep):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(os.getpgid(pid), signal.SIGKILL)
+        time.sleep(0.02)
 
 
 def _processes_of(folder: Path) -> list[int]:
-    """Find the processes whose command line names a folder."""
+    """Find the processes of r2cmn, zombies aside, whose command line names a folder."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if entry.name.isdigit() and str(folder).encode() in (entry / "cmdline").read_bytes():
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            if b"r2cmn" in words and any(str(folder).encode() in word for word in words):
                 found.append(int(entry.name))
     return found
 
