@@ -44,8 +44,8 @@ def record(out: Path, work: Path, only: list[str], old: Path | None) -> None:
     for name, make in makers.items():
         start = time.monotonic()
         recorded[name] = make(session)
+        out.write_text(json.dumps(recorded, indent=1) + "\n")  # a later section may fail
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
-    out.write_text(json.dumps(recorded, indent=1) + "\n")
 
 
 def compare(one: Path, other: Path) -> int:
