@@ -12,23 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from . import __doc__ as about
-from . import files, training
 from .session import Session
 
-SECTIONS = {
-    "main": training.record_main,
-    "sweep": training.record_sweep,
-    "evaluate": files.record_evaluate,
-    "audit": files.record_audit,
-    "prepare": files.record_prepare,
-    "results": training.record_results,
-    "released": files.record_released,
-    "generate": training.record_generate,
-}
+SECTIONS = ("main", "sweep", "evaluate", "audit", "prepare", "results", "released", "generate")
 
 
 def record(out: Path, work: Path, only: list[str], old: Path | None) -> None:
     """Record the sections into a JSON file."""
+    from . import files, training  # here: `compare` does without torch
+
     unknown = [name for name in only if name not in SECTIONS]
     if unknown:
         raise SystemExit(f"--only {','.join(unknown)}: there are {', '.join(SECTIONS)}")
@@ -38,7 +30,7 @@ def record(out: Path, work: Path, only: list[str], old: Path | None) -> None:
     where = [sys.executable, "-c", "import r2cmn; print(r2cmn.__file__)"]
     print(subprocess.check_output(where, cwd=work, env=session.environment, text=True), end="", flush=True)
     recorded = {}
-    makers = {name: SECTIONS[name] for name in only}
+    makers = {name: getattr(training, f"record_{name}", None) or getattr(files, f"record_{name}") for name in only}
     if old is not None:
         makers["old"] = lambda session: training.record_old(session, old.resolve())
     for name, make in makers.items():
