@@ -92,3 +92,47 @@ def test_what_is_no_checkpoint_is_refused_in_one_sentence(tmp_path, kind):
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not witness.exists()
+
+
+# ---- loading and removing --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """A writer that has written one checkpoint to run/checkpoints."""
+    writer = AtomicCheckpointIO()
+    writer.save_checkpoint(GOOD, tmp_path / "run" / "checkpoints" / "a.ckpt")
+    return writer
+
+
+def test_only_files_of_its_own_folder_are_removed(writer, tmp_path):
+    own = tmp_path / "run" / "checkpoints"
+    writer.remove_checkpoint(own / "a.ckpt")
+    assert list(own.iterdir()) == []
+    writer.remove_checkpoint(own / "a.ckpt")  # it is gone already
+
+
+@pytest.mark.parametrize(
+    "form", ["local://{0}", "file://{0}/thesis.ckpt", "{0}", "{0}/thesis.ckpt", "{1}/../../victim", "{1}/link.ckpt",
+             "{1}/../../victim/thesis.ckpt", "{1}/folder.ckpt", "{1}/notes.txt", "{1}", "simplecache::{1}/a.ckpt"]
+)  # fmt: skip
+def test_nothing_else_is_removed(writer, tmp_path, form):
+    own, victim = tmp_path / "run" / "checkpoints", tmp_path / "victim"
+    victim.mkdir()
+    (own / "folder.ckpt").mkdir()
+    for file in (victim / "thesis.ckpt", own / "notes.txt", own / "folder.ckpt" / "thesis.ckpt"):
+        file.write_text("thesis")
+    (own / "link.ckpt").symlink_to(victim / "thesis.ckpt")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(CheckpointError, match="is not removed"):
+        writer.remove_checkpoint(form.format(victim, own))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_it_loads_no_url_and_no_code(tmp_path):
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        AtomicCheckpointIO().load_checkpoint("https://example.com/best-epoch001.ckpt")
+    torch.save({**GOOD, "evil": Evil(tmp_path / "ran")}, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match="more than plain data"):
+        AtomicCheckpointIO().load_checkpoint(tmp_path / "x.ckpt", weights_only=False)
+    assert not (tmp_path / "ran").exists()

@@ -135,3 +135,39 @@ def test_ctrl_c_in_the_first_epoch_leaves_a_checkpoint_too(make_dataset, tmp_pat
     assert process.wait(timeout=60) == 130
     more = ["data.num_workers=0", "trainer.max_epochs=1"]
     assert finish(data, run, *more, "checkpoint=last") == finish(data, tmp_path / "straight", *more)
+
+
+def test_a_moved_run_is_tested_with_its_best(make_dataset, tmp_path):
+    data = make_dataset(tmp_path / "data", num_studies=20, num_views=2, size=48)
+    whole, first, second = (tmp_path / name for name in ("whole", "first", "second"))
+    finish(data, whole, "data.num_workers=0")
+    finish(data, first, "data.num_workers=0", "stages=[fit]")
+    first.rename(second)
+    finish(data, second, "data.num_workers=0", "checkpoint=last")
+    assert (second / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
+    objectives = [json.loads((run / "result.json").read_text())["objective"] for run in (whole, second)]
+    assert objectives[0] == objectives[1]
+    assert sorted(p.name for p in (second / "checkpoints").iterdir()) == sorted(
+        p.name for p in (whole / "checkpoints").iterdir()
+    )
+
+
+def test_a_checkpoint_that_names_another_folder_ends_with_a_sentence(make_dataset, tmp_path):
+    data = make_dataset(tmp_path / "data", num_studies=20, num_views=2, size=48)
+    finish(data, tmp_path / "good", "data.num_workers=0", "trainer.max_epochs=1")
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "thesis.txt").write_text("thesis")
+    content = torch.load(tmp_path / "good" / "checkpoints" / "last.ckpt", weights_only=True)
+    state = next(state for key, state in content["callbacks"].items() if key.startswith("Checkpoints"))
+    for path in (f"local://{victim}", f"{tmp_path}/evil/checkpoints/../../victim", str(victim)):
+        worst = torch.tensor(-1.0)
+        state |= {"best_k_models": {path: worst}, "kth_best_model_path": path, "best_model_path": path}
+        state |= {"kth_value": worst, "best_model_score": worst}
+        torch.save(content, tmp_path / "evil.ckpt")
+        more = ["data.num_workers=0", f"checkpoint={tmp_path / 'evil.ckpt'}"]
+        done = subprocess.run(command(data, tmp_path / "evil", *more), capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stdout + done.stderr
+        assert "evil.ckpt" in done.stdout + done.stderr
+        assert (victim / "thesis.txt").read_text() == "thesis"

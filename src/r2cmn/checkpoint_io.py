@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from packaging.version import InvalidVersion, Version
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+MAX_COUNT = 2**53
+"""The largest number of epochs, steps or batches that a checkpoint may hold."""
 
 
 class CheckpointError(ValueError):
@@ -21,7 +25,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     Lightning writes to the temporary folder and moves; where that is another file system the move is a copy, and a
     run killed within it leaves a torn `last.ckpt` from which nothing resumes.
+
+    Lightning loads URLs and removes whatever a path names, folders and remote files included. This class loads only
+    local files, with torch's safe loader, and removes only regular `.ckpt` files from folders it has written to.
     """
+
+    def __init__(self) -> None:
+        self._folders: set[Path] = set()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write `checkpoint` to `path`; on failure nothing is left at `path` that was not there before.
@@ -38,11 +48,40 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).replace(target)
+            self._folders.add(target.parent.resolve())
         except RuntimeError as error:
             # torch's zip writer turns a full disk into "PytorchStreamWriter failed writing file"
             raise OSError(f"the checkpoint {target} could not be written: {error}") from error
         finally:
             Path(temporary).unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint of r2cmn onto the CPU, whatever the arguments say.
+
+        Raises:
+            CheckpointError: see `read_checkpoint`.
+        """
+        return {"callbacks": {}, **read_checkpoint(path, complete=True)}
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint that this run has written; a file that does not exist is skipped.
+
+        Raises:
+            CheckpointError: for anything else; nothing is removed.
+        """
+        target = Path(path)
+        is_local = "://" not in str(path) and "::" not in str(path)
+        if is_local and not target.exists() and not target.is_symlink():
+            return
+        is_own = target.suffix == ".ckpt" and target.parent.resolve() in self._folders
+        if not (is_local and is_own and is_regular(target)):
+            raise CheckpointError(f"{path} is not removed: it is not a checkpoint file that this run has written")
+        target.unlink()
+
+
+def is_regular(path: Path) -> bool:
+    """Return whether a path is a file, neither a folder nor a link."""
+    return path.is_file() and not path.is_symlink()
 
 
 def newest_intact(folder: Path) -> Path | None:
@@ -51,11 +90,16 @@ def newest_intact(folder: Path) -> Path | None:
     return next((path for path in files if zipfile.is_zipfile(path)), None)
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, complete: bool = False) -> dict[str, Any]:
     """Read a checkpoint of r2cmn with torch's safe loader.
 
+    Args:
+        path: the file.
+        complete: whether everything that Lightning needs to build the module must be there.
+
     Raises:
-        CheckpointError: where the file is missing, empty, torn, holds code, or comes from another program.
+        CheckpointError: where the file is missing, empty, torn, holds code, comes from another program, or holds
+            values that Lightning would not load as plain data.
     """
     path = Path(path)
     if not path.is_file():
@@ -74,9 +118,70 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path} is a checkpoint of the released R2Gen family's trainer, not one of r2cmn: "
             "see r2cmn import-checkpoint"
         )
-    if not isinstance(content, dict) or "model" not in content.get("hyper_parameters", {}):
+    parameters = content.get("hyper_parameters") if isinstance(content, dict) else None
+    if not isinstance(parameters, dict) or "model" not in parameters:
         raise CheckpointError(f"{path} is a torch file, but not a checkpoint of r2cmn's CMNModule")
+    for key, is_good in _plain_values(content, complete).items():
+        if not is_good:
+            raise CheckpointError(f"{path}: '{key}' is not what r2cmn writes: the file is damaged or was edited")
     return content
+
+
+def _plain_values(content: dict[str, Any], complete: bool) -> dict[str, bool]:
+    """Return whether each value that decides how Lightning loads a checkpoint is what r2cmn writes."""
+    parameters, state = content["hyper_parameters"], content.get("state_dict")
+    model = parameters["model"]
+    backbone = model.get("backbone", {}) if isinstance(model, dict) else None
+    good = {
+        # a class or a function that builds the module, and other names of the hyperparameters
+        "hparams_type": content.get("hparams_type") is None,
+        "hparams_name": content.get("hparams_name") in (None, "kwargs"),
+        "hparams": "hparams" not in content,
+        "module_arguments": "module_arguments" not in content,
+        "hyper_parameters._instantiator": not {"_instantiator", "_class_path"} & parameters.keys(),
+        # the path or the download of weights; the checkpoint holds its own
+        "hyper_parameters.model.backbone": isinstance(backbone, dict) and not backbone.get("pretrained"),
+        "state_dict": isinstance(state, dict)
+        and all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()),
+        "callbacks": _holds_dicts(content.get("callbacks", {}), dict),
+        "loops": _holds_dicts(content.get("loops", {}), dict),
+        "optimizer_states": _holds_dicts(content.get("optimizer_states", []), list),
+        "lr_schedulers": _holds_dicts(content.get("lr_schedulers", []), list),
+        "epoch": is_count(content.get("epoch", 0)),
+        "global_step": is_count(content.get("global_step", 0)),
+        "pytorch-lightning_version": _is_version(content.get("pytorch-lightning_version", None if complete else "2")),
+    }
+    return good | _data_values(parameters.get("data")) if complete else good
+
+
+def _data_values(data: Any) -> dict[str, bool]:
+    tokenizer, images = (data.get(key) if isinstance(data, dict) else None for key in ("tokenizer", "images"))
+    words = tokenizer.get("words") if isinstance(tokenizer, dict) else None
+    return {
+        "hyper_parameters.data.tokenizer.words": isinstance(words, list) and all(isinstance(w, str) for w in words),
+        "hyper_parameters.data.tokenizer.max_length": isinstance(tokenizer, dict)
+        and is_count(tokenizer.get("max_length")),
+        "hyper_parameters.data.images.num_views": isinstance(images, dict) and is_count(images.get("num_views")),
+        "hyper_parameters.data.license_class": isinstance(data, dict) and isinstance(data.get("license_class"), str),
+    }
+
+
+def _holds_dicts(value: Any, kind: type) -> bool:
+    each = value.values() if isinstance(value, dict) else value
+    return isinstance(value, kind) and all(isinstance(state, dict) for state in each)
+
+
+def is_count(value: Any) -> bool:
+    """Return whether a value is a whole number that can count something."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
+
+
+def _is_version(value: Any) -> bool:
+    """Return whether a value is a version of Lightning whose checkpoints need no migration."""
+    try:
+        return isinstance(value, str) and Version(value) >= Version("2.0")
+    except InvalidVersion:
+        return False
 
 
 def find_checkpoint(choice: str | None, folder: Path) -> Path | None:

@@ -46,7 +46,7 @@ def load_module(checkpoint: Path, device: str = "auto", allow: list[str] | None 
         CheckpointError: where the file is not a checkpoint of r2cmn, or the device is not there.
     """
     allow_targets(*(allow or []))
-    read_checkpoint(checkpoint)
+    read_checkpoint(checkpoint, complete=True)
     module = CMNModule.load_from_checkpoint(checkpoint, map_location="cpu")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

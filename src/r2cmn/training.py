@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from r2cmn.build import build
+from r2cmn.callbacks.restored import CheckRestored
 from r2cmn.checkpoint_io import AtomicCheckpointIO, CheckpointError, find_checkpoint, read_checkpoint
 from r2cmn.config import ConfigError, check, objects, plain
 from r2cmn.loggers import Wandb
@@ -55,7 +56,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     stages = list(config.stages)
     if stages == ["test"] and checkpoint is None:
         raise ConfigError("stages=[test] needs checkpoint=PATH (or run_dir=RUN checkpoint=last): what is to be tested?")
-    content = read_checkpoint(checkpoint) if checkpoint is not None else None
+    content = read_checkpoint(checkpoint, complete=True) if checkpoint is not None else None
     data = build(plain(config.data), "data")
     data.prepare_data()
     data.setup("fit")
@@ -63,7 +64,7 @@ def train(config: DictConfig) -> dict[str, Any]:
         if trial.result is not None:
             return trial.result
         if trial.checkpoint is not None:
-            checkpoint, content = trial.checkpoint, read_checkpoint(trial.checkpoint)
+            checkpoint, content = trial.checkpoint, read_checkpoint(trial.checkpoint, complete=True)
         if "fit" in stages:
             module = make_module(config, data, checkpoint)
         else:
@@ -157,6 +158,7 @@ def make_trainer(config: DictConfig, folder: Path, license_class: str, continued
             config.trainer,
             **options,
             callbacks=[
+                CheckRestored(),
                 *(instantiate(node, _convert_="all") for node in objects(config.callbacks).values()),
                 *study_reports(folder),
             ],

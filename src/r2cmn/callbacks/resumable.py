@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import random
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+
+from r2cmn.checkpoint_io import CheckpointError, is_regular
+
+log = logging.getLogger("r2cmn")
+
+_BEST = re.compile(r"best-epoch[0-9]{3,15}\.ckpt")
+_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 class EpochSeed(pl.Callback):
@@ -46,6 +56,9 @@ class EpochSeed(pl.Callback):
 class Checkpoints(ModelCheckpoint):
     """Keeps the checkpoint with the best score and the last one, which is there from the first step on.
 
+    Its state holds file names relative to `dirpath`, so a run resumes after its folder was moved. A checkpoint is data
+    of a stranger: names of other files are refused, and the best is derived from the scores of the files that exist.
+
     Args:
         dirpath: folder of the checkpoints.
         monitor: the score that decides, higher is better.
@@ -63,6 +76,8 @@ class Checkpoints(ModelCheckpoint):
             # a resumed run writes over the files of the interrupted one instead of keeping both as -v1
             enable_version_counter=False,
         )
+        self._source: Path | None = None
+        self._is_own = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the untrained state, so that a run interrupted within its first epoch can be continued, too."""
@@ -79,3 +94,78 @@ class Checkpoints(ModelCheckpoint):
     @property
     def _last(self) -> Path:
         return Path(str(self.dirpath)) / "last.ckpt"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return Lightning's state with file names instead of paths."""
+        state = super().state_dict()
+        del state["dirpath"]
+        state |= {key: Path(state[key]).name for key in _PATHS}
+        state["best_k_models"] = {Path(path).name: score for path, score in self.best_k_models.items()}
+        return state
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Remember whether the checkpoint is one of this run, whose file names mean files of this run."""
+        self._source = Path(str(trainer.ckpt_path))
+        own = (Path(str(self.dirpath)).resolve(), Path(trainer.default_root_dir).resolve())  # SLURM saves to the second
+        self._is_own = self._source.resolve().parent in own
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the scores of the checkpoints that exist in this run's folder.
+
+        Raises:
+            CheckpointError: if the state names anything else than a checkpoint file, or a score is not a number.
+        """
+        scores = state_dict.get("best_k_models")
+        if not isinstance(scores, dict):
+            raise self._refusal("best_k_models", scores)
+        named = {self._named(path, "best_k_models", state_dict): score for path, score in scores.items()}
+        best, *_ = (self._named(state_dict.get(key, ""), key, state_dict) for key in _PATHS)
+        numbers = {key: state_dict.get(key) for key in ("best_model_score", "current_score", "kth_value")}
+        for key, value in (numbers | {f"best_k_models.{name}": score for name, score in named.items()}).items():
+            if not _is_score(value) and (value is not None or key not in numbers):
+                raise self._refusal(key, value)
+        folder = Path(str(self.dirpath))
+        kept = {str(folder / name): score for name, score in named.items() if self._is_own and (folder / name).exists()}
+        self.current_score = numbers["current_score"]
+        if best and str(folder / best) not in kept:
+            log.warning(
+                "%s: its best checkpoint, %s, is not in %s: the best is chosen anew", self._source, best, folder
+            )
+        if kept:
+            self._rank(kept)
+
+    def _rank(self, scores: dict[str, Any]) -> None:
+        self.best_k_models = scores
+        self.best_model_path = max(scores, key=scores.__getitem__)
+        self.best_model_score = scores[self.best_model_path]
+        if self.save_top_k == -1 or len(scores) >= self.save_top_k:
+            self.kth_best_model_path = min(scores, key=scores.__getitem__)
+            self.kth_value = scores[self.kth_best_model_path]
+
+    def _named(self, value: Any, key: str, state: dict[str, Any]) -> str:
+        """Return the file name of a path; earlier versions stored `dirpath` and absolute paths below it."""
+        if value == "" and key in _PATHS:
+            return ""
+        path = Path(value) if isinstance(value, str) else None
+        folders = (state.get("dirpath"), str(self.dirpath))
+        is_below = path is not None and path.is_absolute() and ".." not in path.parts and str(path.parent) in folders
+        name = path.name if path is not None and is_below else str(value)
+        if not isinstance(value, str) or not _BEST.fullmatch(name):
+            raise self._refusal(key, value)
+        file = Path(str(self.dirpath)) / name
+        if (file.exists() or file.is_symlink()) and not is_regular(file):
+            raise self._refusal(key, value)
+        return name
+
+    def _refusal(self, key: str, value: Any) -> CheckpointError:
+        shown = repr(value)[:200] if isinstance(value, str) else f"a {type(value).__name__}"
+        return CheckpointError(
+            f"{self._source or 'the checkpoint'}: the state of Checkpoints is damaged or was edited: {key} is {shown}, "
+            "but it must be the name, or the score, of a checkpoint file of this run"
+        )
+
+
+def _is_score(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.numel() == 1 and not bool(torch.isnan(value))
