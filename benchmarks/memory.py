@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.measure import Row, alternate, arguments, matmul_peak, megabytes, operations, ready, show
 from benchmarks.released import respond as released
-from r2cmn import queried
+from r2cmn.kernels import topk as queried
 from r2cmn.memory import MemoryNetwork
 
 # (batch, length of one view, views, N, K)

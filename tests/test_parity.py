@@ -11,7 +11,7 @@ from torch import nn
 
 from r2cmn.backbone import Backbone
 from r2cmn.encoder_decoder.transformer import Transformer
-from r2cmn.folding import Folded
+from r2cmn.kernels.folding import Folded
 from r2cmn.memory import CrossModalMemory
 from r2cmn.model import CMN
 from r2cmn.types import Batch

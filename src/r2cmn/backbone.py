@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from r2cmn.dropout import Dropout
-from r2cmn.folding import Folded
-from r2cmn.recompute import run_recomputing
+from r2cmn.kernels.dropout import Dropout
+from r2cmn.kernels.folding import Folded
+from r2cmn.kernels.recompute import run_recomputing
 
 _CONNECT_SECONDS = 5
 _WAYS_OUT = "give backbone.pretrained=/path/to/weights (.pth or .safetensors) or backbone.pretrained=false"
@@ -37,8 +37,8 @@ class Backbone(nn.Module):
         channels_last: lay the trunk's feature maps out with the channels innermost, which convolutions on some devices
             prefer; the same function and the same checkpoints (`docs/speed.md` says where it pays). None does so where
             it was seen to pay: in float32, on a CPU with AVX512, for a trunk with batch norms. Without gradients such a
-            trunk is folded and laid out so on every CPU whatever this says (`r2cmn.folding`). Not heeded on a CPU for a
-            trunk that oneDNN fails on, as tiny ones are (`_breaks_channels_last`).
+            trunk is folded and laid out so on every CPU whatever this says (`r2cmn.kernels.folding`). Not heeded on a
+            CPU for a trunk that oneDNN fails on, as tiny ones are (`_breaks_channels_last`).
 
     Raises:
         ValueError: where timm knows no such trunk, or its weights cannot be had.
@@ -47,7 +47,7 @@ class Backbone(nn.Module):
     # of a subclass that builds its trunk by itself, too
     channels_last: bool | None = None
     recompute: bool = True
-    """Run the trunk's first stage again in the backward pass instead of keeping what it needs (`r2cmn.recompute`)."""
+    """Run the trunk's first stage again in the backward pass, see `r2cmn.kernels.recompute`."""
     _folded: Folded | None = None
 
     def __init__(

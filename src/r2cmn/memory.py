@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from r2cmn.dropout import Dropout
-from r2cmn.queried import Queried, respond, score
+from r2cmn.kernels.dropout import Dropout
+from r2cmn.kernels.topk import Queried, respond, score
 
 
 class Querying(nn.Module):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from r2cmn.diagnostics import Alignment, Boxes
+from r2cmn.kernels.topk import Queried
 from r2cmn.memory import MemoryNetwork
-from r2cmn.queried import Queried
 from r2cmn.types import Grounding
 
 DIM, THREADS, NUM_VECTORS, SIDE, VIEWS = 8, 2, 12, 3, 2

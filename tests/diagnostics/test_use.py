@@ -93,7 +93,7 @@ def test_chance_is_the_mean_over_every_numbering_of_the_vectors():
 
 def queried_of(network, numbers):
     """What would query these vectors evenly, in every thread."""
-    from r2cmn.queried import Queried
+    from r2cmn.kernels.topk import Queried
 
     vectors = torch.tensor(numbers).expand(network.num_threads, 1, -1)
     return Queried(torch.full(vectors.shape, 1 / len(numbers)), vectors)

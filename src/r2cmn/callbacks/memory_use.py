@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from r2cmn.diagnostics import Alignment, Boxes, VectorUse
-from r2cmn.queried import Queried
+from r2cmn.kernels.topk import Queried
 from r2cmn.types import Batch, Grounded, QueriedMemory
 
 log = logging.getLogger("r2cmn")

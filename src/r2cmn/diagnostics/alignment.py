@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from r2cmn.queried import Queried
+from r2cmn.kernels.topk import Queried
 from r2cmn.types import Grounding
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from r2cmn.queried import Queried
+from r2cmn.kernels.topk import Queried
 
 
 class VectorUse:

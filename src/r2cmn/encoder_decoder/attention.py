@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from r2cmn.dropout import dropout
+from r2cmn.kernels.dropout import dropout
 
 
 class MultiHeadAttention(nn.Module):

@@ -12,11 +12,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from r2cmn.dropout import Dropout
 from r2cmn.encoder_decoder.attention import MultiHeadAttention
 from r2cmn.encoder_decoder.caches import CachedState, KeysAndValues
 from r2cmn.encoder_decoder.norm import LayerNorm
 from r2cmn.encoder_decoder.positions import sinusoids
+from r2cmn.kernels.dropout import Dropout
 from r2cmn.types import Source, State
 
 Remember = Callable[[Tensor, Tensor], KeysAndValues]

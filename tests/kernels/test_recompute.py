@@ -8,7 +8,7 @@ from torch import nn
 
 import r2cmn.backbone
 from r2cmn.backbone import Backbone
-from r2cmn.recompute import run_recomputing
+from r2cmn.kernels.recompute import run_recomputing
 
 RESNETS = ["test_resnet", "resnet18", "resnet26d", "resnext50_32x4d"]
 OTHERS = ["vgg11_bn", "convnext_atto", "efficientnet_lite0", "resnetv2_50"]

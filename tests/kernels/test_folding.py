@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from r2cmn.backbone import Backbone
-from r2cmn.folding import Folded, fold
+from r2cmn.kernels.folding import Folded, fold
 
 
 def backbone(name="test_resnet", **options):

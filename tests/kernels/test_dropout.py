@@ -9,9 +9,9 @@ from torch import nn
 
 import r2cmn.encoder_decoder.attention
 from r2cmn.backbone import Backbone
-from r2cmn.dropout import Dropout, dropout
 from r2cmn.encoder_decoder.attention import MultiHeadAttention
 from r2cmn.encoder_decoder.transformer import Transformer
+from r2cmn.kernels.dropout import Dropout, dropout
 from r2cmn.memory import MemoryNetwork
 
 MANY = (7, 11, 13, 101)  # not divisible by 4

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from r2cmn import queried
-from r2cmn.queried import dense_respond, dense_score, respond, score, sparse_respond, sparse_score
+from r2cmn.kernels import topk as queried
+from r2cmn.kernels.topk import dense_respond, dense_score, respond, score, sparse_respond, sparse_score
 
 # threads, rows, N, K, d
 SHAPES = {

@@ -1,0 +1,1 @@
+"""Faster CPU and GPU implementations of single operations."""
