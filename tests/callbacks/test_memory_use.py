@@ -11,7 +11,7 @@ import torch
 from r2cmn import CMNModule
 from r2cmn.callbacks import MemoryUse
 from r2cmn.data.phantom import PhantomDataModule
-from r2cmn.diagnostics import Alignment, Boxes, VectorUse
+from r2cmn.explain import Alignment, Boxes, VectorUse
 
 D, N, THREADS = 16, 24, 2
 MEMORY = {"dim": D, "num_vectors": N, "num_queried": 3, "num_threads": THREADS}

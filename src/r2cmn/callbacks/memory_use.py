@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from r2cmn.diagnostics import Alignment, Boxes, VectorUse
+from r2cmn.explain import Alignment, Boxes, VectorUse
 from r2cmn.kernels.topk import Queried
 from r2cmn.types import Batch, Grounded, QueriedMemory
 
@@ -21,7 +21,7 @@ log = logging.getLogger("r2cmn")
 class MemoryUse(pl.Callback):
     """Logs `val/memory/...`: which vectors patches and words use, how evenly, and how far both use the same ones.
 
-    `r2cmn.diagnostics.VectorUse` says what each number is, and `docs/memory.md` how to read it. Patches are those of
+    `r2cmn.explain.VectorUse` says what each number is, and `docs/memory.md` how to read it. Patches are those of
     every view; words are those of the references as the decoder reads them under teacher forcing, without the opening 0
     and the padding. What both query is seen by hooks while the loss is computed, so nothing is computed twice, but for
     a model that is compiled or an objective that does not ask it. What the model writes and learns is bit for bit the
@@ -29,7 +29,7 @@ class MemoryUse(pl.Callback):
 
     With `memory=none` nothing is logged. With `memory=separate` there is no overlap: vector 7 of one memory has nothing
     to do with vector 7 of the other. Where the data know the boxes of their findings (`r2cmn.types.Grounded`, such as
-    the phantoms) and the memory is shared, `r2cmn.diagnostics.Alignment` is logged, too.
+    the phantoms) and the memory is shared, `r2cmn.explain.Alignment` is logged, too.
 
     Under DDP a study counts on the process `index % processes`, where a distributed sampler puts it; what the sampler
     repeats to fill up does not count.

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from r2cmn.diagnostics import VectorUse
+from r2cmn.explain import VectorUse
 from r2cmn.memory import MemoryNetwork
 
 DIM = 8

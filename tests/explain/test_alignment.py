@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from r2cmn.diagnostics import Alignment, Boxes
+from r2cmn.explain import Alignment, Boxes
 from r2cmn.kernels.topk import Queried
 from r2cmn.memory import MemoryNetwork
 from r2cmn.types import Grounding
