@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from r2cmn.build import (
+    RENAMED,
     DescriptionError,
     NotAllowedError,
     allow_targets,
@@ -99,3 +100,9 @@ def test_a_value_of_the_wrong_type_is_named(options, sentence):
 )
 def test_a_value_that_fits_passes(options):
     check_options(Example, options, "part")
+
+
+@pytest.mark.parametrize("old", sorted(RENAMED))
+def test_classes_that_moved_are_found_by_their_old_path(old):
+    found = find_class(old)
+    assert f"{found.__module__}.{found.__qualname__}" == find_class(RENAMED[old]).__module__ + "." + found.__qualname__

@@ -12,7 +12,7 @@ from r2cmn.build import build
 from r2cmn.config import compose, plain
 from r2cmn.encoder_decoder.attention import MultiHeadAttention
 from r2cmn.objectives import CrossEntropy
-from r2cmn.official import optimizer, weights
+from r2cmn.released import optimizer, weights
 
 pytestmark = pytest.mark.golden
 

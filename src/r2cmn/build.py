@@ -19,6 +19,11 @@ from typing import Any
 from r2cmn.types import Config
 
 _ALLOWED = ["r2cmn.", "torch.optim."]
+RENAMED = {
+    "r2cmn.initialization.Independent": "r2cmn.released.init.Independent",
+    "r2cmn.initialization.Released": "r2cmn.released.init.Released",
+}
+"""Classes that have moved, by the path that older checkpoints and configurations name."""
 _SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
 _CONTAINERS = (dict, list, tuple)
 
@@ -71,6 +76,7 @@ def find_class(target: str) -> type:
         DescriptionError: where there is no such class.
     """
     check_allowed({"_target_": target})
+    target = RENAMED.get(target, target)
     module_name, _, name = target.rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), name)

@@ -22,7 +22,7 @@ def import_checkpoint(
     r2cmn import-checkpoint model_best.pth out.ckpt --annotation annotation.json --dataset iu_xray
     r2cmn import-checkpoint ... --set memory.num_queried=16 --set data.text.threshold=5
     """
-    from r2cmn.conversion import import_checkpoint as convert
+    from r2cmn.released.convert import import_checkpoint as convert
 
     _report(convert(released, annotation, dataset, out, overrides or []), released, out, keys)
 
@@ -36,7 +36,7 @@ def export_checkpoint(
 
     r2cmn export-checkpoint out.ckpt model_best.pth
     """
-    from r2cmn.conversion import export_checkpoint as convert
+    from r2cmn.released.convert import export_checkpoint as convert
 
     _report(convert(checkpoint, out), checkpoint, out, keys)
 

@@ -80,7 +80,7 @@ class Transformer(nn.Module):
     """Encoder and decoder of BASE, BASE+MEM and CMN.
 
     Every parameter of two or more dimensions starts Xavier-uniform except the output map, all else as torch has it: as
-    in the released code, whose maps that are copies also start with the same biases (`r2cmn.initialization.Released`).
+    in the released code, whose maps that are copies also start with the same biases (`r2cmn.released.init.Released`).
 
     Args:
         vocabulary_size: W = V+1, the words and id 0 (padding, begin and end).

@@ -10,8 +10,8 @@ from r2cmn.encoder_decoder.positions import sinusoids
 from r2cmn.encoder_decoder.transformer import Transformer
 from r2cmn.memory import CrossModalMemory
 from r2cmn.model import CMN
-from r2cmn.official import weights
-from r2cmn.official.weights import ReleasedFileError
+from r2cmn.released import weights
+from r2cmn.released.weights import ReleasedFileError
 
 SIZES = {"vocabulary_size": 9, "dim": 8, "num_vectors": 6, "num_layers": 2, "dim_feedforward": 12}
 

@@ -17,9 +17,9 @@ from r2cmn.config import compose, conf_dir, plain
 from r2cmn.data.images import ImageTransform
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.module import CMNModule
-from r2cmn.official import optimizer, weights
-from r2cmn.official.files import read_released
-from r2cmn.official.weights import ReleasedFileError
+from r2cmn.released import optimizer, weights
+from r2cmn.released.files import read_released
+from r2cmn.released.weights import ReleasedFileError
 from r2cmn.types import Config
 
 _PREFIX = "module."  # of every key in files written on more than one GPU

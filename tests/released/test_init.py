@@ -10,11 +10,11 @@ from torch import nn
 
 from r2cmn.config import compose, plain
 from r2cmn.encoder_decoder.transformer import Transformer
-from r2cmn.initialization import Independent, Released
 from r2cmn.memory import CrossModalMemory, MemoryNetwork, SeparateMemory
 from r2cmn.model import CMN
 from r2cmn.module import build_model
-from r2cmn.official import weights
+from r2cmn.released import weights
+from r2cmn.released.init import Independent, Released
 
 DIM, INNER, WORDS, VECTORS, LAYERS = 32, 48, 41, 16, 2  # the sizes of what was recorded
 SEEDS = 20

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from r2cmn.official.weights import ReleasedFileError
+from r2cmn.released.weights import ReleasedFileError
 
 
 def read_released(path: str | Path) -> dict[str, Any]:

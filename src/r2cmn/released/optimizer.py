@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from r2cmn.official.weights import OUR_TRUNK, TRUNK, ReleasedFileError, Weights
+from r2cmn.released.weights import OUR_TRUNK, TRUNK, ReleasedFileError, Weights
 
 GROUPS = ("backbone", "rest")
 """Our names of the released optimizer's two groups, in their order."""

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from r2cmn.build import allow_targets
-from r2cmn.conversion import import_checkpoint
 from r2cmn.data.iu_xray import IUXRayDataModule
 from r2cmn.encoder_decoder.transformer import Transformer
 from r2cmn.memory import CrossModalMemory
 from r2cmn.model import CMN
 from r2cmn.module import CMNModule
-from r2cmn.official import weights
+from r2cmn.released import weights
+from r2cmn.released.convert import import_checkpoint
 from r2cmn.types import Hypotheses
 
 pytestmark = [pytest.mark.golden, pytest.mark.realdata, pytest.mark.slow]

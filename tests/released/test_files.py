@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from r2cmn.official.files import read_released
-from r2cmn.official.weights import ReleasedFileError
+from r2cmn.released.files import read_released
+from r2cmn.released.weights import ReleasedFileError
 
 CONTENT = {"epoch": 3, "state_dict": {"a": torch.ones(2)}, "monitor_best": 0.5, "optimizer": {}}
 

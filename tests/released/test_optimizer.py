@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from r2cmn.official import optimizer
-from r2cmn.official.weights import ReleasedFileError
+from r2cmn.released import optimizer
+from r2cmn.released.weights import ReleasedFileError
 
 NAMES = {  # theirs -> ours, in the released order
     "visual_extractor.model.0.weight": "backbone.trunk.conv1.weight",

@@ -14,13 +14,13 @@ from torch import nn
 from r2cmn.build import allow_targets
 from r2cmn.callbacks import EpochSeed
 from r2cmn.checkpoint_io import read_checkpoint
-from r2cmn.conversion import datasets, export_checkpoint, import_checkpoint
 from r2cmn.data.datamodule import ReportDataModule
 from r2cmn.memory import CrossModalMemory
 from r2cmn.model import CMN
 from r2cmn.module import CMNModule
-from r2cmn.official import weights
-from r2cmn.official.weights import ReleasedFileError
+from r2cmn.released import weights
+from r2cmn.released.convert import datasets, export_checkpoint, import_checkpoint
+from r2cmn.released.weights import ReleasedFileError
 
 SMALL = ["encoder_decoder.num_heads=4", "memory.num_queried=2", "data.images.size=32", "data.images.resize=36"]
 

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from r2cmn.build import allow_targets
-from r2cmn.conversion import export_checkpoint, import_checkpoint
 from r2cmn.generation import BeamSearch, Greedy
 from r2cmn.module import CMNModule
+from r2cmn.released.convert import export_checkpoint, import_checkpoint
 
 pytestmark = pytest.mark.golden
 
@@ -33,7 +33,7 @@ def contents(value):
 @pytest.fixture(scope="module", params=["micro_mimic", "micro_iu"])
 def recorded(request, golden_dir, tmp_path_factory):
     """The released file imported as a user would, with the recorded trunk as a class of the test's own."""
-    spec = importlib.util.spec_from_file_location("parity_cases", Path(__file__).with_name("test_parity.py"))
+    spec = importlib.util.spec_from_file_location("parity_cases", Path(__file__).parents[1] / "test_parity.py")
     parity = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(parity)
     case = parity._Case(golden_dir, request.param)
