@@ -184,7 +184,7 @@ def test_a_run_killed_within_its_test_goes_on_with_it(train, make_dataset, tmp_p
 
 
 def test_baselines_can_be_left_out(train, make_dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr("r2cmn.testing.compare", None)
+    monkeypatch.setattr("r2cmn.runs.testing.compare", None)
     result = train(f"data.dir={make_dataset(tmp_path / 'data', size=48)}", "baselines=false")
     assert result.code == 0, result.err
     assert "shuffled" not in result.out
@@ -197,7 +197,7 @@ def test_baselines_that_fail_do_not_take_the_result_along(train, make_dataset, t
     def fail(*_):
         raise OSError("an image is gone")
 
-    monkeypatch.setattr("r2cmn.testing.compare", fail)
+    monkeypatch.setattr("r2cmn.runs.testing.compare", fail)
     result = train(f"data.dir={make_dataset(tmp_path / 'data', size=48)}")
     assert result.code == 0, result.err
     assert "the baselines could not be computed, and the scores stand without them: an image is gone" in result.err

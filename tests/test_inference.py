@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from r2cmn.checkpoint_io import CheckpointError
+from r2cmn.checkpoints import CheckpointError
 from r2cmn.inference import (
     StudyFiles,
     find_studies,

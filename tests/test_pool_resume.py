@@ -18,7 +18,7 @@ from hydra_plugins.r2cmn_pool_launcher._resume import (
 )
 from hydra_plugins.r2cmn_pool_launcher._settings import SweepSettings
 from hydra_plugins.r2cmn_pool_launcher._trial import Trial
-from r2cmn.trial_folder import write_json
+from r2cmn.runs.folder import write_json
 
 
 def identity(config="a", data="d", code="c1"):

@@ -18,9 +18,9 @@ from omegaconf import OmegaConf  # noqa: E402
 from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
 from hydra_plugins.r2cmn_optuna_sweeper._study import is_running, open_storage, study_file  # noqa: E402
-from r2cmn import search  # noqa: E402
 from r2cmn.callbacks import Checkpoints  # noqa: E402
-from r2cmn.search import ClosedTrialError, StudyReport, is_pruned, study_reports  # noqa: E402
+from r2cmn.runs import pruning as search  # noqa: E402
+from r2cmn.runs.pruning import ClosedTrialError, StudyReport, is_pruned, study_reports  # noqa: E402
 
 EPOCHS = 3
 

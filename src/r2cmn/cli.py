@@ -144,9 +144,9 @@ def _train(config: Any) -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from r2cmn.training import InterruptedRunError, train
-    from r2cmn.trial import record_failure
-    from r2cmn.trial_folder import own_overrides
+    from r2cmn.runs.folder import own_overrides
+    from r2cmn.runs.training import InterruptedRunError, train
+    from r2cmn.runs.trial import record_failure
 
     log = logging.getLogger("r2cmn")
     folder = Path(HydraConfig.get().runtime.output_dir)

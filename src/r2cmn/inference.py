@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from r2cmn.build import allow_targets
-from r2cmn.checkpoint_io import CheckpointError, read_checkpoint
+from r2cmn.checkpoints import CheckpointError, read_checkpoint
 from r2cmn.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from r2cmn.module import CMNModule
 

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from r2cmn.trial_folder import own_overrides
+from r2cmn.runs.folder import own_overrides
 
 RUNS = Path("runs")
 """Where sweeps lie that name no folder: `hydra.sweep.dir` in conf/config.yaml."""

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from r2cmn.callbacks import Checkpoints
 from r2cmn.callbacks.restored import CheckRestored
-from r2cmn.checkpoint_io import AtomicCheckpointIO, CheckpointError
+from r2cmn.checkpoints import AtomicCheckpointIO, CheckpointError
 
 SCORES = (0.1, 0.4, 0.3, 0.2, 0.2)
 DATA = {

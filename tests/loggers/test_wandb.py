@@ -11,7 +11,7 @@ from PIL import Image
 
 from r2cmn.loggers import Wandb
 from r2cmn.loggers.run_files import RunIdentity, read_json, summary_of, without_references
-from r2cmn.training import make_trainer
+from r2cmn.runs.training import make_trainer
 
 # ---- W&B without an account --------------------------------------------------------------------------------------
 

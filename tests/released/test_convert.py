@@ -13,7 +13,7 @@ from torch import nn
 
 from r2cmn.build import allow_targets
 from r2cmn.callbacks import EpochSeed
-from r2cmn.checkpoint_io import read_checkpoint
+from r2cmn.checkpoints import read_checkpoint
 from r2cmn.data.datamodule import ReportDataModule
 from r2cmn.memory import CrossModalMemory
 from r2cmn.model import CMN

@@ -30,4 +30,4 @@ class PoolLauncherConfig:
     retries: int = 0
     grace_s: float = 30.0
     command: list[str] = field(default_factory=lambda: ["-m", "r2cmn", "train"])
-    fingerprint: str | None = "r2cmn.fingerprint.fingerprint"
+    fingerprint: str | None = "r2cmn.runs.fingerprint.fingerprint"

@@ -35,7 +35,7 @@ from hydra_plugins.r2cmn_pool_launcher._resume import (
 )
 from hydra_plugins.r2cmn_pool_launcher._settings import SweepSettings
 from hydra_plugins.r2cmn_pool_launcher._trial import Trial, TrialReturn
-from r2cmn.trial_folder import FolderInUseError, FolderLock, own_overrides
+from r2cmn.runs.folder import FolderInUseError, FolderLock, own_overrides
 
 log = logging.getLogger(__name__)
 

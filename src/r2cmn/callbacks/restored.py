@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 
-from r2cmn.checkpoint_io import MAX_COUNT, CheckpointError, is_count
+from r2cmn.checkpoints import MAX_COUNT, CheckpointError, is_count
 
 _DIVISORS = ("T_max", "T_0", "step_size", "total_iters", "total_steps")
 _OF_GROUPS = ("betas", "base_lrs", "_last_lr")

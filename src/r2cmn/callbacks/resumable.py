@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from r2cmn.checkpoint_io import CheckpointError, is_regular
+from r2cmn.checkpoints import CheckpointError, is_regular
 
 log = logging.getLogger("r2cmn")
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from r2cmn.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from r2cmn.checkpoints import AtomicCheckpointIO, read_checkpoint
 from r2cmn.config import compose, conf_dir, plain
 from r2cmn.data.images import ImageTransform
 from r2cmn.data.tokenizer import Tokenizer

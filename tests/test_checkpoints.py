@@ -5,7 +5,7 @@ import zipfile
 import pytest
 import torch
 
-from r2cmn.checkpoint_io import AtomicCheckpointIO, CheckpointError, newest_intact, read_checkpoint
+from r2cmn.checkpoints import AtomicCheckpointIO, CheckpointError, newest_intact, read_checkpoint
 
 GOOD = {"hyper_parameters": {"model": {}}, "state_dict": {"w": torch.ones(3)}}
 

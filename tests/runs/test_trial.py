@@ -12,10 +12,10 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from r2cmn import compose
-from r2cmn.fingerprint import fingerprint
 from r2cmn.memory import CrossModalMemory, NoMemory, SeparateMemory
-from r2cmn.trial import Trial, TrialError, count_parameters, record_failure
-from r2cmn.trial_folder import write_json
+from r2cmn.runs.fingerprint import fingerprint
+from r2cmn.runs.folder import write_json
+from r2cmn.runs.trial import Trial, TrialError, count_parameters, record_failure
 
 PARAMETERS = {"total": 1}
 

@@ -50,7 +50,7 @@ def run_labels(config: DictConfig) -> dict[str, Any]:
 def choices_made(config: DictConfig) -> dict[str, Any]:
     """Return the name that was chosen of each group, `{"memory": "cross_modal", ...}`; outside a Hydra run none.
 
-    None, too, of a part for which a checkpoint that is tested alone has something else (`r2cmn.tested`).
+    None, too, of a part for which a checkpoint that is tested alone has something else (`r2cmn.runs.tested`).
     """
     if not HydraConfig.initialized():
         return {}

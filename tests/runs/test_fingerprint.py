@@ -14,7 +14,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from r2cmn import compose
-from r2cmn.fingerprint import SHOWING, VOLATILE, FingerprintError, _own_packages, _sources, difference, fingerprint
+from r2cmn.runs.fingerprint import SHOWING, VOLATILE, FingerprintError, _own_packages, _sources, difference, fingerprint
 
 COUNTING = {
     "pytorch_lightning.callbacks.EarlyStopping",
@@ -103,7 +103,7 @@ def test_an_experiment_is_what_it_comes_to(tmp_path):
 
 def test_every_shipped_callback_shows_or_counts():
     targets = {node["_target_"] for node in compose().callbacks.values()}
-    assert targets <= SHOWING | COUNTING, "say in r2cmn.fingerprint.SHOWING whether the new one only shows"
+    assert targets <= SHOWING | COUNTING, "say in r2cmn.runs.fingerprint.SHOWING whether the new one only shows"
     assert not SHOWING & COUNTING
     assert all(reason for reason in VOLATILE.values())
 
@@ -208,14 +208,14 @@ def test_code_of_ones_own_counts_and_libraries_do_not(tmp_path, monkeypatch, def
 def test_version_and_commit_are_said():
     found = fingerprint(compose())
     assert found["version"] == "0.1.0"
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     head = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     if head.returncode == 0:
         assert found["commit"] == head.stdout.strip()
 
 
 def test_it_needs_no_torch():
-    code = "import sys, r2cmn.fingerprint; sys.exit('torch' in sys.modules)"
+    code = "import sys, r2cmn.runs.fingerprint; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -83,7 +83,7 @@ def fingerprint(config: DictConfig) -> dict[str, Any]:
     parts = {
         "config": _digest(values),
         "data": _data(config, values),
-        "code": _digest([_sources(Path(__file__).parent), *map(_sources, _own_packages(values))]),
+        "code": _digest([_sources(Path(__file__).parents[1]), *map(_sources, _own_packages(values))]),
     }
     return {"fingerprint": _digest(parts), "parts": parts, "version": _version(), "commit": _commit()}
 

@@ -18,17 +18,17 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from r2cmn.build import build
 from r2cmn.callbacks.restored import CheckRestored
-from r2cmn.checkpoint_io import AtomicCheckpointIO, CheckpointError, find_checkpoint, read_checkpoint
+from r2cmn.checkpoints import AtomicCheckpointIO, CheckpointError, find_checkpoint, read_checkpoint
 from r2cmn.config import ConfigError, check, objects, plain
 from r2cmn.loggers import Wandb
 from r2cmn.module import CMNModule
-from r2cmn.processes import refuse_more_devices, refuse_phantom_sweep
-from r2cmn.run_labels import choices_made, run_labels
-from r2cmn.search import is_pruned, study_reports
+from r2cmn.runs.labels import choices_made, run_labels
+from r2cmn.runs.processes import refuse_more_devices, refuse_phantom_sweep
+from r2cmn.runs.pruning import is_pruned, study_reports
+from r2cmn.runs.tested import load_tested
+from r2cmn.runs.testing import show_test
+from r2cmn.runs.trial import Trial, count_parameters
 from r2cmn.speed import Speed
-from r2cmn.tested import load_tested
-from r2cmn.testing import show_test
-from r2cmn.trial import Trial, count_parameters
 
 log = logging.getLogger("r2cmn")
 

@@ -4,7 +4,7 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from r2cmn.run_labels import MAX_NAME, choices_made, run_labels, run_name
+from r2cmn.runs.labels import MAX_NAME, choices_made, run_labels, run_name
 
 
 @pytest.mark.parametrize(

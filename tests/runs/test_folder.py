@@ -10,12 +10,12 @@ import sys
 
 import pytest
 
-from r2cmn.trial_folder import FolderInUseError, FolderLock, find_trials, own_overrides, read_trial, write_json
+from r2cmn.runs.folder import FolderInUseError, FolderLock, find_trials, own_overrides, read_trial, write_json
 
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from r2cmn.trial_folder import FolderLock
+from r2cmn.runs.folder import FolderLock
 FolderLock(Path(sys.argv[1])).acquire()
 if os.fork() == 0:
     time.sleep(60)  # as a loader's process that outlives the trial

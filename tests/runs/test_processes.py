@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from r2cmn.config import ConfigError
-from r2cmn.processes import refuse_more_devices, refuse_phantom_sweep
+from r2cmn.runs.processes import refuse_more_devices, refuse_phantom_sweep
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 from yaml import YAMLError
 
-from r2cmn.checkpoint_io import newest_intact
-from r2cmn.fingerprint import difference, fingerprint
+from r2cmn.checkpoints import newest_intact
 from r2cmn.memory import MemoryNetwork
-from r2cmn.trial_folder import FAILED, RESULT, TRIAL, FolderLock, own_overrides, read_trial, write_json
+from r2cmn.runs.fingerprint import difference, fingerprint
+from r2cmn.runs.folder import FAILED, RESULT, TRIAL, FolderLock, own_overrides, read_trial, write_json
 
 log = logging.getLogger("r2cmn")
 
@@ -47,7 +47,7 @@ class Trial:
         FolderInUseError: where another process works in the folder.
         TrialError: where a trial of a sweep finds another trial in its folder, or its result without `sweep.resume`;
             for `sweep.reuse` under a launcher that does not know it.
-        FingerprintError: see `r2cmn.fingerprint`.
+        FingerprintError: see `r2cmn.runs.fingerprint`.
     """
 
     def __init__(self, config: DictConfig, folder: Path) -> None:

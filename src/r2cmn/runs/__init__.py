@@ -1,0 +1,1 @@
+"""One training run: its folder, identity, checkpoints, training and testing."""
