@@ -22,6 +22,7 @@ _ALLOWED = ["r2cmn.", "torch.optim."]
 RENAMED = {
     "r2cmn.initialization.Independent": "r2cmn.released.init.Independent",
     "r2cmn.initialization.Released": "r2cmn.released.init.Released",
+    "r2cmn.speed.Speed": "r2cmn.callbacks.speed.Speed",
 }
 """Classes that have moved, by the path that older checkpoints and configurations name."""
 _SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}

@@ -47,7 +47,7 @@ SHOWING = {
     "r2cmn.callbacks.Predictions",
     "r2cmn.callbacks.Progress",
     "r2cmn.callbacks.ReportTable",
-    "r2cmn.speed.Speed",
+    "r2cmn.callbacks.speed.Speed",
     "pytorch_lightning.callbacks.DeviceStatsMonitor",
     "pytorch_lightning.callbacks.LearningRateMonitor",
     "pytorch_lightning.callbacks.ModelSummary",

@@ -18,6 +18,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from r2cmn.build import build
 from r2cmn.callbacks.restored import CheckRestored
+from r2cmn.callbacks.speed import Speed
 from r2cmn.checkpoints import AtomicCheckpointIO, CheckpointError, find_checkpoint, read_checkpoint
 from r2cmn.config import ConfigError, check, objects, plain
 from r2cmn.loggers import Wandb
@@ -28,7 +29,6 @@ from r2cmn.runs.pruning import is_pruned, study_reports
 from r2cmn.runs.tested import load_tested
 from r2cmn.runs.testing import show_test
 from r2cmn.runs.trial import Trial, count_parameters
-from r2cmn.speed import Speed
 
 log = logging.getLogger("r2cmn")
 

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from r2cmn.speed import Speed
+from r2cmn.callbacks.speed import Speed
 
 
 @pytest.fixture
 def clock(monkeypatch):
     time = SimpleNamespace(now=0.0)
-    monkeypatch.setattr("r2cmn.speed.time", SimpleNamespace(perf_counter=lambda: time.now))
+    monkeypatch.setattr("r2cmn.callbacks.speed.time", SimpleNamespace(perf_counter=lambda: time.now))
     return time
 
 
