@@ -5,7 +5,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from r2cmn import cli, dashboard
+from r2cmn import cli
+from r2cmn.loggers import workspace as dashboard
 
 pytest.importorskip("wandb_workspaces", reason="pip install 'r2cmn[dashboard]'")
 

@@ -24,7 +24,7 @@ def dashboard(
 
     A new saved view is made each time; none is changed. Without a W&B account the workspace is written to a file.
     """
-    from r2cmn.dashboard import build, find_entity, has_account, save, write
+    from r2cmn.loggers.workspace import build, find_entity, has_account, save, write
 
     if out is None and has_account():
         print(save(build(project, entity or find_entity(), group)))

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("wandb_workspaces", reason="pip install 'r2cmn[dashboard]'")
 
-from r2cmn import dashboard
+from r2cmn.loggers import workspace as dashboard
 
 
 @pytest.fixture(scope="module")

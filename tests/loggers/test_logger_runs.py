@@ -243,7 +243,7 @@ def test_nothing_is_uploaded_that_was_not_asked_for(public, wandb_runs):
 
 def test_every_key_of_the_dashboard_is_one_that_a_run_logs(public, wandb_runs):
     pytest.importorskip("wandb_workspaces", reason="pip install 'r2cmn[dashboard]'")
-    from r2cmn import dashboard
+    from r2cmn.loggers import workspace as dashboard
 
     (kept,) = wandb_runs(public[0])
     logged = {"epoch", "_absolute_runtime", *kept.summary, *(key for row in kept.history for key in row)}
