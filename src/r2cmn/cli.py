@@ -227,7 +227,7 @@ def doctor() -> None:
 
     r2cmn doctor
     """
-    from r2cmn.doctor import print_findings
+    from r2cmn.commands.doctor import print_findings
 
     print_findings()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from r2cmn import doctor
+from r2cmn.commands import doctor
 
 
 def row(name):
