@@ -24,9 +24,9 @@ from r2cmn import CMNModule
 from r2cmn.config import compose, plain
 from r2cmn.data.datamodule import ReportDataModule
 from r2cmn.data.images import ImageTransform
-from r2cmn.data.phantom.make import PhantomOptions, make_phantom
 from r2cmn.data.reports import ReportDataset, collate
 from r2cmn.data.views import read_images
+from r2cmn.phantom.make import PhantomOptions, make_phantom
 
 MIMIC_IMAGES = 370_000
 MIMIC_SHAPE = (3056, 2544)  # the commonest in MIMIC-CXR-JPG, of 1.5 MB on average

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from r2cmn.data.observations import OBSERVATIONS
-from r2cmn.data.phantom.draw import REPORT, describe, stream
-from r2cmn.data.phantom.findings import labels_of_findings
-from r2cmn.data.phantom.grammar import every_sentence, write_report
 from r2cmn.metrics.labeler import RuleLabeler, rule
 from r2cmn.metrics.report import ReportMetrics
 from r2cmn.metrics.significance import Significance
 from r2cmn.metrics.sufficient import SufficientStatistics
+from r2cmn.phantom.draw import REPORT, describe, stream
+from r2cmn.phantom.findings import labels_of_findings
+from r2cmn.phantom.grammar import every_sentence, write_report
 
 COUNT, WORDS = 3858, 62
 SENTENCES = Path(__file__).parents[1] / "tests" / "metrics" / "labeler_sentences.csv"

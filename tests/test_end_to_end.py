@@ -11,15 +11,15 @@ import pytest
 import torch
 
 import r2cmn
-from r2cmn.data.phantom.make import PhantomOptions, make_phantom
 from r2cmn.metrics.nlg import nlg_scores
+from r2cmn.phantom.make import PhantomOptions, make_phantom
 
 pytestmark = pytest.mark.slow
 
 ELSEWHERE = """
 import json, sys
 import r2cmn
-from r2cmn.data.phantom.make import PhantomOptions, make_phantom
+from r2cmn.phantom.make import PhantomOptions, make_phantom
 from r2cmn import CMNModule
 assert r2cmn.__file__.startswith(sys.argv[1]), r2cmn.__file__
 try:

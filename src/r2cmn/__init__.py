@@ -18,7 +18,7 @@ _HOMES = {
     "ReportDataModule": "r2cmn.data.datamodule",
     "IUXRayDataModule": "r2cmn.data.iu_xray",
     "MIMICCXRDataModule": "r2cmn.data.mimic_cxr",
-    "PhantomDataModule": "r2cmn.data.phantom",
+    "PhantomDataModule": "r2cmn.phantom",
     "Significance": "r2cmn.metrics.significance",
     "allow_targets": "r2cmn.build",
     "compose": "r2cmn.config",
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
     from r2cmn.data.datamodule import ReportDataModule
     from r2cmn.data.iu_xray import IUXRayDataModule
     from r2cmn.data.mimic_cxr import MIMICCXRDataModule
-    from r2cmn.data.phantom import PhantomDataModule
     from r2cmn.metrics.clinical import ClinicalEfficacy
     from r2cmn.metrics.nlg_metrics import NLGMetrics
     from r2cmn.metrics.significance import Significance
     from r2cmn.model import CMN
     from r2cmn.module import CMNModule
+    from r2cmn.phantom import PhantomDataModule
 
 
 def __getattr__(name: str) -> Any:

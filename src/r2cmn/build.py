@@ -20,6 +20,7 @@ from r2cmn.types import Config
 
 _ALLOWED = ["r2cmn.", "torch.optim."]
 RENAMED = {
+    "r2cmn.data.phantom.PhantomDataModule": "r2cmn.phantom.PhantomDataModule",
     "r2cmn.initialization.Independent": "r2cmn.released.init.Independent",
     "r2cmn.initialization.Released": "r2cmn.released.init.Released",
     "r2cmn.speed.Speed": "r2cmn.callbacks.speed.Speed",

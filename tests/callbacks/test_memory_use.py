@@ -10,8 +10,8 @@ import torch
 
 from r2cmn import CMNModule
 from r2cmn.callbacks import MemoryUse
-from r2cmn.data.phantom import PhantomDataModule
 from r2cmn.explain import Alignment, Boxes, VectorUse
+from r2cmn.phantom import PhantomDataModule
 
 D, N, THREADS = 16, 24, 2
 MEMORY = {"dim": D, "num_vectors": N, "num_queried": 3, "num_threads": THREADS}

@@ -21,7 +21,7 @@ SCORES = {
 }  # multiples of BLEU-4
 
 
-def config_of(overrides, written, data="r2cmn.data.phantom.PhantomDataModule"):
+def config_of(overrides, written, data="r2cmn.phantom.PhantomDataModule"):
     """The configuration of a trial: with `${...}` as it was composed, or resolved."""
     flat = {
         "seed": 0, "dim": 128, "num_vectors": 512, "checkpoint": None, "run_dir": "runs/${seed}", "data._target_": data,

@@ -49,7 +49,7 @@ def test_rows_columns_best_and_published(table):
 
 
 def test_another_data_set_has_nothing_published_beside_it(table):
-    assert len(table(data="r2cmn.data.phantom.PhantomDataModule").lines) == 3
+    assert len(table(data="r2cmn.phantom.PhantomDataModule").lines) == 3
 
 
 def test_one_seed_has_no_spread_and_no_mark(table):

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from r2cmn.data.datamodule import ReportDataModule
-from r2cmn.data.phantom.draw import describe
-from r2cmn.data.phantom.grounding import ground
-from r2cmn.data.phantom.make import PhantomOptions, cache_dir, make_phantom
+from r2cmn.phantom.draw import describe
+from r2cmn.phantom.grounding import ground
+from r2cmn.phantom.make import PhantomOptions, cache_dir, make_phantom
 from r2cmn.types import Grounding
 
 

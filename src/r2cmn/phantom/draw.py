@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from r2cmn.data.phantom.anatomy import Anatomy, draw_anatomy
-from r2cmn.data.phantom.canvas import film
-from r2cmn.data.phantom.effect import Effect, View, attenuation, box
-from r2cmn.data.phantom.findings import Finding, draw_findings
-from r2cmn.data.phantom.frontal import Frontal
-from r2cmn.data.phantom.frontal_findings import frontal_effect
-from r2cmn.data.phantom.lateral import Lateral
-from r2cmn.data.phantom.lateral_findings import lateral_effect
+from r2cmn.phantom.anatomy import Anatomy, draw_anatomy
+from r2cmn.phantom.canvas import film
+from r2cmn.phantom.effect import Effect, View, attenuation, box
+from r2cmn.phantom.findings import Finding, draw_findings
+from r2cmn.phantom.frontal import Frontal
+from r2cmn.phantom.frontal_findings import frontal_effect
+from r2cmn.phantom.lateral import Lateral
+from r2cmn.phantom.lateral_findings import lateral_effect
 
 # A stream of random numbers each, so that taking a finding away changes nothing but what the finding did.
 _ANATOMY, _FINDINGS, _VESSELS, _GRAIN, REPORT = range(5)

@@ -7,9 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from r2cmn.data.phantom.anatomy import Anatomy
-from r2cmn.data.phantom.canvas import Canvas, Plane
-from r2cmn.data.phantom.findings import Finding
+from r2cmn.phantom.anatomy import Anatomy
+from r2cmn.phantom.canvas import Canvas, Plane
+from r2cmn.phantom.findings import Finding
 
 HEART_SCALE = {"mild": 1.22, "moderate": 1.43, "severe": 1.64}
 FLUID = {"small": 0.07, "moderate": 0.18, "large": 0.36}

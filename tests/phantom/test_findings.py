@@ -1,7 +1,7 @@
 import numpy as np
 
 from r2cmn.data.observations import OBSERVATIONS
-from r2cmn.data.phantom.findings import DEVICES, KINDS, Finding, draw_findings, labels_of_findings
+from r2cmn.phantom.findings import DEVICES, KINDS, Finding, draw_findings, labels_of_findings
 
 STUDIES = [draw_findings(np.random.default_rng([0, number])) for number in range(3000)]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from r2cmn.data.phantom.anatomy import Anatomy
+from r2cmn.phantom.anatomy import Anatomy
 
 Plane = NDArray[np.float32]
 """One number for each pixel, (side, side)."""

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from r2cmn.data.phantom.draw import describe, draw_study
-from r2cmn.data.phantom.findings import DEVICES, KINDS, Finding
+from r2cmn.phantom.draw import describe, draw_study
+from r2cmn.phantom.findings import DEVICES, KINDS, Finding
 
 SIDE = 96
 JITTER = (0.3, 0.6, 0.8)

@@ -19,9 +19,9 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from r2cmn.data.phantom.draw import REPORT, draw_study, stream
-from r2cmn.data.phantom.findings import labels_of_findings
-from r2cmn.data.phantom.grammar import write_report
+from r2cmn.phantom.draw import REPORT, draw_study, stream
+from r2cmn.phantom.findings import labels_of_findings
+from r2cmn.phantom.grammar import write_report
 
 FORMAT_VERSION = 2
 """Raised with every change of what is drawn or written, so that no old folder is taken for a new one."""

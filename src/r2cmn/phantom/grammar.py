@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from r2cmn.data.observations import OBSERVATIONS
-from r2cmn.data.phantom.anatomy import Anatomy
-from r2cmn.data.phantom.findings import LOBES, SIDES, Finding
+from r2cmn.phantom.anatomy import Anatomy
+from r2cmn.phantom.findings import LOBES, SIDES, Finding
 
 SIZES = ("small", "moderate", "large")
 

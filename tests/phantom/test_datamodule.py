@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from r2cmn.data.phantom import PhantomDataModule, make
-from r2cmn.data.phantom.grammar import labels_of_report
+from r2cmn.phantom import PhantomDataModule, make
+from r2cmn.phantom.grammar import labels_of_report
 
 
 @pytest.fixture

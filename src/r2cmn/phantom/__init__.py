@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from r2cmn.data.phantom.datamodule import PhantomDataModule
+    from r2cmn.phantom.datamodule import PhantomDataModule
 
 __all__ = ["PhantomDataModule"]
 
 
 def __getattr__(name: str) -> Any:
     if name != "PhantomDataModule":
-        raise AttributeError(f"module 'r2cmn.data.phantom' has no attribute '{name}'")
-    from r2cmn.data.phantom.datamodule import PhantomDataModule
+        raise AttributeError(f"module 'r2cmn.phantom' has no attribute '{name}'")
+    from r2cmn.phantom.datamodule import PhantomDataModule
 
     return PhantomDataModule

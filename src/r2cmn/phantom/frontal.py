@@ -9,8 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from r2cmn.data.phantom.anatomy import Anatomy
-from r2cmn.data.phantom.canvas import Canvas, Path, Plane, bump, curve, rib_band, step, union
+from r2cmn.phantom.anatomy import Anatomy
+from r2cmn.phantom.canvas import Canvas, Path, Plane, bump, curve, rib_band, step, union
 
 
 class Frontal:

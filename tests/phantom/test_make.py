@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from r2cmn.data.phantom import make
-from r2cmn.data.phantom.draw import describe, draw_study
-from r2cmn.data.phantom.findings import labels_of_findings
-from r2cmn.data.phantom.make import PhantomOptions, cache_dir, make_phantom
 from r2cmn.data.reports import read_annotation
+from r2cmn.phantom import make
+from r2cmn.phantom.draw import describe, draw_study
+from r2cmn.phantom.findings import labels_of_findings
+from r2cmn.phantom.make import PhantomOptions, cache_dir, make_phantom
 
 TEN = PhantomOptions(num_studies=10, seed=4, side=64)
 
@@ -88,7 +88,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path, monkeypatch):
 def test_a_killed_build_leaves_nothing_that_looks_whole(tmp_path):
     options = PhantomOptions(2000, 0, 64)
     code = (
-        "from pathlib import Path; from r2cmn.data.phantom.make import *; "
+        "from pathlib import Path; from r2cmn.phantom.make import *; "
         f"make_phantom({options!r}, Path({str(tmp_path)!r}), num_processes=1)"
     )
     paths = os.pathsep.join(path for path in sys.path if path)

@@ -5,10 +5,10 @@ import pytest
 from pycocoevalcap.bleu.bleu import Bleu
 
 from r2cmn.data.observations import OBSERVATIONS
-from r2cmn.data.phantom.draw import describe
-from r2cmn.data.phantom.findings import labels_of_findings
-from r2cmn.data.phantom.grammar import every_sentence, labels_of_report, write_report
 from r2cmn.data.tokenizer import Tokenizer
+from r2cmn.phantom.draw import describe
+from r2cmn.phantom.findings import labels_of_findings
+from r2cmn.phantom.grammar import every_sentence, labels_of_report, write_report
 
 STUDIES = [describe(11, number) for number in range(2000)]
 

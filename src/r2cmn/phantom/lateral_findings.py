@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from r2cmn.data.phantom.canvas import bump, curve, step
-from r2cmn.data.phantom.effect import EDEMA, FLUID, GAP, HEART_SCALE, RADIUS, Effect, cloudy, swollen
-from r2cmn.data.phantom.findings import Finding
-from r2cmn.data.phantom.lateral import Lateral
+from r2cmn.phantom.canvas import bump, curve, step
+from r2cmn.phantom.effect import EDEMA, FLUID, GAP, HEART_SCALE, RADIUS, Effect, cloudy, swollen
+from r2cmn.phantom.findings import Finding
+from r2cmn.phantom.lateral import Lateral
 
 # u, and how far down the lung
 _LOBES = {

@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from r2cmn.data.phantom.anatomy import draw_anatomy
-from r2cmn.data.phantom.canvas import Canvas, bump, curve, film, step, union
+from r2cmn.phantom.anatomy import draw_anatomy
+from r2cmn.phantom.canvas import Canvas, bump, curve, film, step, union
 
 STRAIGHT = dataclasses.replace(draw_anatomy(np.random.default_rng(0)), tilt=0.0, shift=(0.0, 0.0))
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from r2cmn.data.phantom.findings import Finding
-from r2cmn.data.phantom.grammar import ways_to_say
+from r2cmn.phantom.findings import Finding
+from r2cmn.phantom.grammar import ways_to_say
 from r2cmn.types import Grounding
 
 # The words of a finding's sentence that any other finding could have, too.

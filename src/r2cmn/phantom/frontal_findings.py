@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from r2cmn.data.phantom.canvas import bump, curve, step
-from r2cmn.data.phantom.effect import EDEMA, FLUID, GAP, HEART_SCALE, RADIUS, Effect, cloudy, swollen
-from r2cmn.data.phantom.findings import Finding
-from r2cmn.data.phantom.frontal import Frontal
+from r2cmn.phantom.canvas import bump, curve, step
+from r2cmn.phantom.effect import EDEMA, FLUID, GAP, HEART_SCALE, RADIUS, Effect, cloudy, swollen
+from r2cmn.phantom.findings import Finding
+from r2cmn.phantom.frontal import Frontal
 
 # u, and how far down the lung
 _LOBES = {

@@ -1,11 +1,11 @@
 import pytest
 
-from r2cmn.data.phantom import PhantomDataModule
-from r2cmn.data.phantom.draw import REPORT, describe, stream
-from r2cmn.data.phantom.findings import Finding
-from r2cmn.data.phantom.grammar import write_report
-from r2cmn.data.phantom.grounding import ground
 from r2cmn.data.tokenizer import clean_iu_xray
+from r2cmn.phantom import PhantomDataModule
+from r2cmn.phantom.draw import REPORT, describe, stream
+from r2cmn.phantom.findings import Finding
+from r2cmn.phantom.grammar import write_report
+from r2cmn.phantom.grounding import ground
 from r2cmn.types import Grounded, Grounding
 
 
