@@ -90,7 +90,7 @@ def test_a_preparation_that_cannot_be_audited_is_whole_and_says_so(table, tmp_pa
     def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("r2cmn.prepare.audit.write.write_file", full)
+    monkeypatch.setattr("r2cmn.audit.write.write_file", full)
     result = run("prepare", "folder", table, tmp_path / "out")
     assert result.exit_code == 1
     assert "was prepared, but not audited" in result.output

@@ -37,9 +37,9 @@ def audit(
     """
     from rich.console import Console
 
-    from r2cmn.prepare.audit import audit as look
-    from r2cmn.prepare.audit.table import tables
-    from r2cmn.prepare.audit.write import write_html, write_json
+    from r2cmn.audit import audit as look
+    from r2cmn.audit.table import tables
+    from r2cmn.audit.write import write_html, write_json
 
     found = look(dir, dataset, license_class, tags, images)
     Console(highlight=False).print(tables(found))
@@ -56,8 +56,8 @@ def audit_beside(dir: Path) -> bool:
 
     What is wrong and what a reader has to know goes to stderr.
     """
-    from r2cmn.prepare.audit import audit as look
-    from r2cmn.prepare.audit.write import write_html, write_json
+    from r2cmn.audit import audit as look
+    from r2cmn.audit.write import write_html, write_json
 
     try:
         found = look(dir)

@@ -11,15 +11,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from r2cmn.audit.collection import COLLECTIONS, Collection, recognise, study_of
+from r2cmn.audit.counts import Reports, SplitCounts, build_vocabulary, count_split, vocabulary_size
+from r2cmn.audit.duplicates import RepeatedReports, find_repeated_reports
+from r2cmn.audit.funnel import UNKNOWN_BEFORE, Record, Step, read_record
+from r2cmn.audit.normal import Normal, count_normal
+from r2cmn.audit.pictures import Pictures, audit_pictures
+from r2cmn.audit.problems import Problem, find_problems
+from r2cmn.audit.published import TABLE_1, Compared, compare, split_notes
 from r2cmn.data.reports import SPLITS, DataError, Study, read_annotation
-from r2cmn.prepare.audit.collection import COLLECTIONS, Collection, recognise, study_of
-from r2cmn.prepare.audit.counts import Reports, SplitCounts, build_vocabulary, count_split, vocabulary_size
-from r2cmn.prepare.audit.duplicates import RepeatedReports, find_repeated_reports
-from r2cmn.prepare.audit.funnel import UNKNOWN_BEFORE, Record, Step, read_record
-from r2cmn.prepare.audit.normal import Normal, count_normal
-from r2cmn.prepare.audit.pictures import Pictures, audit_pictures
-from r2cmn.prepare.audit.problems import Problem, find_problems
-from r2cmn.prepare.audit.published import TABLE_1, Compared, compare, split_notes
 
 LICENSE_CLASSES = ("public", "non_commercial", "dua")
 
@@ -65,7 +65,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found; `r2cmn.prepare.audit.table` and `page` show it.
+    """What an audit found; `r2cmn.audit.table` and `page` show it.
 
     Attributes:
         origin: of the data.

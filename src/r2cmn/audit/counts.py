@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from r2cmn.audit.collection import study_of
 from r2cmn.data.reports import Study
 from r2cmn.data.tokenizer import CLEANING, UNKNOWN, Tokenizer
-from r2cmn.prepare.audit.collection import study_of
 
 MARKS = {"XXXX": re.compile(r"X{4,}"), "___": re.compile(r"_{2,}")}
 """What stands for words that were taken out to protect patients: of Open-i, and of MIMIC-CXR."""

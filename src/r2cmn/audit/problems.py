@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from r2cmn.audit.counts import SplitCounts
+from r2cmn.audit.duplicates import in_two_splits, repeated_ids
 from r2cmn.data.reports import Study
-from r2cmn.prepare.audit.counts import SplitCounts
-from r2cmn.prepare.audit.duplicates import in_two_splits, repeated_ids
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from r2cmn.audit.collection import study_of
+from r2cmn.audit.counts import Reports
+from r2cmn.audit.images import ImageFacts
+from r2cmn.audit.near import same_pictures, stacked
 from r2cmn.data.reports import SPLITS, Study
-from r2cmn.prepare.audit.collection import study_of
-from r2cmn.prepare.audit.counts import Reports
-from r2cmn.prepare.audit.images import ImageFacts
-from r2cmn.prepare.audit.near import same_pictures, stacked
 
 _MOST_FREQUENT = 5
 

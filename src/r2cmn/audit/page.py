@@ -10,13 +10,13 @@ import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 
+from r2cmn.audit import Audit
+from r2cmn.audit.charts import funnel_plot, length_plot, share_plot, text
+from r2cmn.audit.counts import BIN
+from r2cmn.audit.problems import Problem
+from r2cmn.audit.published import Compared
+from r2cmn.audit.table import MAX_LISTED, difference, number, picture_rows, published_text, split_rows
 from r2cmn.data.reports import SPLITS
-from r2cmn.prepare.audit import Audit
-from r2cmn.prepare.audit.charts import funnel_plot, length_plot, share_plot, text
-from r2cmn.prepare.audit.counts import BIN
-from r2cmn.prepare.audit.problems import Problem
-from r2cmn.prepare.audit.published import Compared
-from r2cmn.prepare.audit.table import MAX_LISTED, difference, number, picture_rows, published_text, split_rows
 
 
 def page(audit: Audit) -> str:

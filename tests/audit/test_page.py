@@ -6,10 +6,10 @@ import stat
 
 import pytest
 
-from r2cmn.prepare.audit import audit
-from r2cmn.prepare.audit.charts import funnel_plot, length_plot, share_plot, text
-from r2cmn.prepare.audit.page import page
-from r2cmn.prepare.audit.write import write_html, write_json
+from r2cmn.audit import audit
+from r2cmn.audit.charts import funnel_plot, length_plot, share_plot, text
+from r2cmn.audit.page import page
+from r2cmn.audit.write import write_html, write_json
 from r2cmn.prepare.write import OutputError
 
 

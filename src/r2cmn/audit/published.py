@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from r2cmn.audit.collection import IU_XRAY, Collection
+from r2cmn.audit.counts import SplitCounts
+from r2cmn.audit.funnel import Record
 from r2cmn.data.reports import SPLITS, Study
-from r2cmn.prepare.audit.collection import IU_XRAY, Collection
-from r2cmn.prepare.audit.counts import SplitCounts
-from r2cmn.prepare.audit.funnel import Record
 from r2cmn.prepare.iu_xray.studies import read_split
 
 TABLE_1 = "Table 1"

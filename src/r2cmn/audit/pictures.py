@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from r2cmn.audit.duplicates import RepeatedPictures, find_repeated_pictures
+from r2cmn.audit.images import ImageFacts, read_images
+from r2cmn.audit.problems import Problem
 from r2cmn.data.reports import Study
-from r2cmn.prepare.audit.duplicates import RepeatedPictures, find_repeated_pictures
-from r2cmn.prepare.audit.images import ImageFacts, read_images
-from r2cmn.prepare.audit.problems import Problem
 
 _MOST_FREQUENT = 8
 _MANIFEST = "manifest.csv"

@@ -8,13 +8,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from r2cmn.audit import Audit
+from r2cmn.audit.counts import LIMITS
+from r2cmn.audit.duplicates import REACHES
+from r2cmn.audit.funnel import Step
+from r2cmn.audit.pictures import NOT_NAMED
+from r2cmn.audit.published import Compared
 from r2cmn.data.reports import SPLITS
-from r2cmn.prepare.audit import Audit
-from r2cmn.prepare.audit.counts import LIMITS
-from r2cmn.prepare.audit.duplicates import REACHES
-from r2cmn.prepare.audit.funnel import Step
-from r2cmn.prepare.audit.pictures import NOT_NAMED
-from r2cmn.prepare.audit.published import Compared
 
 MAX_LISTED = 20
 """Names of what is wrong that are listed; the JSON file has all."""

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from r2cmn.audit import audit
+from r2cmn.audit.collection import IU_XRAY, MIMIC_CXR
+from r2cmn.audit.funnel import UNKNOWN_BEFORE
 from r2cmn.data.iu_xray import IUXRayDataModule
 from r2cmn.data.mimic_cxr import MIMICCXRDataModule
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.reports import DataError
-from r2cmn.prepare.audit import audit
-from r2cmn.prepare.audit.collection import IU_XRAY, MIMIC_CXR
-from r2cmn.prepare.audit.funnel import UNKNOWN_BEFORE
 from r2cmn.prepare.folder import prepare_folder
 
 
@@ -220,7 +220,7 @@ def test_of_mimic_cxr_the_losses_are_negative_and_the_download_is_compared(sound
 
 
 def test_rounded_numbers_differ_beyond_their_rounding_only():
-    from r2cmn.prepare.audit.published import Compared
+    from r2cmn.audit.published import Compared
 
     assert Compared("images", "Table 1", 5200, 5249, 50).difference == 0
     assert Compared("images", "Table 1", 5200, 5251, 50).difference == 51
@@ -253,7 +253,7 @@ def test_collections_are_read_as_their_data_modules_read_them(collection, module
 
 def test_images_are_read_once(sound, monkeypatch):
     before = audit(sound).record()
-    monkeypatch.setattr("r2cmn.prepare.audit.images._read", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr("r2cmn.audit.images._read", lambda path: pytest.fail(f"{path} was read again"))
     assert audit(sound).record() == before
 
 

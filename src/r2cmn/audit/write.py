@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from r2cmn.prepare.audit import Audit
-from r2cmn.prepare.audit.page import page
+from r2cmn.audit import Audit
+from r2cmn.audit.page import page
 from r2cmn.prepare.private import write_file
 from r2cmn.prepare.write import OutputError, write_whole
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from r2cmn.prepare.audit import near
-from r2cmn.prepare.audit.near import near_pairs, perceptual_hash, same_pictures, stacked
+from r2cmn.audit import near
+from r2cmn.audit.near import near_pairs, perceptual_hash, same_pictures, stacked
 
 
 def _picture(seed, size=96):
