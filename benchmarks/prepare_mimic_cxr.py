@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from r2cmn.prepare.jpeg import GrayscaleJPEG
-from r2cmn.prepare.mimic_cxr_reports import read_targets
+from r2cmn.prepare.mimic_cxr.reports import read_targets
 from r2cmn.prepare.parallel import Task, convert_files, num_cores
 
 NUM_IMAGES, NUM_STUDIES = 377_110, 227_835

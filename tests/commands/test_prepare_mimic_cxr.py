@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from r2cmn.commands.prepare_mimic_cxr import prepare_mimic_cxr
 
-_PATH = Path(__file__).parents[1] / "prepare" / "mimic_miniature.py"
+_PATH = Path(__file__).parents[1] / "prepare" / "mimic_cxr" / "mimic_miniature.py"
 _SPEC = importlib.util.spec_from_file_location("mimic_miniature", _PATH)
 miniature = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(miniature)

@@ -10,8 +10,8 @@ from r2cmn.data.reports import SPLITS, Study
 from r2cmn.prepare.iu_xray.studies import read_split
 from r2cmn.prepare.iu_xray.terms import LICENSE_CLASS as IU_XRAY_LICENSE_CLASS
 from r2cmn.prepare.iu_xray.terms import TERMS as IU_XRAY_TERMS
-from r2cmn.prepare.mimic_cxr_summary import LICENSE_CLASS as MIMIC_CXR_LICENSE_CLASS
-from r2cmn.prepare.mimic_cxr_summary import TERMS as MIMIC_CXR_TERMS
+from r2cmn.prepare.mimic_cxr.summary import LICENSE_CLASS as MIMIC_CXR_LICENSE_CLASS
+from r2cmn.prepare.mimic_cxr.summary import TERMS as MIMIC_CXR_TERMS
 
 Row = tuple[float, float, float]
 """Of train, val and test."""

@@ -11,7 +11,7 @@ import typer
 from r2cmn.commands.audit import WithAudit, audit_beside
 
 if TYPE_CHECKING:
-    from r2cmn.prepare.mimic_cxr_summary import MIMICSummary
+    from r2cmn.prepare.mimic_cxr.summary import MIMICSummary
     from r2cmn.prepare.parts import Part
 
 

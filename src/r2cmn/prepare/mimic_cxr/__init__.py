@@ -12,12 +12,12 @@ from typing import Any
 
 from r2cmn.prepare.archives import RawError
 from r2cmn.prepare.jpeg import GrayscaleJPEG
-from r2cmn.prepare.mimic_cxr_entries import Labels, make_entries
-from r2cmn.prepare.mimic_cxr_finish import finish
-from r2cmn.prepare.mimic_cxr_raw import TEST_LABELS, RawMIMIC, find_raw
-from r2cmn.prepare.mimic_cxr_reports import TARGETS, read_targets
-from r2cmn.prepare.mimic_cxr_summary import MIMICSummary
-from r2cmn.prepare.mimic_cxr_tables import RadiographRow, read_images, read_labels
+from r2cmn.prepare.mimic_cxr.completion import finish
+from r2cmn.prepare.mimic_cxr.entries import Labels, make_entries
+from r2cmn.prepare.mimic_cxr.find import TEST_LABELS, RawMIMIC, find_raw
+from r2cmn.prepare.mimic_cxr.reports import TARGETS, read_targets
+from r2cmn.prepare.mimic_cxr.summary import MIMICSummary
+from r2cmn.prepare.mimic_cxr.tables import RadiographRow, read_images, read_labels
 from r2cmn.prepare.parallel import STATE, Task, convert_files, explained
 from r2cmn.prepare.parts import Part, Shard, contradiction, missing_parts, read_parts, write_part
 from r2cmn.prepare.private import make_folder, write_file

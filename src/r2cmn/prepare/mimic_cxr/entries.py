@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from r2cmn.prepare.mimic_cxr_reports import Target
-from r2cmn.prepare.mimic_cxr_tables import RadiographRow
+from r2cmn.prepare.mimic_cxr.reports import Target
+from r2cmn.prepare.mimic_cxr.tables import RadiographRow
 from r2cmn.prepare.parallel import Converted
 from r2cmn.prepare.write import ManifestRow
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from r2cmn.prepare.archives import RawError
-from r2cmn.prepare.mimic_cxr_summary import TERMS, MIMICSummary
+from r2cmn.prepare.mimic_cxr.summary import TERMS, MIMICSummary
 from r2cmn.prepare.parts import Part
 from r2cmn.prepare.private import write_file
 from r2cmn.prepare.write import ManifestRow

@@ -5,8 +5,14 @@ import re
 
 import pytest
 
-from r2cmn.prepare import sections
-from r2cmn.prepare.sections import conclusion, is_settled_by_hand, normalise_heading, read_sections, split_sections
+from r2cmn.prepare.mimic_cxr import sections
+from r2cmn.prepare.mimic_cxr.sections import (
+    conclusion,
+    is_settled_by_hand,
+    normalise_heading,
+    read_sections,
+    split_sections,
+)
 
 REPORT = (
     "                                 FINAL REPORT\n"

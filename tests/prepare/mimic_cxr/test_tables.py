@@ -6,7 +6,7 @@ import pytest
 
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.prepare.archives import RawError
-from r2cmn.prepare.mimic_cxr_tables import RadiographRow, read_images, read_labels, read_rows
+from r2cmn.prepare.mimic_cxr.tables import RadiographRow, read_images, read_labels, read_rows
 
 _SPEC = importlib.util.spec_from_file_location("mimic_miniature", Path(__file__).with_name("mimic_miniature.py"))
 miniature = importlib.util.module_from_spec(_SPEC)

@@ -1,7 +1,7 @@
 """The sections of a radiology report, found as the owners of MIMIC-CXR find them.
 
 The rules are those of MIT-LCP's `mimic-cxr/txt/section_parser.py` and `create_section_files.py` (MIT licence), written
-anew; its spellings of headings and the studies that it settles by hand are in `mimic_cxr_sections.json`.
+anew; its spellings of headings and the studies that it settles by hand are in `sections.json`.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def is_settled_by_hand(study_id: int) -> bool:
 
 @cache
 def _rules() -> dict[str, Any]:
-    rules: dict[str, Any] = json.loads(files("r2cmn.prepare").joinpath("mimic_cxr_sections.json").read_text("utf-8"))
+    rules: dict[str, Any] = json.loads(files("r2cmn.prepare.mimic_cxr").joinpath("sections.json").read_text("utf-8"))
     return rules
 
 

@@ -3,7 +3,7 @@ import zipfile
 import pytest
 
 from r2cmn.prepare.archives import RawError
-from r2cmn.prepare.mimic_cxr_reports import read_targets
+from r2cmn.prepare.mimic_cxr.reports import read_targets
 
 REPORT = " FINAL REPORT\n HISTORY: Cough.\n \n FINDINGS: \n \n The lungs\n are  clear.\n \n IMPRESSION: \n \n None.\n"
 NAME = "files/p10/p10000001/s50000001.txt"

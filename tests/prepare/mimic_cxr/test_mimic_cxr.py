@@ -16,9 +16,9 @@ from r2cmn.data.check import check_studies
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.reports import read_annotation
 from r2cmn.data.tokenizer import clean_mimic_cxr
-from r2cmn.prepare import mimic_cxr_finish
 from r2cmn.prepare.archives import RawError
 from r2cmn.prepare.mimic_cxr import Choices, merge_mimic_cxr
+from r2cmn.prepare.mimic_cxr import completion as mimic_cxr_finish
 from r2cmn.prepare.mimic_cxr import prepare_mimic_cxr as _prepare
 from r2cmn.prepare.parts import Part, Shard
 from r2cmn.prepare.private import write_file

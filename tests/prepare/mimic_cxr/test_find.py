@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from r2cmn.prepare.archives import RawError
-from r2cmn.prepare.mimic_cxr_raw import find_raw
+from r2cmn.prepare.mimic_cxr.find import find_raw
 
 _SPEC = importlib.util.spec_from_file_location("mimic_miniature", Path(__file__).with_name("mimic_miniature.py"))
 miniature = importlib.util.module_from_spec(_SPEC)
