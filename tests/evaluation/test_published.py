@@ -4,8 +4,8 @@ import csv
 
 import pytest
 
-from r2cmn.evaluation.names import NLG, parse_ce
 from r2cmn.evaluation.published import COLUMNS, published, published_file
+from r2cmn.metrics.names import NLG, parse_ce
 
 # typed from the paper: BL-1 to BL-4, MTR, RG-L, then P, R, F1
 TABLE_2 = {

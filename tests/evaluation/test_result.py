@@ -7,12 +7,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from r2cmn.evaluation.degeneracy import degeneracy
 from r2cmn.evaluation.labels import Labels
 from r2cmn.evaluation.protocols import Protocol, References
 from r2cmn.evaluation.result import evaluate
 from r2cmn.evaluation.scored import Settings
 from r2cmn.evaluation.scoring import Scorer
+from r2cmn.metrics.degeneracy import degeneracy
 from r2cmn.metrics.efficacy import efficacy
 from r2cmn.metrics.labeler import RuleLabeler
 from r2cmn.metrics.meteor import java_available

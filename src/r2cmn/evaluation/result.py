@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from r2cmn.evaluation.labels import Labels
-from r2cmn.evaluation.names import describe
 from r2cmn.evaluation.protocols import References
 from r2cmn.evaluation.scored import Scored, Settings, System
 from r2cmn.evaluation.scoring import Scorer
+from r2cmn.metrics.names import describe
 from r2cmn.metrics.significance import Difference, Interval
 
 VERSION = 1

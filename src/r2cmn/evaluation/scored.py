@@ -34,7 +34,7 @@ class System:
     Attributes:
         name: of the system.
         scores: by the names of `SufficientStatistics.scores`; METEOR is nan where it was not computed.
-        degeneracy: see `r2cmn.evaluation.degeneracy`.
+        degeneracy: see `r2cmn.metrics.degeneracy`.
         differences: the scores of the system in question minus those of this one, with p; empty for itself.
     """
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from r2cmn.evaluation.degeneracy import degeneracy
 from r2cmn.evaluation.labels import Labels
 from r2cmn.evaluation.observations import by_observation
 from r2cmn.evaluation.protocols import References
 from r2cmn.evaluation.scored import Scored, Settings, System
+from r2cmn.metrics.degeneracy import degeneracy
 from r2cmn.metrics.nlg import optional_meteor_statistics
 from r2cmn.metrics.significance import Significance
 from r2cmn.metrics.sufficient import SufficientStatistics

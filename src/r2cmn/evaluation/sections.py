@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 
 from r2cmn.evaluation.charts import Mark, bar, histogram, interval_plot, text
-from r2cmn.evaluation.degeneracy import MEANING as DEGENERACY
-from r2cmn.evaluation.names import NLG, SHOWN_CE, describe, parse_ce, protocol_of_ce, short
 from r2cmn.evaluation.protocols import MEANING
 from r2cmn.evaluation.published import Published
 from r2cmn.evaluation.result import Result
 from r2cmn.evaluation.scored import Scored, System
 from r2cmn.evaluation.table import COMPARED, cell, chance
+from r2cmn.metrics.degeneracy import MEANING as DEGENERACY
+from r2cmn.metrics.names import NLG, SHOWN_CE, describe, parse_ce, protocol_of_ce, short
 
 PLOTTED = (*[name for name in NLG if name != "CIDEr"], "CE_macro_F1", "CE_micro_F1", "CE_example_F1", "CE_micro_F1_5")
 """The scores of the first plot, all in [0, 1]; CIDEr goes to 10 and has a plot of its own."""

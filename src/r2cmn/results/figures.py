@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from r2cmn.evaluation.names import short as score_name
+from r2cmn.metrics.names import short as score_name
 from r2cmn.results.claims import STATED, Claim, claim
 from r2cmn.results.curves import AXES, NAMES, Curve, base_of, curves_of
 from r2cmn.results.extra import load

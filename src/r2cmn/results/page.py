@@ -10,8 +10,8 @@ from typing import Any
 
 from r2cmn import evaluation
 from r2cmn.evaluation.charts import text
-from r2cmn.evaluation.names import short as score_name
 from r2cmn.evaluation.result import write_whole
+from r2cmn.metrics.names import short as score_name
 from r2cmn.results import sections
 from r2cmn.results.collect import Collection
 from r2cmn.results.comparison import Comparison

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from zlib import crc32
 
 from r2cmn.evaluation.charts import text
-from r2cmn.evaluation.names import short as score_name
+from r2cmn.metrics.names import short as score_name
 from r2cmn.results import figures, tables
 from r2cmn.results.collect import Collection
 from r2cmn.results.comparison import Comparison

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from r2cmn.evaluation.names import short as score_name
+from r2cmn.metrics.names import short as score_name
 from r2cmn.results.claims import ROWS, TABLE_2, kind_of, table_2
 from r2cmn.results.comparison import Comparison
 from r2cmn.results.settings import NO_MEMORY

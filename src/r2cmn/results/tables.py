@@ -11,8 +11,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from r2cmn.evaluation.names import NLG, parse_ce
-from r2cmn.evaluation.names import short as score_name
+from r2cmn.metrics.names import NLG, parse_ce
+from r2cmn.metrics.names import short as score_name
 from r2cmn.results.collect import Collection
 from r2cmn.results.comparison import BOTH, SEEDS, TRAININGS, Cell, Comparison
 from r2cmn.results.settings import Setting, short, shown
