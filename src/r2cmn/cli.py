@@ -99,7 +99,7 @@ def _check_arguments(arguments: list[str], compose: Any) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    from r2cmn.sweep_folder import name_sweep
+    from r2cmn.sweeps.newest import name_sweep
 
     parsed = get_args_parser().parse_args(arguments)
     if parsed.help or parsed.hydra_help or parsed.shell_completion:

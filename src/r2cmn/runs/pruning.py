@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from hydra_plugins.r2cmn_optuna_sweeper import RUNNING_LOCK, STUDY_VARIABLE
+from r2cmn.runs.study import RUNNING_LOCK, STUDY_VARIABLE, open_storage
 
 log = logging.getLogger("r2cmn")
 
@@ -80,8 +80,6 @@ class StudyReport(pl.Callback):
 
     def _open(self) -> Any:
         import optuna
-
-        from hydra_plugins.r2cmn_optuna_sweeper._study import open_storage
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         pruner = instantiate(self.pruner, _convert_="all") if self.pruner else optuna.pruners.NopPruner()

@@ -14,8 +14,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from hydra_plugins.r2cmn_optuna_sweeper._sampler import SearchError
-from hydra_plugins.r2cmn_optuna_sweeper.constraints import Constraint
+from r2cmn.runs.study import SearchError
+from r2cmn.sweeps.constraints import Constraint
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra_plugins.r2cmn_pool_launcher._devices import PoolError
-from hydra_plugins.r2cmn_pool_launcher._settings import SweepSettings
-from hydra_plugins.r2cmn_pool_launcher._trial import Trial
 from r2cmn.runs.folder import RESULT, REUSED, TRIAL, FolderLock, TrialFolder, find_trials, read_trial, write_json
+from r2cmn.sweeps.devices import PoolError
+from r2cmn.sweeps.process import Trial
+from r2cmn.sweeps.settings import SweepSettings
 
 log = logging.getLogger(__name__)
 

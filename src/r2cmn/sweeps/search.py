@@ -13,10 +13,10 @@ import optuna
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
-from hydra_plugins.r2cmn_optuna_sweeper._sampler import SearchError
-from hydra_plugins.r2cmn_optuna_sweeper._space import Space
-from hydra_plugins.r2cmn_optuna_sweeper._study import REASON, STOPPED, judged, tell
-from hydra_plugins.r2cmn_pool_launcher.pool_launcher import quote
+from r2cmn.runs.study import SearchError
+from r2cmn.sweeps.launcher import quote
+from r2cmn.sweeps.space import Space
+from r2cmn.sweeps.study import REASON, STOPPED, judged, tell
 
 log = logging.getLogger(__name__)
 

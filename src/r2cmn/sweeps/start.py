@@ -14,12 +14,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from optuna.samplers import BaseSampler
 
-from hydra_plugins.r2cmn_optuna_sweeper._sampler import FeasibleSampler, SearchError
-from hydra_plugins.r2cmn_optuna_sweeper._search import Search, as_overrides
-from hydra_plugins.r2cmn_optuna_sweeper._space import Space, feasibility, leave_out_fixed, read_space
-from hydra_plugins.r2cmn_optuna_sweeper._study import (
+from r2cmn.runs.study import SearchError, open_storage
+from r2cmn.sweeps.sampler import FeasibleSampler
+from r2cmn.sweeps.search import Search, as_overrides
+from r2cmn.sweeps.space import Space, feasibility, leave_out_fixed, read_space
+from r2cmn.sweeps.study import (
     OWN_STUDY,
-    open_storage,
     open_study,
     refuse_strange_trials,
     settle,

@@ -11,9 +11,10 @@ optuna = pytest.importorskip("optuna", reason="pip install 'r2cmn[optuna]'")
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # noqa: E402
 from optuna.samplers import RandomSampler, TPESampler  # noqa: E402
 
-from hydra_plugins.r2cmn_optuna_sweeper._sampler import FeasibleSampler, SearchError  # noqa: E402
-from hydra_plugins.r2cmn_optuna_sweeper._space import feasibility, leave_out_fixed, read_space  # noqa: E402
-from hydra_plugins.r2cmn_optuna_sweeper.constraints import AtMost, Divides  # noqa: E402
+from r2cmn.runs.study import SearchError  # noqa: E402
+from r2cmn.sweeps.constraints import AtMost, Divides  # noqa: E402
+from r2cmn.sweeps.sampler import FeasibleSampler  # noqa: E402
+from r2cmn.sweeps.space import feasibility, leave_out_fixed, read_space  # noqa: E402
 
 CONFIG = OmegaConf.create(
     {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig
 
-from hydra_plugins.r2cmn_pool_launcher._devices import PoolError
+from r2cmn.sweeps.devices import PoolError
 
 
 @dataclass(frozen=True)

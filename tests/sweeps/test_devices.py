@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from hydra_plugins.r2cmn_pool_launcher._devices import PoolError, build_slots, share_threads, visible_gpus
-from hydra_plugins.r2cmn_pool_launcher.pool_launcher import PoolLauncher
+from r2cmn.sweeps.devices import PoolError, build_slots, share_threads, visible_gpus
+from r2cmn.sweeps.launcher import PoolLauncher
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hydra.core.utils import JobStatus
 
-from hydra_plugins.r2cmn_pool_launcher._devices import PoolError
-from hydra_plugins.r2cmn_pool_launcher._trial import Trial, describe_exit, read_last_lines
-from hydra_plugins.r2cmn_pool_launcher.pool_launcher import close, skip_finished
+from r2cmn.sweeps.devices import PoolError
+from r2cmn.sweeps.launcher import close, skip_finished
+from r2cmn.sweeps.process import Trial, describe_exit, read_last_lines
 
 
 def make_trial(directory: Path, overrides: list[str], result: object = None) -> Trial:

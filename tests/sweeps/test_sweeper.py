@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 optuna = pytest.importorskip("optuna", reason="pip install 'r2cmn[optuna]'")
 
-SOURCES = Path(__file__).resolve().parents[1] / "src"
+SOURCES = Path(__file__).resolve().parents[2] / "src"
 TOY = Path(__file__).with_name("search_toy")
 
 

@@ -17,10 +17,11 @@ from hydra.errors import CompactHydraException  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
-from hydra_plugins.r2cmn_optuna_sweeper._study import is_running, open_storage, study_file  # noqa: E402
 from r2cmn.callbacks import Checkpoints  # noqa: E402
 from r2cmn.runs import pruning as search  # noqa: E402
 from r2cmn.runs.pruning import ClosedTrialError, StudyReport, is_pruned, study_reports  # noqa: E402
+from r2cmn.runs.study import open_storage  # noqa: E402
+from r2cmn.sweeps.study import is_running, study_file  # noqa: E402
 
 EPOCHS = 3
 
@@ -144,7 +145,7 @@ def test_only_a_trial_of_a_search_reports(monkeypatch, tmp_path):
 
 
 def test_a_missing_optuna_is_one_sentence(monkeypatch):
-    from hydra_plugins.r2cmn_optuna_sweeper.optuna_sweeper import OptunaSweeper
+    from r2cmn.sweeps.sweeper import OptunaSweeper
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(CompactHydraException, match=r"pip install 'r2cmn\[optuna\]'"):
@@ -152,7 +153,6 @@ def test_a_missing_optuna_is_one_sentence(monkeypatch):
 
 
 def test_the_plugin_needs_neither_torch_nor_optuna():
-    names = "optuna_sweeper", "constraints"
-    code = "; ".join(f"import hydra_plugins.r2cmn_optuna_sweeper.{name}" for name in names)
+    code = "import hydra_plugins.r2cmn_optuna_sweeper, r2cmn.sweeps.constraints"
     code += "; import sys; sys.exit(bool({'torch', 'optuna', 'sqlalchemy'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
-from r2cmn.sweep_folder import name_sweep
+from r2cmn.sweeps.newest import name_sweep
 
 GRID = ["seed=0,1", "memory=none,separate"]
 RESUME = [*GRID, "sweep.resume=true"]

@@ -1,4 +1,4 @@
-"""The launcher `pool` and its configuration."""
+"""The launcher `pool`."""
 
 import logging
 import sys
@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from hydra_plugins.r2cmn_pool_launcher._compose import (
+from r2cmn.runs.folder import FolderInUseError, FolderLock, own_overrides
+from r2cmn.sweeps.compose import (
     HYDRA_OVERRIDE,
     config_options,
     hydra_config,
@@ -22,10 +22,10 @@ from hydra_plugins.r2cmn_pool_launcher._compose import (
     set_number,
     trial_directory,
 )
-from hydra_plugins.r2cmn_pool_launcher._config import PoolLauncherConfig
-from hydra_plugins.r2cmn_pool_launcher._devices import PoolError, build_slots, share_threads
-from hydra_plugins.r2cmn_pool_launcher._pool import Pool
-from hydra_plugins.r2cmn_pool_launcher._resume import (
+from r2cmn.sweeps.devices import PoolError, build_slots, share_threads
+from r2cmn.sweeps.pool import Pool
+from r2cmn.sweeps.process import Trial, TrialReturn
+from r2cmn.sweeps.resume import (
     Place,
     Resumption,
     free_number,
@@ -33,14 +33,9 @@ from hydra_plugins.r2cmn_pool_launcher._resume import (
     note_taken,
     refuse_used_folder,
 )
-from hydra_plugins.r2cmn_pool_launcher._settings import SweepSettings
-from hydra_plugins.r2cmn_pool_launcher._trial import Trial, TrialReturn
-from r2cmn.runs.folder import FolderInUseError, FolderLock, own_overrides
+from r2cmn.sweeps.settings import SweepSettings
 
 log = logging.getLogger(__name__)
-
-
-ConfigStore.instance().store(group="hydra/launcher", name="pool", node=PoolLauncherConfig, provider="r2cmn")
 
 
 class PoolLauncher(Launcher):

@@ -19,38 +19,20 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
-from hydra_plugins.r2cmn_optuna_sweeper import RUNNING_LOCK, STUDY_VARIABLE
-from hydra_plugins.r2cmn_optuna_sweeper._sampler import SearchError
-from hydra_plugins.r2cmn_optuna_sweeper._space import Space
+from r2cmn.runs.study import RUNNING_LOCK, STUDY_VARIABLE, SearchError
+from r2cmn.sweeps.space import Space
 
 log = logging.getLogger(__name__)
 
 STOPPED = "stopped"  # attribute of a trial that was cut off; it counts for nothing, and its values are tried again
 REASON = "reason"
 OWN_STUDY = "r2cmn"  # the name of the study in a file of the sweep's own; in a database, that of the folder
-SQLITE_WAIT_S = 60.0
 POLL_S = 1.0
 
 
 def study_file(folder: Path) -> str:
     """Return the address of the study in the folder of a sweep."""
     return URL.create("sqlite", database=str(folder.resolve() / "study.db")).render_as_string(hide_password=False)
-
-
-def open_storage(url: str) -> RDBStorage:
-    """Open the storage of a study; of sqlite, wait for the other processes that write to it.
-
-    Raises:
-        SearchError: where it cannot be opened.
-    """
-    options = {"connect_args": {"timeout": SQLITE_WAIT_S}} if url.startswith("sqlite") else None
-    try:
-        return RDBStorage(url, engine_kwargs=options)
-    except Exception as error:  # of SQLAlchemy, of the database's driver, or of Optuna
-        shown = url if url.startswith("sqlite") else url.partition("://")[0]  # not the password
-        raise SearchError(
-            f"the study cannot be opened ({shown}): {(str(error) or repr(error)).splitlines()[0]}"
-        ) from error
 
 
 def open_study(storage: RDBStorage, name: str, sampler: BaseSampler, space: Space) -> optuna.Study:

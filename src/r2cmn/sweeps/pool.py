@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
-from hydra_plugins.r2cmn_pool_launcher._devices import PoolError, Slot
-from hydra_plugins.r2cmn_pool_launcher._trial import Trial, describe_exit, read_last_lines
+from r2cmn.sweeps.devices import PoolError, Slot
+from r2cmn.sweeps.process import Trial, describe_exit, read_last_lines
 
 log = logging.getLogger(__name__)
 

@@ -1,16 +1,12 @@
-"""The sweeper `r2cmn_optuna` and its configuration."""
-
-# Annotations are not postponed: Hydra executes this file before it is in sys.modules, where dataclass would look.
+"""The sweeper `r2cmn_optuna`."""
 
 import importlib.util
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus, configure_log
 from hydra.errors import CompactHydraException
@@ -20,33 +16,6 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class OptunaSweeperConfig:
-    """The values of `hydra.sweeper` with `hydra/sweeper=r2cmn_optuna`.
-
-    Attributes:
-        n_trials: How many trials the study is to have in all; the same command again goes on until then.
-        n_jobs: Trials at once with a launcher other than `pool`, which has as many as it has slots.
-        max_failures: After so many failures in a row the search gives up.
-        study: `storage` (null: study.db in the folder of the sweep), `sampler` and `pruner` (null: none) of Optuna.
-        params: What is searched, in the syntax of the command line: choice(1,2), tag(log, interval(1e-4, 1e-2)).
-        constraints: Which values go together: hydra_plugins.r2cmn_optuna_sweeper.constraints.
-    """
-
-    _target_: str = "hydra_plugins.r2cmn_optuna_sweeper.optuna_sweeper.OptunaSweeper"
-    _recursive_: bool = False  # Optuna's classes are made where a missing Optuna is a sentence
-    _convert_: str = "all"
-    n_trials: int = 20
-    n_jobs: int = 1
-    max_failures: int = 3
-    study: dict[str, Any] = field(default_factory=dict)
-    params: dict[str, Any] = field(default_factory=dict)
-    constraints: list[Any] = field(default_factory=list)
-
-
-ConfigStore.instance().store(group="hydra/sweeper", name="r2cmn_optuna", node=OptunaSweeperConfig, provider="r2cmn")
 
 
 class OptunaSweeper(Sweeper):
@@ -97,8 +66,8 @@ class OptunaSweeper(Sweeper):
         Raises:
             HydraException: One sentence, where the search cannot run as asked or found nothing.
         """
-        from hydra_plugins.r2cmn_optuna_sweeper._start import start_search
-        from hydra_plugins.r2cmn_optuna_sweeper._study import only_search, settle
+        from r2cmn.sweeps.start import start_search
+        from r2cmn.sweeps.study import only_search, settle
 
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)  # no launcher has done so yet
         folder = Path(self.config.hydra.sweep.dir).resolve()

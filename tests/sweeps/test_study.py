@@ -15,13 +15,12 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution  # n
 from optuna.samplers import RandomSampler  # noqa: E402
 from optuna.trial import TrialState  # noqa: E402
 
-from hydra_plugins.r2cmn_optuna_sweeper._sampler import SearchError  # noqa: E402
-from hydra_plugins.r2cmn_optuna_sweeper._search import Search, as_overrides  # noqa: E402
-from hydra_plugins.r2cmn_optuna_sweeper._space import Space  # noqa: E402
-from hydra_plugins.r2cmn_optuna_sweeper._study import (  # noqa: E402
+from r2cmn.runs.study import SearchError, open_storage  # noqa: E402
+from r2cmn.sweeps.search import Search, as_overrides  # noqa: E402
+from r2cmn.sweeps.space import Space  # noqa: E402
+from r2cmn.sweeps.study import (  # noqa: E402
     is_running,
     only_search,
-    open_storage,
     open_study,
     read_result,
     refuse_strange_trials,

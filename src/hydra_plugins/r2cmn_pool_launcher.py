@@ -1,9 +1,16 @@
-"""What can be said of the launcher in a configuration."""
+"""The Hydra launcher `pool`: runs each trial of a sweep as its own process on its own GPUs.
 
-from __future__ import annotations
+Hydra imports every module of `hydra_plugins` at each start, so nothing here imports torch.
+"""
+
+# Annotations are not postponed: Hydra executes this file before it is in sys.modules, where dataclass would look.
 
 from dataclasses import dataclass, field
 from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from r2cmn.sweeps import launcher
 
 
 @dataclass
@@ -22,7 +29,7 @@ class PoolLauncherConfig:
             application's configuration has a node `sweep`. null: its overrides say so.
     """
 
-    _target_: str = "hydra_plugins.r2cmn_pool_launcher.pool_launcher.PoolLauncher"
+    _target_: str = "hydra_plugins.r2cmn_pool_launcher.PoolLauncher"
     gpus: Any = "auto"
     gpus_per_trial: int = 1
     num_trials: int | None = None
@@ -31,3 +38,10 @@ class PoolLauncherConfig:
     grace_s: float = 30.0
     command: list[str] = field(default_factory=lambda: ["-m", "r2cmn", "train"])
     fingerprint: str | None = "r2cmn.runs.fingerprint.fingerprint"
+
+
+class PoolLauncher(launcher.PoolLauncher):
+    """The launcher under the name that Hydra accepts: a plugin class must be defined in `hydra_plugins`."""
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="pool", node=PoolLauncherConfig, provider="r2cmn")

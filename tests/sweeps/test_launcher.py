@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from hydra_plugins.r2cmn_pool_launcher._compose import SWEEP_OVERRIDE, quote
-from hydra_plugins.r2cmn_pool_launcher._devices import share_threads
+from r2cmn.sweeps.compose import SWEEP_OVERRIDE, quote
+from r2cmn.sweeps.devices import share_threads
 
-SOURCES = Path(__file__).resolve().parents[1] / "src"
+SOURCES = Path(__file__).resolve().parents[2] / "src"
 
 TOY = Path(__file__).with_name("pool_toy")
 
@@ -88,7 +88,7 @@ def test_a_quoted_value_comes_back_from_hydras_parser(value):
 
 
 def test_the_plugin_needs_no_torch():
-    code = "import sys, hydra_plugins.r2cmn_pool_launcher.pool_launcher; sys.exit('torch' in sys.modules)"
+    code = "import sys, r2cmn.sweeps.launcher; sys.exit('torch' in sys.modules)"
     paths = [str(SOURCES), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hydra.errors import CompactHydraException
 from optuna import Study, create_study
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from r2cmn.runs.study import SearchError
+
 NUM_LEARNT = 100  # draws from the sampler
 NUM_RANDOM = 300  # draws at random, after that
 NUM_DIGITS = 4
 SEEN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-
-
-class SearchError(CompactHydraException):
-    """A search that cannot run as asked; Hydra prints its sentence without a traceback."""
 
 
 class FeasibleSampler(BaseSampler):

@@ -14,8 +14,8 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from hydra_plugins.r2cmn_pool_launcher._devices import PoolError
 from r2cmn.runs.folder import TRIAL, FolderLock, own_overrides, write_json
+from r2cmn.sweeps.devices import PoolError
 
 log = logging.getLogger(__name__)
 

@@ -8,17 +8,17 @@ import logging
 import pytest
 from omegaconf import OmegaConf
 
-from hydra_plugins.r2cmn_pool_launcher._devices import PoolError
-from hydra_plugins.r2cmn_pool_launcher._resume import (
+from r2cmn.runs.folder import write_json
+from r2cmn.sweeps.devices import PoolError
+from r2cmn.sweeps.process import Trial
+from r2cmn.sweeps.resume import (
     Resumption,
     free_number,
     note_taken,
     read_reused,
     refuse_used_folder,
 )
-from hydra_plugins.r2cmn_pool_launcher._settings import SweepSettings
-from hydra_plugins.r2cmn_pool_launcher._trial import Trial
-from r2cmn.runs.folder import write_json
+from r2cmn.sweeps.settings import SweepSettings
 
 
 def identity(config="a", data="d", code="c1"):

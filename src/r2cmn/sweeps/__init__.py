@@ -1,0 +1,1 @@
+"""Many runs: launching, resuming, searching and collecting results."""
