@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from r2cmn.results.collect import Collection
-    from r2cmn.results.comparison import Comparison
-    from r2cmn.results.reports import Reports
-    from r2cmn.results.settings import Family
+    from r2cmn.sweeps.results.collect import Collection
+    from r2cmn.sweeps.results.comparison import Comparison
+    from r2cmn.sweeps.results.reports import Reports
+    from r2cmn.sweeps.results.settings import Family
 
     Compared = list[tuple[Comparison, Comparison]]
 
@@ -68,11 +68,11 @@ def results(
     What is averaged, tested and marked, and how: docs/results.md.
     """
     from r2cmn.evaluation.table import console
-    from r2cmn.results import tables
-    from r2cmn.results.collect import collect
-    from r2cmn.results.reports import Reports
-    from r2cmn.results.settings import ablated_keys, families
-    from r2cmn.results.table2 import FORMATS, table2
+    from r2cmn.sweeps.results import tables
+    from r2cmn.sweeps.results.collect import collect
+    from r2cmn.sweeps.results.reports import Reports
+    from r2cmn.sweeps.results.settings import ablated_keys, families
+    from r2cmn.sweeps.results.table2 import FORMATS, table2
 
     form = _form(format, out)
     _check_targets([csv, parquet, curves, out, html], overwrite)
@@ -103,7 +103,7 @@ def results(
 
 
 def _form(format: str | None, out: Path | None) -> str:
-    from r2cmn.results.table2 import FORMATS, SUFFIXES
+    from r2cmn.sweeps.results.table2 import FORMATS, SUFFIXES
 
     if format is not None and format not in FORMATS:
         raise ValueError(f"--format is one of {', '.join(FORMATS)}, not '{format}'")
@@ -148,8 +148,8 @@ def _compare(
     grouped: Sequence[Family], asked: dict[str, str], metric: str, reports: Reports | None, level: float
 ) -> tuple[Compared, list[str]]:
     """Return of each family the comparison in one score and that in all, and what a reader has to know."""
-    from r2cmn.results.comparison import compare
-    from r2cmn.results.table2 import metrics_of
+    from r2cmn.sweeps.results.comparison import compare
+    from r2cmn.sweeps.results.table2 import metrics_of
 
     notes: list[str] = []
     if len(grouped) > 1:
@@ -175,7 +175,7 @@ def _compare(
 
 def _references(grouped: Sequence[Family], asked: dict[str, str], notes: list[str]) -> list:
     """Return the reference of each family: what was asked for must be in one of them at least."""
-    from r2cmn.results.comparison import find_reference
+    from r2cmn.sweeps.results.comparison import find_reference
 
     chosen, errors = [], []
     for family in grouped:
@@ -191,7 +191,7 @@ def _references(grouped: Sequence[Family], asked: dict[str, str], notes: list[st
 
 
 def _write_rows(found: Collection, csv: Path | None, parquet: Path | None, curves: Path | None) -> None:
-    from r2cmn.results import frame
+    from r2cmn.sweeps.results import frame
 
     if csv is not None:
         frame.write_csv(csv, frame.rows(found.trials))
@@ -213,14 +213,14 @@ def _write(
     if figures is not None:
         _draw(compared, metric, figures, overwrite)
     if html is not None:
-        from r2cmn.results.page import write_page
+        from r2cmn.sweeps.results.page import write_page
 
         write_page(html, found, compared, metric, [*found.notes, *notes], __version__)
 
 
 def _draw(compared: Compared, metric: str, folder: Path, overwrite: bool) -> None:
-    from r2cmn.results import figures
-    from r2cmn.results.curves import numeric_keys
+    from r2cmn.sweeps.results import figures
+    from r2cmn.sweeps.results.curves import numeric_keys
 
     wanted = [(one, key, figures.name_of(key) + (f"-{number + 1}" if number else ""))
               for number, (one, _) in enumerate(compared) for key in numeric_keys(one.family)]  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from r2cmn.results.statistics import gap, holm, mean
+from r2cmn.sweeps.results.statistics import gap, holm, mean
 
 
 def test_the_interval_of_a_mean_is_students():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from r2cmn.results.collect import collect
+from r2cmn.sweeps.results.collect import collect
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from r2cmn.metrics.sufficient import SufficientStatistics
-from r2cmn.results.reports import Reports, pairs_of
-from r2cmn.results.settings import Setting
-from r2cmn.results.trial import read_trial
+from r2cmn.sweeps.results.reports import Reports, pairs_of
+from r2cmn.sweeps.results.settings import Setting
+from r2cmn.sweeps.results.trial import read_trial
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from r2cmn.evaluation.result import write_whole
-from r2cmn.results.extra import load
-from r2cmn.results.metrics_file import read_metrics
-from r2cmn.results.settings import shown
-from r2cmn.results.trial import Trial, key_of
+from r2cmn.sweeps.results.extra import load
+from r2cmn.sweeps.results.metrics_file import read_metrics
+from r2cmn.sweeps.results.settings import shown
+from r2cmn.sweeps.results.trial import Trial, key_of
 
 Row = dict[str, Any]
 _PARTS = ("config", "data", "code")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from r2cmn.results.trial import Trial
 from r2cmn.runs.fingerprint import SHOWING
+from r2cmn.sweeps.results.trial import Trial
 
 _NUMBERS = ("memory.num_vectors", "memory.num_queried", "memory.num_threads")
 # The same training whatever they are: folders, what is shown or kept of it, and how its data are fetched.

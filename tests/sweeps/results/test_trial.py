@@ -6,7 +6,7 @@ import math
 import pytest
 from omegaconf import OmegaConf
 
-from r2cmn.results.trial import is_trial, read_trial
+from r2cmn.sweeps.results.trial import is_trial, read_trial
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from r2cmn.results import figures
-from r2cmn.results.claims import claim
-from r2cmn.results.collect import collect
-from r2cmn.results.curves import base_of, curves_of, numeric_keys
-from r2cmn.results.settings import ablated_keys, families
+from r2cmn.sweeps.results import figures
+from r2cmn.sweeps.results.claims import claim
+from r2cmn.sweeps.results.collect import collect
+from r2cmn.sweeps.results.curves import base_of, curves_of, numeric_keys
+from r2cmn.sweeps.results.settings import ablated_keys, families
 
 IU_XRAY = "r2cmn.data.iu_xray.IUXRayDataModule"
 N, K = "memory.num_vectors", "memory.num_queried"

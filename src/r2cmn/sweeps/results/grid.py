@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2cmn.results.trial import own_overrides
+from r2cmn.sweeps.results.trial import own_overrides
 
 _MOST_TRIALS = 100_000
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from r2cmn.evaluation.published import Published, published
-from r2cmn.results.comparison import PAPER
-from r2cmn.results.settings import Family, Setting, shown
-from r2cmn.results.trial import Trial
+from r2cmn.sweeps.results.comparison import PAPER
+from r2cmn.sweeps.results.settings import Family, Setting, shown
+from r2cmn.sweeps.results.trial import Trial
 
 DATASETS = {"IUXRayDataModule": "iu_xray", "MIMICCXRDataModule": "mimic_cxr"}
 """The data sets of the paper by the class that reads them."""

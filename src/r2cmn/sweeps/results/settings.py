@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from r2cmn.results.collect import Collection
-from r2cmn.results.identity import covered, identity
-from r2cmn.results.trial import Trial
+from r2cmn.sweeps.results.collect import Collection
+from r2cmn.sweeps.results.identity import covered, identity
+from r2cmn.sweeps.results.trial import Trial
 
 NO_MEMORY = "none"
 KINDS = {"NoMemory": NO_MEMORY, "SeparateMemory": "separate", "CrossModalMemory": "cross_modal"}

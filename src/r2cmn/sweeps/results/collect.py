@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from r2cmn.results.grid import Grid, missing, read_grid, varying
-from r2cmn.results.trial import Trial, is_trial, own_overrides, read_trial
+from r2cmn.sweeps.results.grid import Grid, missing, read_grid, varying
+from r2cmn.sweeps.results.trial import Trial, is_trial, own_overrides, read_trial
 
 REUSED = "reused.json"
 """A sweep's list of finished trials of other sweeps: `[{"overrides": [...], "directory": ...}]`."""

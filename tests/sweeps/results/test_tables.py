@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from r2cmn.results import tables
-from r2cmn.results.collect import Collection, Sweep
-from r2cmn.results.comparison import Cell
-from r2cmn.results.grid import Grid
-from r2cmn.results.statistics import Gap, Mean
+from r2cmn.sweeps.results import tables
+from r2cmn.sweeps.results.collect import Collection, Sweep
+from r2cmn.sweeps.results.comparison import Cell
+from r2cmn.sweeps.results.grid import Grid
+from r2cmn.sweeps.results.statistics import Gap, Mean
 
 
 @pytest.mark.parametrize(("p", "shown"), [(math.nan, "-"), (0.0004, "< 0.001"), (0.001, "0.001"), (1.0, "1.000")])

@@ -8,13 +8,13 @@ from zlib import crc32
 
 from r2cmn.evaluation.charts import text
 from r2cmn.metrics.names import short as score_name
-from r2cmn.results import figures, tables
-from r2cmn.results.collect import Collection
-from r2cmn.results.comparison import Comparison
-from r2cmn.results.curves import curves_of, numeric_keys
-from r2cmn.results.settings import short, shown
-from r2cmn.results.table2 import table2
-from r2cmn.results.trial import Trial, key_of
+from r2cmn.sweeps.results import figures, tables
+from r2cmn.sweeps.results.collect import Collection
+from r2cmn.sweeps.results.comparison import Comparison
+from r2cmn.sweeps.results.curves import curves_of, numeric_keys
+from r2cmn.sweeps.results.settings import short, shown
+from r2cmn.sweeps.results.table2 import table2
+from r2cmn.sweeps.results.trial import Trial, key_of
 
 _TEXTS = ("trial", "status", "why", "overrides")  # columns of texts
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from r2cmn.results.collect import collect
-from r2cmn.results.comparison import compare, find_reference
-from r2cmn.results.reports import Reports
-from r2cmn.results.settings import Family, Setting, ablated_keys, families
-from r2cmn.results.trial import Trial
+from r2cmn.sweeps.results.collect import collect
+from r2cmn.sweeps.results.comparison import compare, find_reference
+from r2cmn.sweeps.results.reports import Reports
+from r2cmn.sweeps.results.settings import Family, Setting, ablated_keys, families
+from r2cmn.sweeps.results.trial import Trial
 
 
 @pytest.fixture

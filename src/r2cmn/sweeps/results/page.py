@@ -12,14 +12,14 @@ from r2cmn import evaluation
 from r2cmn.evaluation.charts import text
 from r2cmn.evaluation.result import write_whole
 from r2cmn.metrics.names import short as score_name
-from r2cmn.results import sections
-from r2cmn.results.collect import Collection
-from r2cmn.results.comparison import Comparison
-from r2cmn.results.extra import load
-from r2cmn.results.identity import identity
-from r2cmn.results.metrics_file import read_metrics
-from r2cmn.results.settings import Family, Setting, short, shown, sort_key
-from r2cmn.results.trial import Trial
+from r2cmn.sweeps.results import sections
+from r2cmn.sweeps.results.collect import Collection
+from r2cmn.sweeps.results.comparison import Comparison
+from r2cmn.sweeps.results.extra import load
+from r2cmn.sweeps.results.identity import identity
+from r2cmn.sweeps.results.metrics_file import read_metrics
+from r2cmn.sweeps.results.settings import Family, Setting, short, shown, sort_key
+from r2cmn.sweeps.results.trial import Trial
 
 CURVES = ("val/BLEU_4", "val/loss", "train/loss")
 """The logged values whose course is drawn."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from r2cmn.results.grid import missing, read_grid, varying
+from r2cmn.sweeps.results.grid import missing, read_grid, varying
 
 
 @pytest.mark.parametrize("params", [False, True])
@@ -34,7 +34,7 @@ def test_it_is_the_list_that_hydra_itself_makes():
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from r2cmn.results.grid import _expand
+    from r2cmn.sweeps.results.grid import _expand
 
     given = ["a=1,2", "b=choice(x,y)", "+c={p:1}", "d='q r'", "b=z,w,v"]
     theirs = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(given), None)[0]

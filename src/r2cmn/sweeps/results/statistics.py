@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from r2cmn.results.extra import load
+from r2cmn.sweeps.results.extra import load
 
 _NOTHING = 1e-12  # spreads below this are rounding
 

@@ -5,11 +5,11 @@ import re
 import pytest
 
 from r2cmn.evaluation.published import published
-from r2cmn.results.claims import ROWS, TABLE_2
-from r2cmn.results.collect import collect
-from r2cmn.results.comparison import compare, find_reference
-from r2cmn.results.settings import ablated_keys, families
-from r2cmn.results.table2 import FORMATS, average_gain, metrics_of, table2
+from r2cmn.sweeps.results.claims import ROWS, TABLE_2
+from r2cmn.sweeps.results.collect import collect
+from r2cmn.sweeps.results.comparison import compare, find_reference
+from r2cmn.sweeps.results.settings import ablated_keys, families
+from r2cmn.sweeps.results.table2 import FORMATS, average_gain, metrics_of, table2
 
 IU_XRAY = "r2cmn.data.iu_xray.IUXRayDataModule"
 

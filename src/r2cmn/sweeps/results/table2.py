@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from r2cmn.metrics.names import short as score_name
-from r2cmn.results.claims import ROWS, TABLE_2, kind_of, table_2
-from r2cmn.results.comparison import Comparison
-from r2cmn.results.settings import NO_MEMORY
-from r2cmn.results.tables import marks
+from r2cmn.sweeps.results.claims import ROWS, TABLE_2, kind_of, table_2
+from r2cmn.sweeps.results.comparison import Comparison
+from r2cmn.sweeps.results.settings import NO_MEMORY
+from r2cmn.sweeps.results.tables import marks
 
 AVERAGED = ("BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L")
 _TIE = 1e-9

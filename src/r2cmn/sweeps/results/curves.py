@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from r2cmn.results.claims import kind_of
-from r2cmn.results.settings import NO_MEMORY, Family, Setting, short, shown
-from r2cmn.results.statistics import Mean, mean
+from r2cmn.sweeps.results.claims import kind_of
+from r2cmn.sweeps.results.settings import NO_MEMORY, Family, Setting, short, shown
+from r2cmn.sweeps.results.statistics import Mean, mean
 
 NAMES = {
     "memory.num_vectors": "memory_size", "memory.num_queried": "queried_vectors", "memory.num_threads": "threads",

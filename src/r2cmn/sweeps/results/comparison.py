@@ -13,9 +13,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from r2cmn.results.reports import Reports
-from r2cmn.results.settings import NO_MEMORY, SHORT, Family, Setting, shown, sort_key
-from r2cmn.results.statistics import Gap, Mean, gap, holm, mean
+from r2cmn.sweeps.results.reports import Reports
+from r2cmn.sweeps.results.settings import NO_MEMORY, SHORT, Family, Setting, shown, sort_key
+from r2cmn.sweeps.results.statistics import Gap, Mean, gap, holm, mean
 
 BOTH, TRAININGS, SEEDS = "*", "†", "‡"
 PAPER = {"memory.num_vectors": 2048, "memory.num_queried": 32, "memory.num_threads": 8}

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from r2cmn.metrics.names import short as score_name
-from r2cmn.results.claims import STATED, Claim, claim
-from r2cmn.results.curves import AXES, NAMES, Curve, base_of, curves_of
-from r2cmn.results.extra import load
-from r2cmn.results.settings import Family
-from r2cmn.results.statistics import Mean
-from r2cmn.results.tables import title_of
+from r2cmn.sweeps.results.claims import STATED, Claim, claim
+from r2cmn.sweeps.results.curves import AXES, NAMES, Curve, base_of, curves_of
+from r2cmn.sweeps.results.extra import load
+from r2cmn.sweeps.results.settings import Family
+from r2cmn.sweeps.results.statistics import Mean
+from r2cmn.sweeps.results.tables import title_of
 
 _COLUMN = (3.35, 2.55)  # inches; a column of a two-column page
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")  # Okabe and Ito (2008)

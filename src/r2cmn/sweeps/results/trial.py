@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from r2cmn.results.metrics_file import read_metrics
+from r2cmn.sweeps.results.metrics_file import read_metrics
 
 STATUSES = ("done", "running", "failed", "stopped", "pruned")
 _MARKS = ("result.json", "trial.json", "FAILED", "trial.log", ".hydra/overrides.yaml")

@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from r2cmn.results.collect import collect
-from r2cmn.results.identity import identity
-from r2cmn.results.settings import ablated_keys, families
-from r2cmn.results.trial import read_trial
+from r2cmn.sweeps.results.collect import collect
+from r2cmn.sweeps.results.identity import identity
+from r2cmn.sweeps.results.settings import ablated_keys, families
+from r2cmn.sweeps.results.trial import read_trial
 
 
 @pytest.fixture

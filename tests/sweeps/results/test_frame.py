@@ -4,8 +4,8 @@ import csv
 
 import pytest
 
-from r2cmn.results import frame
-from r2cmn.results.collect import collect
+from r2cmn.sweeps.results import frame
+from r2cmn.sweeps.results.collect import collect
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from rich.text import Text
 
 from r2cmn.metrics.names import NLG, parse_ce
 from r2cmn.metrics.names import short as score_name
-from r2cmn.results.collect import Collection
-from r2cmn.results.comparison import BOTH, SEEDS, TRAININGS, Cell, Comparison
-from r2cmn.results.settings import Setting, short, shown
+from r2cmn.sweeps.results.collect import Collection
+from r2cmn.sweeps.results.comparison import BOTH, SEEDS, TRAININGS, Cell, Comparison
+from r2cmn.sweeps.results.settings import Setting, short, shown
 
 _MOST_MISSING = 12
 _NUMBERS = {

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from r2cmn.metrics.sufficient import SufficientStatistics
-from r2cmn.results.settings import Setting
-from r2cmn.results.trial import Trial
+from r2cmn.sweeps.results.settings import Setting
+from r2cmn.sweeps.results.trial import Trial
 
 _CHUNK = 2**20
 _TIE = 1e-12
