@@ -14,9 +14,10 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from r2cmn.types import Config
+if TYPE_CHECKING:  # torch is not needed here, and Hydra's plugins import this module
+    from r2cmn.types import Config
 
 _ALLOWED = ["r2cmn.", "torch.optim."]
 RENAMED = {

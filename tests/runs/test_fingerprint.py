@@ -14,7 +14,17 @@ import pytest
 from omegaconf import OmegaConf
 
 from r2cmn import compose
-from r2cmn.runs.fingerprint import SHOWING, VOLATILE, FingerprintError, _own_packages, _sources, difference, fingerprint
+from r2cmn.build import RENAMED
+from r2cmn.runs.fingerprint import (
+    SHOWING,
+    VOLATILE,
+    FingerprintError,
+    _own_packages,
+    _sources,
+    counted,
+    difference,
+    fingerprint,
+)
 
 COUNTING = {
     "pytorch_lightning.callbacks.EarlyStopping",
@@ -55,6 +65,12 @@ ALIKE = {
     "features that are kept exactly": ["data.cache_features=float32"],
     "not kept": ["data.cache_features=false"],
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("old", sorted(RENAMED))
+def test_a_class_that_moved_counts_by_its_first_path(old):
+    there, here = (OmegaConf.create({"part": {"_target_": target}}) for target in (old, RENAMED[old]))
+    assert counted(here) == counted(there) == {"part": {"_target_": old}}
 
 
 @pytest.mark.parametrize("case", ALIKE)

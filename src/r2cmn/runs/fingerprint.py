@@ -21,6 +21,8 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from r2cmn.build import RENAMED
+
 VOLATILE = {
     "hydra": "how a run is started",
     "run_dir": "where it writes",
@@ -59,6 +61,8 @@ SHOWING = {
 
 # Features kept as float32 are those of the trunk to the bit; kept as float16 they are rounded.
 _SAME = {"data.cache_features": {False: "none", "float32": "none", True: "float16"}}
+# A class that has moved counts by its first path, so that the trials of an open sweep are found again.
+_FIRST_PATHS = {new: old for old, new in RENAMED.items()}
 _DIGITS = 32
 
 
@@ -117,6 +121,8 @@ def _values(node: Any, path: str) -> Any:
         return {str(key): _values(node[key], paths[key]) for key in node if not _is_volatile(node, key, paths[key])}
     if isinstance(node, ListConfig):
         return [_values(value, path) for value in node]
+    if path.rpartition(".")[2] == "_target_":
+        return _FIRST_PATHS.get(node, node)
     return _SAME.get(path, {}).get(node, node) if isinstance(node, bool | str) else node
 
 
