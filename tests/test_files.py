@@ -1,13 +1,20 @@
 """Files are written whole or not at all, and errors name the file."""
 
+import csv
+import gzip
+import io
 import stat
 
 import pytest
 
 from r2cmn.files import (
     cache_dir,
+    csv_lines,
+    iter_csv,
     load_optional,
     make_private_folder,
+    name_some,
+    read_csv,
     read_json,
     read_object,
     whole_file,
@@ -63,6 +70,84 @@ def test_a_bad_json_file_is_named(tmp_path, content):
 def test_json_that_is_no_object_is_none(tmp_path):
     write_json(tmp_path / "list.json", [1])
     assert read_object(tmp_path / "list.json") is None
+
+
+def test_a_repeated_key_is_an_error_on_request(tmp_path):
+    path = tmp_path / "twice.json"
+    path.write_text('{"a": {"b": 1, "b": 2}}')
+    assert read_json(path) == {"a": {"b": 2}}
+    with pytest.raises(ValueError, match=r"twice\.json.*'b'"):
+        read_json(path, unique_keys=True)
+
+
+def write(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_every_value_of_a_csv_stays_text(tmp_path):
+    path = write(tmp_path / "t.csv", '\ufeffid,text\n007,NA\nnull,""\n\n1e5," spaced, and\nbroken "\nnan,größer 肺 ✓\n')
+    assert read_csv(path, ("text",)) == [
+        {"id": "007", "text": "NA"},
+        {"id": "null", "text": ""},
+        {"id": "1e5", "text": " spaced, and\nbroken "},
+        {"id": "nan", "text": "größer 肺 ✓"},
+    ]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_gzip_is_recognized_by_its_content(tmp_path, name):
+    path = write(tmp_path / name, gzip.compress("\ufeffid,text\na,b\n".encode()))
+    assert read_csv(path) == [{"id": "a", "text": "b"}]
+    assert list(csv_lines(tmp_path / "named.csv", io.BytesIO(path.read_bytes()))) == [["id", "text"], ["a", "b"]]
+
+
+def test_a_long_field_is_read_and_the_limit_of_the_csv_module_stays(tmp_path):
+    before, long = csv.field_size_limit(), "lungs clear . " * 40_000
+    assert read_csv(write(tmp_path / "t.csv", f"id,text\na,{long}\n"))[0]["text"] == long
+    assert csv.field_size_limit() == before
+
+
+def test_empty_lines_are_rows_only_if_there_is_one_column(tmp_path):
+    assert [row["id"] for row in iter_csv(write(tmp_path / "t.csv", "id,text\na,b\n\nc,d\n\n"))] == ["a", "c"]
+    assert [row["text"] for row in iter_csv(write(tmp_path / "t.csv", "text\na\n\nb\n"))] == ["a", "", "b"]
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ("", "no row"),
+        ("id,text\n", "no row"),
+        ("id,text\na,b\nc\n", "row 3.*shorter"),
+        ("id,text\na,the heart, lungs\n", "row 2.*longer"),
+        ("id,text,id\na,b,c\n", "'id'"),
+        ("id,texts\na,b\n", "'text'.*id, texts"),
+        ("id,text\na,größer\n".encode("latin-1"), "UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\x00\xff", "UTF-8"),
+        (b'id,text\na,"open\n', "not a CSV"),
+        (gzip.compress(b"id,text\na,b\n" * 100)[:-9], "damaged"),
+        (b"\x1f\x8b\x08", "damaged"),
+        (None, "no file"),
+    ],
+)
+def test_a_bad_csv_is_named(tmp_path, content, error):
+    path = tmp_path / "bad.csv"
+    if content is not None:
+        write(path, content)
+    with pytest.raises(ValueError, match=error) as caught:
+        read_csv(path, ("id", "text") if content else ())
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_not_a_csv(tmp_path):
+    with pytest.raises(ValueError, match="folder"):
+        read_csv(tmp_path)
+
+
+def test_many_names_are_shortened():
+    assert name_some(["a", "b"]) == "'a', 'b'"
+    assert name_some("abcde") == "'a', 'b', 'c' and 2 more"
 
 
 def test_private_folders_are_private(tmp_path):
