@@ -204,7 +204,7 @@ def test_files_of_another_run_are_not_taken_for_its_best(run, tmp_path, stored, 
         edit(other / "checkpoints" / "last.ckpt", as_stored_before(other / "checkpoints"))
     kept = (run / "checkpoints" / "best-epoch001.ckpt").read_bytes()
     trainer = fit(run, 3, other / "checkpoints" / "last.ckpt")
-    assert "the best is chosen anew" in caplog.text
+    assert "the best is selected again" in caplog.text
     assert trainer.checkpoint_callback.best_model_path == str(run / "checkpoints" / "best-epoch002.ckpt")
     assert (run / "checkpoints" / "best-epoch001.ckpt").read_bytes() == kept
 

@@ -9,8 +9,9 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
+from r2cmn.files import read_object
 from r2cmn.loggers import Wandb
-from r2cmn.loggers.run_files import RunIdentity, read_json, summary_of, without_references
+from r2cmn.loggers.wandb import RunIdentity, summary_of, without_references
 from r2cmn.runs.training import make_trainer
 
 # ---- W&B without an account --------------------------------------------------------------------------------------
@@ -135,7 +136,7 @@ def test_another_id_begins_at_row_0(tmp_path):
     other = RunIdentity(tmp_path, continued=True)
     other.keep("given-by-the-user")
     assert other.starts_at is None
-    assert read_json(tmp_path / "wandb_run.json") == {"id": "given-by-the-user", "rows": 0}
+    assert read_object(tmp_path / "wandb_run.json") == {"id": "given-by-the-user", "rows": 0}
 
 
 @pytest.mark.parametrize("content", ['{"id": "a', "[1]", '{"id": 7}', '{"rows": 3}', ""])
@@ -157,7 +158,7 @@ def test_the_summary_holds_the_numbers_of_a_result():
 
 def test_both_folders_are_one_run(offline, wandb_runs):
     first, second = wandb_runs(offline)
-    assert first.id == second.id == read_json(offline / "wandb_run.json")["id"]
+    assert first.id == second.id == read_object(offline / "wandb_run.json")["id"]
     assert [row["_step"] for row in first.history] == [0, 1]
     assert [row["_step"] for row in second.history] == [2, 3]
     assert (first.exit_code, second.exit_code) == (1, 0)

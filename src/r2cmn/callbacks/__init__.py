@@ -1,8 +1,9 @@
-"""What a run shows, what it measures of its memory, and what makes it resumable."""
+"""Callbacks of a run: checkpoints, seeding, memory use, speed, progress, report tables and predictions."""
 
 from r2cmn.callbacks.memory_use import MemoryUse
 from r2cmn.callbacks.report_table import ReportTable
 from r2cmn.callbacks.resumable import Checkpoints, EpochSeed
 from r2cmn.callbacks.shown import Degeneracy, Predictions, Progress
+from r2cmn.callbacks.speed import Speed
 
-__all__ = ["Checkpoints", "Degeneracy", "EpochSeed", "MemoryUse", "Predictions", "Progress", "ReportTable"]
+__all__ = ["Checkpoints", "Degeneracy", "EpochSeed", "MemoryUse", "Predictions", "Progress", "ReportTable", "Speed"]

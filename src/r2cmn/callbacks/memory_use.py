@@ -1,4 +1,4 @@
-"""What the memory is used for, logged each validation."""
+"""Callback that logs how patches and words use the memory in each validation."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ log = logging.getLogger("r2cmn")
 
 
 class MemoryUse(pl.Callback):
-    """Logs `val/memory/...`: which vectors patches and words use, how evenly, and how far both use the same ones.
+    """Logs `val/memory/...`: which vectors patches and words use, how evenly, and how much both sets overlap.
 
-    `r2cmn.explain.VectorUse` says what each number is, and `docs/memory.md` how to read it. Patches are those of
-    every view; words are those of the references as the decoder reads them under teacher forcing, without the opening 0
-    and the padding. What both query is seen by hooks while the loss is computed, so nothing is computed twice, but for
-    a model that is compiled or an objective that does not ask it. What the model writes and learns is bit for bit the
-    same with this callback and without.
+    `r2cmn.explain.VectorUse` defines each number; `docs/memory.md` explains how to read them. Patches are those of all
+    views. Words are those of the references under teacher forcing, without the opening 0 and the padding. Hooks record
+    the queries while the loss is computed, so nothing is computed twice, unless the model is compiled or the objective
+    does not run it. The callback does not change what the model generates or learns.
 
-    With `memory=none` nothing is logged. With `memory=separate` there is no overlap: vector 7 of one memory has nothing
-    to do with vector 7 of the other. Where the data know the boxes of their findings (`r2cmn.types.Grounded`, such as
-    the phantoms) and the memory is shared, `r2cmn.explain.Alignment` is logged, too.
+    With `memory=none` nothing is logged. With `memory=separate` there is no overlap, because the two memories have
+    separate vectors. If the memory is shared and the data set provides boxes of its findings (`r2cmn.types.Grounded`,
+    such as the phantoms), `r2cmn.explain.Alignment` is logged as well.
 
-    Under DDP a study counts on the process `index % processes`, where a distributed sampler puts it; what the sampler
-    repeats to fill up does not count.
+    Under DDP, a study counts on process `index % world_size`, where a distributed sampler puts it. Studies that the
+    sampler repeats as padding do not count.
     """
 
     def __init__(self) -> None:
@@ -40,7 +39,6 @@ class MemoryUse(pl.Callback):
         self._counts: _Counts | None = None
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Begin to count, where the memory can be watched."""
         self._stop()
         memory = pl_module.model.memory
         if trainer.sanity_checking or not isinstance(memory, QueriedMemory):
@@ -56,7 +54,6 @@ class MemoryUse(pl.Callback):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Count a batch."""
         counts = self._counts
         if counts is None:
             return
@@ -71,7 +68,6 @@ class MemoryUse(pl.Callback):
             counts.alignment.update(batch.index, patches, counted)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Log the numbers; collective under DDP."""
         counts = self._counts
         if counts is None:
             return
@@ -86,7 +82,6 @@ class MemoryUse(pl.Callback):
         self._stop()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Leave no hook behind."""
         self._stop()
 
     def _stop(self) -> None:
@@ -102,13 +97,13 @@ class MemoryUse(pl.Callback):
         if boxes is None:
             return None
         boxes, network = boxes.to(module.device), module.model.memory.textual_network
-        with torch.no_grad():  # as `CMN.step` asks for words by themselves
+        with torch.no_grad():  # words are queried one by one, as in `CMN.step`
             words = module.model.encoder_decoder.embed(boxes.tokens[:, None], boxes.positions)
             return Alignment(boxes, network.queried(words), len(network.matrix))
 
 
 def _find_boxes(data: Any, module: Any) -> Boxes | None:
-    """Return the boxes of the validation set, None where the data know none."""
+    """Return the boxes of the validation set, None if the data set has none."""
     if not isinstance(data, Grounded):
         return None
     tokens = [module.tokenizer.encode(study.report)[:-1] for study in data.studies["val"]]
@@ -117,7 +112,7 @@ def _find_boxes(data: Any, module: Any) -> Boxes | None:
 
 
 class _Counts(NamedTuple):
-    """What is counted in one validation."""
+    """Counts of one validation."""
 
     use: VectorUse
     alignment: Alignment | None
@@ -125,17 +120,17 @@ class _Counts(NamedTuple):
 
 
 class _Watch:
-    """Hooks that keep what the patches and the words of a batch query when a model reads both under teacher forcing.
+    """Hooks that record the memory queries of a batch's patches and words under teacher forcing.
 
     Args:
-        model: a `CMN`; patches query before words do.
+        model: a `CMN`, whose patches query before its words.
     """
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self._is_reading = False
         self._queried: list[Queried] = []
-        # one and the same module where the memory is shared
+        # a shared memory has one module for both
         querying = {model.memory.visual_network.querying, model.memory.textual_network.querying}
         self._hooks = [
             model.register_forward_pre_hook(self._begin),
@@ -150,9 +145,9 @@ class _Watch:
 
     @torch.no_grad()
     def take(self, batch: Batch) -> tuple[Queried, Queried]:
-        """Return what the patches (threads, B * S, K) and the words read (threads, B * T, K) of the latest batch query.
+        """Return the queries of the latest batch: patches (threads, B * S, K) and words (threads, B * T, K).
 
-        The model is asked again where it was not seen.
+        They are computed if the hooks have not recorded them.
         """
         memory, read = self.model.memory, batch.tokens[:, :-1]
         if len(self._queried) != 2 or self._queried[1].weights.shape[1] != read.numel():

@@ -1,4 +1,4 @@
-"""Generated reports beside their references, and the images they describe, on the dashboard."""
+"""Callback that logs generated reports beside their references and images."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from r2cmn.data.images import ImageError, load_image
 log = logging.getLogger("r2cmn")
 
 MAX_SIDE = 256
-"""Pixels of the longer side of a view that is shown."""
+"""Longer side of a logged view in pixels."""
 
-SHOWN_UNASKED = ("public",)
-"""Licence classes whose images are shown without being asked for."""
+SHOWN_BY_DEFAULT = ("public",)
+"""License classes whose images are logged by default."""
 
 
 class ReportTable(pl.Callback):
-    """Shows a few generated reports beside their references on the dashboard, each validation the same studies.
+    """Logs a few generated reports beside their references, the same studies in each validation.
 
-    Under a data use agreement (`license_class: dua`) no text, id or image is handed to any logger. W&B shows the views
-    of a study, side by side and small, where the licence allows; TensorBoard shows the text.
+    Under a data use agreement (`license_class: dua`) no text, id or image is passed to any logger. W&B also gets small
+    images of the views if the license allows it; TensorBoard gets the text.
 
     Args:
-        num_reports: how many.
-        images: whether W&B is given images; None for those of `license_class: public` alone.
+        num_reports: number of reports.
+        images: whether images are logged to W&B; None logs those of `license_class: public` only.
 
     Raises:
-        ValueError: for another value of `images`; in `setup`, where images of data under an agreement are asked for.
+        ValueError: for another value of `images`, or in `setup`, if images under a data use agreement are requested.
     """
 
     def __init__(self, num_reports: int = 8, images: bool | None = None) -> None:
@@ -42,7 +42,6 @@ class ReportTable(pl.Callback):
         self._views: dict[int, Image.Image | None] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
-        """Refuse what an agreement forbids before anything is trained."""
         if self.images and pl_module.license_class == "dua":
             raise ValueError(
                 "callbacks.report_table.images=true is refused under a data use agreement (data.license_class=dua): "
@@ -50,11 +49,10 @@ class ReportTable(pl.Callback):
             )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Log a table where a logger takes one, or text."""
         if trainer.sanity_checking or not trainer.is_global_zero or pl_module.license_class == "dua":
             return
         rows = [[index, generated, reference] for index, generated, reference in pl_module.reports[: self.num_reports]]
-        shown = pl_module.license_class in SHOWN_UNASKED if self.images is None else self.images
+        shown = pl_module.license_class in SHOWN_BY_DEFAULT if self.images is None else self.images
         logger: Any
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and shown:
@@ -85,15 +83,15 @@ class ReportTable(pl.Callback):
 
 
 def side_by_side(views: Any) -> Image.Image | None:
-    """Return the views of a study in one gray picture, each at most 256 pixels wide and high; None if one is unread.
+    """Join the views of a study into one gray image; None if one of them cannot be read.
 
     Args:
-        views: the files, in the order of the study.
+        views: image files; each is scaled to at most `MAX_SIDE` pixels.
     """
     try:
         pictures = [load_image(path).convert("L") for path in views]
-    except ImageError as error:  # a training does not end for a picture of it
-        log.warning("the table of reports shows a study without its images: %s", error)
+    except ImageError as error:  # a training must not end because a table lacks an image
+        log.warning("the report table shows a study without images: %s", error)
         return None
     if not pictures:
         return None

@@ -1,7 +1,7 @@
-"""Checks that the training state of a checkpoint fits the trainer that resumes from it.
+"""Callback that checks whether the training state in a checkpoint fits the trainer that resumes from it.
 
-Lightning and torch load this state unchecked: progress counters and schedulers take over every key as an attribute,
-and a wrong type fails hours later or not at all.
+Lightning and torch load this state unchecked: every key becomes an attribute of counters and schedulers, and a wrong
+type fails hours later or never.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What makes a run resumable: an order that depends on the epoch alone, and checkpoints from the first step on."""
+"""Callbacks that make a run resumable: seeds that depend only on the epoch, and checkpoints from the first step."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 class EpochSeed(pl.Callback):
-    """Seeds every random generator from (seed, epoch, process), so that an epoch does not depend on how it was reached.
+    """Seeds all random generators from (seed, epoch, process) at the start of each epoch.
 
-    With it a run that is resumed from the end of an epoch continues bit-equal to one that was never interrupted.
-    Lightning makes the first iterator of a fit before the epoch begins, with whatever the generators held then (and,
-    on resume, with the order of epoch 0): it is made anew here.
+    A run that resumes at the end of an epoch is then bit-equal to one that was never interrupted. Lightning creates the
+    first iterator of a fit before the epoch starts, with the order of epoch 0 on resume, so it is created again here.
 
     Args:
         seed: the run's seed.
@@ -37,11 +36,9 @@ class EpochSeed(pl.Callback):
         self._first = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember that the iterator at hand was made before the first epoch."""
         self._first = True
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Seed the epoch."""
         value = (self.seed * 1_000_003 + trainer.current_epoch * 1009 + trainer.global_rank) % 2**32
         random.seed(value)
         np.random.seed(value)
@@ -54,15 +51,15 @@ class EpochSeed(pl.Callback):
 
 
 class Checkpoints(ModelCheckpoint):
-    """Keeps the checkpoint with the best score and the last one, which is there from the first step on.
+    """Keeps the best checkpoint and the last one, which exists from the first step on.
 
-    Its state holds file names relative to `dirpath`, so a run resumes after its folder was moved. A checkpoint is data
-    of a stranger: names of other files are refused, and the best is derived from the scores of the files that exist.
+    Its state holds file names relative to `dirpath`, so a run can resume after its folder was moved. A checkpoint is
+    untrusted data: names of other files are refused, and the best is derived from the scores of files that exist.
 
     Args:
         dirpath: folder of the checkpoints.
-        monitor: the score that decides, higher is better.
-        save_top_k: how many of the best are kept.
+        monitor: score that selects the best; higher is better.
+        save_top_k: number of best checkpoints to keep.
     """
 
     def __init__(self, dirpath: str, monitor: str = "val/BLEU_4", save_top_k: int = 1) -> None:
@@ -73,23 +70,21 @@ class Checkpoints(ModelCheckpoint):
             save_top_k=save_top_k,
             filename="best-epoch{epoch:03d}",
             auto_insert_metric_name=False,
-            # a resumed run writes over the files of the interrupted one instead of keeping both as -v1
+            # a resumed run overwrites the files of the interrupted one; Lightning would keep both, one as -v1
             enable_version_counter=False,
         )
         self._source: Path | None = None
         self._is_own = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the untrained state, so that a run interrupted within its first epoch can be continued, too."""
         super().on_train_start(trainer, pl_module)
-        # every process takes part in saving, so the first one's answer must be everyone's
+        # the untrained state, so that a run interrupted in its first epoch can resume; all processes must save or none
         if not trainer.strategy.broadcast(self._last.exists()):
             trainer.save_checkpoint(self._last)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the last state after every epoch (Lightning's `save_last` does so only after a better one)."""
         super().on_train_epoch_end(trainer, pl_module)
-        trainer.save_checkpoint(self._last)
+        trainer.save_checkpoint(self._last)  # Lightning's `save_last` saves only after a better epoch
 
     @property
     def _last(self) -> Path:
@@ -106,9 +101,9 @@ class Checkpoints(ModelCheckpoint):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Remember whether the checkpoint is one of this run, whose file names mean files of this run."""
         self._source = Path(str(trainer.ckpt_path))
-        own = (Path(str(self.dirpath)).resolve(), Path(trainer.default_root_dir).resolve())  # SLURM saves to the second
+        # file names in a checkpoint of another run do not name files of this one; SLURM saves to the second folder
+        own = (Path(str(self.dirpath)).resolve(), Path(trainer.default_root_dir).resolve())
         self._is_own = self._source.resolve().parent in own
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -131,7 +126,7 @@ class Checkpoints(ModelCheckpoint):
         self.current_score = numbers["current_score"]
         if best and str(folder / best) not in kept:
             log.warning(
-                "%s: its best checkpoint, %s, is not in %s: the best is chosen anew", self._source, best, folder
+                "%s: its best checkpoint, %s, is not in %s: the best is selected again", self._source, best, folder
             )
         if kept:
             self._rank(kept)

@@ -1,4 +1,4 @@
-"""What a run shows: a line a validation, degeneracy, reports, predictions."""
+"""Callbacks that show a run's progress, warn of degenerate reports and write the predictions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ log = logging.getLogger("r2cmn")
 
 
 class Degeneracy(pl.Callback):
-    """Warns when a model writes (nearly) the same report for every study.
+    """Warns if a model writes (nearly) the same report for every study.
 
     BLEU hides this: on IU X-Ray one fixed report reaches most of the published scores.
 
     Args:
-        max_share: the share of the most frequent report, 0 to 1, above which a warning is given.
+        max_share: share of the most frequent report, above 0 and at most 1, from which a warning is logged.
     """
 
     def __init__(self, max_share: float = 0.9) -> None:
@@ -27,13 +27,11 @@ class Degeneracy(pl.Callback):
             raise ValueError(f"callbacks.degeneracy.max_share must be above 0 and at most 1, not {max_share}")
         self.max_share = max_share
 
-    # not on_..._epoch_end, which Lightning calls before the module's, that is with the reports of the last time
+    # not on_..._epoch_end: Lightning calls it before the module's, which still holds the reports of the last time
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at the reports that were just scored."""
         self._look(trainer, pl_module, "validation")
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at the reports that were just scored."""
         self._look(trainer, pl_module, "test")
 
     def _look(self, trainer: pl.Trainer, module: Any, split: str) -> None:
@@ -49,13 +47,9 @@ class Degeneracy(pl.Callback):
 
 
 class Progress(pl.Callback):
-    """Writes one line a validation to the log, which the progress bar leaves no trace in.
-
-    Of the scores it has those named `val/...` and `train/loss`; groups below (`val/memory/...`) would fill pages.
-    """
+    """Logs one line after each validation with `train/loss` and all `val/...` scores, without nested `val/.../...`."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the scores."""
         if not trainer.sanity_checking and trainer.is_global_zero:
             names = [k for k in trainer.callback_metrics if k.startswith(("val/", "train/loss")) and k.count("/") == 1]
             scores = {k: float(trainer.callback_metrics[k]) for k in names}
@@ -63,19 +57,18 @@ class Progress(pl.Callback):
 
 
 class Predictions(pl.Callback):
-    """Writes the test reports beside their references to a CSV file, readable by its owner alone under a DUA.
+    """Writes the test reports and their references to a CSV file; under `license_class: dua` with mode 0600.
 
-    Columns: id, generated, reference (cut and with `<unk>`, as released), reference_full (cleaned, whole).
+    Columns: id, generated, reference (truncated and with `<unk>`, as in the released code), reference_full (cleaned).
 
     Args:
-        path: the file.
+        path: the file to write.
     """
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Write the file."""
         if not trainer.is_global_zero:
             return
         studies = trainer.datamodule.studies["test"]  # type: ignore[attr-defined]

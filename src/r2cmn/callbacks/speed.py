@@ -1,4 +1,4 @@
-"""How many studies a run trains on and writes reports for in a second, by the clock."""
+"""Callback that measures studies per second in training and testing."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from r2cmn.types import Batch
 
 
 class Speed(pl.Callback):
-    """Measures the studies a second of one device, loading included.
+    """Measures studies per second of one device, data loading included.
 
-    A device computes while the program runs on, so the clock is read every `every` steps, after the device has caught
-    up. The first steps of a run, which reserve memory, and the first of an epoch, which waits for the loader to start,
-    are not counted.
+    The clock is read after every `every` steps, when the device is synchronized. The first steps of a run (memory
+    allocation) and the first step of each epoch (loader start) are not counted.
 
     Args:
-        every: steps between two looks at the clock, at least 1.
-        warm_up: first steps of a run that are not counted.
+        every: steps per measurement, at least 1.
+        warm_up: steps at the start of a run that are not counted.
 
     Raises:
-        ValueError: for an impossible value.
+        ValueError: if a value is out of range.
     """
 
     def __init__(self, every: int = 10, warm_up: int = 3) -> None:
@@ -39,7 +38,7 @@ class Speed(pl.Callback):
 
     @property
     def rates(self) -> dict[str, float]:
-        """`train_studies_per_second` (the median) and `test_studies_per_second`; what was not measured is absent."""
+        """`train_studies_per_second` (the median) and `test_studies_per_second`, each only if it was measured."""
         found = {}
         if self._rates:
             found["train_studies_per_second"] = statistics.median(self._rates)
@@ -48,17 +47,14 @@ class Speed(pl.Callback):
         return {name: round(rate, 3) for name, rate in found.items()}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget an earlier fit."""
         self._num_steps, self._rates = 0, []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Wait for the first step of the epoch."""
         self._window = _Window()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Count the studies of the step."""
         self._num_steps += 1
         if self._num_steps <= self.warm_up:
             return
@@ -73,13 +69,11 @@ class Speed(pl.Callback):
             self._window = _Window(start=self._window.end)
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget an earlier test."""
         self._test = _Window()
 
     def on_test_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Look at the clock before the first batch."""
         if self._test.start is None:
             self._test.open(pl_module.device)
 
@@ -87,13 +81,13 @@ class Speed(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        """Count the reports that were written; they are words, so the device is done with them."""
+        # no synchronization needed: the reports are text already
         self._test.num_studies += len(batch.index)
         self._test.end = time.perf_counter()
 
 
 class _Window:
-    """Studies between two looks at the clock."""
+    """Number of studies between two clock readings."""
 
     def __init__(self, start: float | None = None) -> None:
         self.start = start
@@ -115,7 +109,7 @@ class _Window:
 
 
 def _now(device: torch.device) -> float:
-    """Read the clock when the device has done what it was asked."""
+    """Return the time after the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -1,4 +1,4 @@
-"""`r2cmn import-checkpoint` and `r2cmn export-checkpoint`: between the released R2GenCMN code's files and ours."""
+"""`r2cmn import-checkpoint` and `r2cmn export-checkpoint`: conversion from and to the released R2GenCMN code."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import typer
 
 
 def import_checkpoint(
-    released: Annotated[Path, typer.Argument(help="A file of the released R2GenCMN trainer, model_best.pth.")],
-    out: Annotated[Path, typer.Argument(help="The checkpoint to be written, OUT.ckpt.")],
-    annotation: Annotated[Path, typer.Option(help="The annotation.json that the model was trained with.")],
-    dataset: Annotated[str, typer.Option(help="iu_xray or mimic_cxr: the preset of the released script.")],
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="What the run had otherwise, KEY=VALUE.")] = None,
-    keys: Annotated[bool, typer.Option(help="Name every key used.")] = True,
+    released: Annotated[Path, typer.Argument(help="Checkpoint of the released R2GenCMN trainer, model_best.pth.")],
+    out: Annotated[Path, typer.Argument(help="Checkpoint to write, OUT.ckpt.")],
+    annotation: Annotated[Path, typer.Option(help="annotation.json of the training data.")],
+    dataset: Annotated[str, typer.Option(help="iu_xray or mimic_cxr: preset of the released script.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Setting that differed from the preset, KEY=VALUE.")
+    ] = None,
+    keys: Annotated[bool, typer.Option(help="Print every key.")] = True,
 ) -> None:
-    """Turn a checkpoint of the released R2GenCMN code into one of r2cmn.
+    """Convert a checkpoint of the released R2GenCMN code into one of r2cmn.
 
     r2cmn import-checkpoint model_best.pth out.ckpt --annotation annotation.json --dataset iu_xray
     r2cmn import-checkpoint ... --set memory.num_queried=16 --set data.text.threshold=5
@@ -29,10 +31,10 @@ def import_checkpoint(
 
 def export_checkpoint(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of r2cmn.")],
-    out: Annotated[Path, typer.Argument(help="The file to be written, for the released R2GenCMN code.")],
-    keys: Annotated[bool, typer.Option(help="Name every key used.")] = True,
+    out: Annotated[Path, typer.Argument(help="File to write for the released R2GenCMN code.")],
+    keys: Annotated[bool, typer.Option(help="Print every key.")] = True,
 ) -> None:
-    """Turn a checkpoint into one of the released R2GenCMN code.
+    """Convert a checkpoint of r2cmn into one of the released R2GenCMN code.
 
     r2cmn export-checkpoint out.ckpt model_best.pth
     """

@@ -1,4 +1,4 @@
-"""`r2cmn doctor`: what is there, what is missing and how to get it."""
+"""`r2cmn doctor`: installed packages, devices, Java, accounts and folders, with advice on what is missing."""
 
 from __future__ import annotations
 
@@ -13,16 +13,22 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-PACKAGES = ("r2cmn", "torch", "torchvision", "timm", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf",
-            "pycocoevalcap", "wandb", "tensorboard", "pydicom", "optuna", "wandb-workspaces", "scipy", "matplotlib",
-            "plotly", "pyarrow")  # fmt: skip
-EXTRAS = {"tensorboard": "tensorboard", "pydicom": "dicom", "optuna": "optuna", "wandb-workspaces": "dashboard",
-          "scipy": "results", "matplotlib": "results", "plotly": "results", "pyarrow": "results"}  # fmt: skip
-"""Packages that not everybody needs, and the extra that installs each."""
+from r2cmn.files import cache_dir
+
+PACKAGES = (
+    "r2cmn", "torch", "torchvision", "timm", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf",
+    "pycocoevalcap", "wandb", "tensorboard", "pydicom", "optuna", "wandb-workspaces", "pandas", "scipy", "matplotlib",
+    "plotly", "pyarrow",
+)  # fmt: skip
+EXTRAS = {
+    "tensorboard": "tensorboard", "pydicom": "dicom", "optuna": "optuna", "wandb-workspaces": "dashboard",
+    **dict.fromkeys(("pandas", "scipy", "matplotlib", "plotly", "pyarrow"), "results"),
+}  # fmt: skip
+"""Optional packages and the extra that installs each."""
 
 
 def findings() -> list[tuple[str, str, str]]:
-    """Return (what, what was found, advice or an empty text) for everything that a run may need."""
+    """Return rows (item, what was found, advice or an empty string) for everything that a run may need."""
     rows = [("Python", platform.python_version(), "")]
     for name in PACKAGES:
         try:
@@ -46,7 +52,7 @@ def _java() -> tuple[str, str, str]:
         return ("Java (METEOR)", "missing", "METEOR reads n/a without it: install a Java runtime, version 8 or newer")
     try:
         done = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=20, check=True)
-    except (subprocess.SubprocessError, OSError):  # on some systems `java` is a program that says there is none
+    except (subprocess.SubprocessError, OSError):  # on some systems `java` is a stub that only prints an error
         return ("Java (METEOR)", f"{java} does not answer", "METEOR reads n/a: repair the Java installation")
     return ("Java (METEOR)", next(iter(done.stderr.splitlines()), java), "")
 
@@ -85,7 +91,7 @@ def _iu_xray() -> tuple[str, str, str]:
 
 
 def _cache() -> tuple[str, str, str]:
-    folder = Path(os.environ.get("R2CMN_CACHE", Path.home() / ".cache" / "r2cmn"))
+    folder = cache_dir()
     parent = next(p for p in (folder, *folder.parents) if p.exists())
     free = shutil.disk_usage(parent).free / 2**30
     writable = os.access(parent, os.W_OK)

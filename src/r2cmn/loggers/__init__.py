@@ -1,4 +1,4 @@
-"""Loggers that never ask, never hang, keep what was logged before, and keep a data set's text private."""
+"""Loggers that never prompt, keep earlier rows when a run resumes, and keep the text of a data set private."""
 
 from r2cmn.loggers.metrics_csv import MetricsCSV
 from r2cmn.loggers.tensorboard import TensorBoard

@@ -12,7 +12,7 @@ from pytorch_lightning.loggers.logger import rank_zero_experiment
 
 
 class _Writer(ExperimentWriter):
-    """Lightning's writer without its deletion: a run folder is never empty, and a resumed run adds its rows."""
+    """Lightning's writer, but it keeps the rows of an earlier start."""
 
     def _check_log_dir_exists(self) -> None:
         path = Path(self.metrics_file_path)
@@ -21,11 +21,11 @@ class _Writer(ExperimentWriter):
                 self.metrics_keys = list(csv.DictReader(file).fieldnames or [])
 
     def log_hparams(self, params: dict[str, Any]) -> None:
-        """Write nothing: the run folder has the resolved `config.yaml`."""
+        """Do nothing: `config.yaml` in the run folder holds the configuration."""
 
 
 class MetricsCSV(CSVLogger):
-    """`metrics.csv` in the run folder; a resumed run adds to it (Lightning's own deletes what was there).
+    """`metrics.csv` in the run folder. A resumed run appends to it; Lightning's `CSVLogger` would delete it.
 
     Args:
         save_dir: the run folder.

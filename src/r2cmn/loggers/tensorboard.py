@@ -8,14 +8,14 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 
 class TensorBoard(TensorBoardLogger):
-    """TensorBoard's event files, in the folder `tensorboard` of the run.
+    """TensorBoard event files in `tensorboard/` of the run folder.
 
     Args:
         save_dir: the run folder.
         kwargs: further arguments of Lightning's TensorBoardLogger.
 
     Raises:
-        ValueError: where TensorBoard is not installed.
+        ValueError: if TensorBoard is not installed.
     """
 
     def __init__(self, save_dir: str, **kwargs: Any) -> None:

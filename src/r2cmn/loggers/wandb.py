@@ -1,19 +1,20 @@
-"""Weights & Biases: one run a trial, offline without an account, continued where a training is continued."""
+"""Weights & Biases: one W&B run per run folder, offline without an account, continued when the run resumes."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
-from r2cmn.loggers.run_files import RunIdentity, read_json, summary_of, without_references
+from r2cmn.files import read_object, write_json
 
 log = logging.getLogger("r2cmn")
 
@@ -24,29 +25,29 @@ PRIVATE: dict[str, Any] = {
     "disable_code": True,
     "host": "private",
 }
-"""What W&B would collect by itself and may not under an agreement; system metrics are numbers and stay."""
+"""Settings that stop W&B from collecting terminal, host and code under a data use agreement."""
 
 
 class Wandb(WandbLogger):
-    """Weights & Biases; without an account the run is kept offline (`wandb sync` uploads it later), never a prompt.
+    """Weights & Biases without prompts: if there is no account, the run is stored offline for `wandb sync`.
 
-    The id of the W&B run lies in `wandb_run.json` of the run folder, so that a training that is continued there
-    continues the W&B run, also offline. Of `trial.json` and `result.json` what they say of the trial is logged:
-    fingerprint, version and commit, parameter counts, speeds and the best validation score.
+    The id of the W&B run is stored in `wandb_run.json` of the run folder, so a resumed training continues its W&B run,
+    also offline. Fingerprint, version, commit, parameter counts, speeds and the best validation score are logged from
+    `trial.json` and `result.json`.
 
     Args:
         save_dir: the run folder.
-        license_class: of the data set; under `dua` W&B does not collect the terminal, the command line or code either.
-            `r2cmn train` gives the data set's own.
+        license_class: license class of the data set, set by `r2cmn train`; under `dua` W&B does not collect terminal
+            output, command line or code.
         project: W&B project.
-        mode: online, offline, disabled or shared; None asks WANDB_MODE and falls back to offline.
-        continued: whether this goes on with the training of the run folder, and so with its W&B run.
-        artifacts: whether the best checkpoint and the predictions become W&B artifacts when a run has ended well; of
-            data under `non_commercial` the predictions go without their references, under `dua` nothing may go.
+        mode: online, offline, disabled or shared; None reads WANDB_MODE and falls back to offline.
+        continued: whether the training of the run folder is resumed, and with it its W&B run.
+        artifacts: whether to log the best checkpoint and the predictions as W&B artifacts after success. Under
+            `non_commercial` the predictions are logged without references; under `dua` artifacts are refused.
         kwargs: further arguments of Lightning's WandbLogger and of wandb.init, such as `group`, `name` and `tags`.
 
     Raises:
-        ValueError: where the mode needs an account and there is none, or artifacts are not allowed.
+        ValueError: if the mode needs an account and there is none, or artifacts are not allowed.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Wandb(WandbLogger):
         super().__init__(
             save_dir=save_dir, project=project, log_model=False, settings=wandb.Settings(**settings), **kwargs
         )
-        self._wandb_init.pop("anonymous", None)  # Lightning's, of which W&B says each time that it has no effect
+        self._wandb_init.pop("anonymous", None)  # Lightning sets it, and W&B warns that it has no effect
 
     @property
     @rank_zero_experiment
@@ -82,7 +83,7 @@ class Wandb(WandbLogger):
         """The W&B run.
 
         Raises:
-            ValueError: where the server cannot be reached.
+            ValueError: if the server cannot be reached.
         """
         import wandb
 
@@ -98,25 +99,25 @@ class Wandb(WandbLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any) -> None:
-        """Log the configuration, and what `trial.json` says of the trial where it is there."""
+        """Log the configuration and, if `trial.json` exists, the identity of the run."""
         super().log_hyperparams(params)
-        trial = read_json(self._folder / "trial.json")
-        # not its overrides, which may hold a path
-        told = ("fingerprint", "parts", "version", "commit", "parameters")
-        super().log_hyperparams({key: trial[key] for key in told if key in trial})
+        trial = read_object(self._folder / "trial.json") or {}
+        # without the overrides, which may hold a path
+        keys = ("fingerprint", "parts", "version", "commit", "parameters")
+        super().log_hyperparams({key: trial[key] for key in keys if key in trial})
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log a row; the first one of a continued run stands behind those of before, also offline.
+        """Log a row; a continued run appends to the earlier rows, also offline.
 
         Args:
-            metrics: of the row.
+            metrics: values of the row.
             step: optimizer step, logged as `trainer/global_step`.
         """
         row = {**metrics, **({} if step is None else {"trainer/global_step": step})}
         run = self.experiment
         if (behind := self._identity.starts_at) is not None and self._wandb_init.get("mode") != "shared":
-            # offline W&B counts from 0 again, and not every version of `wandb sync` moves the rows behind the old ones
+            # offline W&B counts from 0 again, and some versions of `wandb sync` do not append the rows
             run.log(row, step=max(behind, getattr(run, "starting_step", 0)), commit=True)
         else:
             run.log(row)
@@ -125,21 +126,21 @@ class Wandb(WandbLogger):
 
     @rank_zero_only
     def log_table(self, *args: Any, **kwargs: Any) -> None:
-        """Log a table, as Lightning's logger does."""
+        """Log a table with its files staged in the run folder."""
         with self._staging():
             super().log_table(*args, **kwargs)
 
     def finish(self, exit_code: int, best_checkpoint: str | None = None) -> None:
-        """End the W&B run, so that the next training of this process gets a run of its own.
+        """End the W&B run, so that the next training in this process starts a new one.
 
         Args:
-            exit_code: 0 where the training ended well; then its results are logged, and artifacts if wanted.
-            best_checkpoint: the file, for the artifact.
+            exit_code: 0 on success; then results and artifacts are logged.
+            best_checkpoint: file for the artifact.
         """
         if self._experiment is None:
             return
         if exit_code == 0:
-            self._experiment.summary.update(summary_of(read_json(self._folder / "result.json")))
+            self._experiment.summary.update(summary_of(read_object(self._folder / "result.json") or {}))
             if self._artifacts:
                 with self._staging():
                     self._log_artifacts(best_checkpoint)
@@ -148,7 +149,7 @@ class Wandb(WandbLogger):
 
     @contextlib.contextmanager
     def _staging(self) -> Iterator[None]:
-        """Let W&B keep what is to be uploaded in the run folder, not in the home folder, unless it was told where."""
+        """Make W&B stage uploads in the run folder instead of the home folder, unless WANDB_DATA_DIR is set."""
         if "WANDB_DATA_DIR" in os.environ:
             yield
             return
@@ -165,7 +166,7 @@ class Wandb(WandbLogger):
         try:
             if best_checkpoint:
                 model = wandb.Artifact(f"checkpoint-{run.id}", type="model")
-                # "immutable": sent from where it is, not from a copy
+                # "immutable": uploaded without a copy
                 model.add_file(best_checkpoint, name="best.ckpt", policy="immutable")
                 run.log_artifact(model)
             if predictions.is_file():
@@ -176,12 +177,12 @@ class Wandb(WandbLogger):
                     with reports.new_file("predictions.csv") as file:
                         without_references(predictions, file)
                 run.log_artifact(reports)
-        except (OSError, ValueError, wandb.errors.Error) as error:  # the results stand without them
-            log.warning("W&B was not given the artifacts: %s", error)
+        except (OSError, ValueError, wandb.errors.Error) as error:  # the results are saved already
+            log.warning("the artifacts were not logged to W&B: %s", error)
 
 
 def _mode(mode: str | None, save_dir: str) -> str | None:
-    """Choose offline where there is no account, before wandb.init would ask for one and wait."""
+    """Return offline if there is no account, since wandb.init would prompt and wait."""
     import wandb
 
     mode = mode or os.environ.get("WANDB_MODE") or None
@@ -189,7 +190,7 @@ def _mode(mode: str | None, save_dir: str) -> str | None:
         if mode is not None:
             raise ValueError(f"W&B mode {mode} needs an account: run `wandb login`, or logger.wandb.mode=offline")
         mode = "offline"
-        _say_offline(save_dir)
+        _warn_offline(save_dir)
     return mode
 
 
@@ -199,10 +200,59 @@ def _check(artifacts: Any, license_class: str) -> None:
     if artifacts and license_class == "dua":
         raise ValueError(
             "logger.wandb.artifacts=true is refused under a data use agreement (data.license_class=dua): a checkpoint "
-            "and predictions hold what may not be handed on"
+            "and predictions hold data that may not be shared"
         )
 
 
 @rank_zero_only
-def _say_offline(save_dir: str) -> None:
-    log.warning("no W&B account is set up: the run is kept offline in %s/wandb (upload: wandb sync)", save_dir)
+def _warn_offline(save_dir: str) -> None:
+    log.warning("no W&B account is set up: the run is stored offline in %s/wandb (upload: wandb sync)", save_dir)
+
+
+class RunIdentity:
+    """Id and number of rows of the W&B run of a run folder, stored in `wandb_run.json`.
+
+    Args:
+        folder: the run folder.
+        continued: whether to continue the stored W&B run; otherwise a new one starts.
+    """
+
+    def __init__(self, folder: Path, continued: bool) -> None:
+        self._file = folder / "wandb_run.json"
+        kept = (read_object(self._file) or {}) if continued else {}
+        found, rows = kept.get("id"), kept.get("rows")
+        self.id: str | None = found if isinstance(found, str) and found else None
+        self._rows = rows if self.id and isinstance(rows, int) else 0
+        self.starts_at: int | None = self._rows or None
+        """First row of a continued run, until that row is logged; None for a new run."""
+
+    def keep(self, id: str) -> None:
+        """Store the id; a new id starts at row 0."""
+        if id != self.id:
+            self.id, self._rows, self.starts_at = id, 0, None
+        self._write()
+
+    def count(self) -> None:
+        """Count a logged row."""
+        self._rows += 1
+        self.starts_at = None
+        self._write()
+
+    def _write(self) -> None:
+        write_json(self._file, {"id": self.id, "rows": self._rows})
+
+
+def summary_of(result: dict[str, Any]) -> dict[str, float]:
+    """Return best validation score, epochs, time and speeds from `result.json`."""
+    speed = result.get("speed")
+    flat = {key: result.get(key) for key in ("objective", "epochs", "seconds")}
+    flat |= {f"speed/{key}": value for key, value in (speed if isinstance(speed, dict) else {}).items()}
+    return {key: value for key, value in flat.items() if isinstance(value, int | float)}
+
+
+def without_references(predictions: Path, out: IO[str]) -> None:
+    """Copy the columns id and generated of `predictions.csv`; the others hold text of the data set."""
+    with predictions.open(newline="") as file:
+        rows = csv.writer(out)
+        rows.writerow(["id", "generated"])
+        rows.writerows([row["id"], row["generated"]] for row in csv.DictReader(file))
