@@ -18,24 +18,11 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from r2cmn.build import DescriptionError, allow_targets, build, check_options, find_class
 from r2cmn.data.features import check_frozen
+from r2cmn.groups import MODEL, PARTS, ConfigError, conf_dir
 from r2cmn.module import build_model
 from r2cmn.types import Config
 
-PARTS = ("backbone", "memory", "encoder_decoder", "init", "generation", "objective", "optimizer", "metrics", "data")
 _LEAST = {"seed": 0, "dim": 1, "trainer.accumulate_grad_batches": 1, "trainer.check_val_every_n_epoch": 1}
-
-
-class ConfigError(ValueError):
-    """A configuration names an unknown key or choice, or holds a value that cannot be."""
-
-
-def conf_dir() -> Path:
-    """Return the folder of the configuration: beside the installed package, or at the top of the checkout."""
-    here = Path(__file__).resolve().parent
-    for folder in (here / "conf", here.parents[1] / "conf"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise ConfigError(f"the configuration folder is missing from the installation at {here}: install r2cmn again")
 
 
 def compose(
@@ -179,7 +166,7 @@ def _check_optimizer(description: Config) -> None:
 
 
 def _check_model(parts: dict[str, Config]) -> None:
-    model = {name: dict(parts[name]) for name in ("backbone", "memory", "encoder_decoder", "init")}
+    model = {name: dict(parts[name]) for name in MODEL}
     if model["backbone"].get("pretrained"):
         model["backbone"]["pretrained"] = False
     size = (parts["data"].get("images") or {}).get("size")

@@ -18,7 +18,7 @@ def sections():
 
 def test_each_setting_has_its_curve_and_its_bars(sections):
     settings = {"memory.value.num_vectors", "memory.value.num_queried", "memory.value.num_threads",
-                "choices.value.memory"}  # fmt: skip
+                "choices.value.memory", "choices.value.encoder_decoder", "choices.value.objective"}  # fmt: skip
     for name, kind, key in (
         ("Validation, by setting", "Run History Line Plot", "val/BLEU_4"),
         ("Loss, by setting", "Run History Line Plot", "val/loss"),

@@ -20,6 +20,7 @@ from r2cmn.runs.labels import MAX_NAME, choices_made, run_labels, run_name
             ["data=iu_xray", "seed=1", "dim=64", "memory.num_vectors=8"],
             "seed=1 memory.num_vectors=8 data=iu_xray dim=64",
         ),
+        (["data=x", "encoder_decoder=mine", "objective=mine"], "encoder_decoder=mine objective=mine data=x"),
         (["sweep=optuna", "sweep.resume=true", "hydra.sweep.dir=x", "seed=0"], "seed=0"),
     ],
 )
@@ -61,6 +62,21 @@ def test_the_choices_become_tags(monkeypatch):
     assert labels["name"] == "memory=none"
     assert labels["group"] is None
     assert set(choices_made(OmegaConf.create())) == {"memory", "data", "experiment"}
+
+
+def test_the_choice_of_a_users_own_file_becomes_a_tag(monkeypatch):
+    hydra = {
+        "runtime": {"choices": {"encoder_decoder": "mine", "objective": "cider", "trainer": "default"}},
+        "overrides": {"task": ["encoder_decoder=mine", "objective=cider"]},
+        "job": {"num": 3},
+        "mode": "MULTIRUN",
+        "sweep": {"dir": "runs/s"},
+    }
+    monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: OmegaConf.create(hydra)))
+    monkeypatch.setattr(HydraConfig, "initialized", staticmethod(lambda: True))
+    labels = run_labels(OmegaConf.create({"stages": ["fit"]}))
+    assert labels["tags"] == ["encoder_decoder=mine", "objective=cider"]
+    assert labels["name"] == "#3 encoder_decoder=mine objective=cider"
 
 
 def test_what_a_tested_checkpoint_has_otherwise_labels_nothing(monkeypatch):

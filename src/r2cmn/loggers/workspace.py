@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SETTINGS = {
+from r2cmn.groups import COMPARED
+
+NUMBERS = {
     "N, memory vectors": "memory.num_vectors",
     "K, queried vectors": "memory.num_queried",
     "threads": "memory.num_threads",
-    "memory": "choices.memory",
 }
-"""What is ablated, and the key of the logged configuration that it stands under."""
+"""Numbers that are ablated, and their keys in the logged configuration."""
+
+SETTINGS = {**NUMBERS, **{group.replace("_", "-"): f"choices.{group}" for group in COMPARED}}
+"""The settings that curves and bars are grouped by, and their keys in the logged configuration."""
 
 BEST = "objective"
 """Best validation BLEU-4, whose weights the test takes; in the summary of a run that has ended."""
@@ -181,8 +185,7 @@ def _trade_offs() -> list[Any]:
     _, wr = _libraries()
     columns = [
         wr.ParallelCoordinatesPlotColumn(metric=wr.Config(setting), display_name=name, log=name[1] == "," or None)
-        for name, setting in SETTINGS.items()
-        if setting != "choices.memory"
+        for name, setting in NUMBERS.items()
     ]
     best = wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(BEST), display_name="best val/BLEU_4")
     sizes = {"parameters.total": "all parameters", "parameters.matrix": "parameters of the memory matrix"}

@@ -11,20 +11,19 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from r2cmn.groups import COMPARED, TAGGED
+
 MAX_NAME = 128
 """Characters that W&B shows of a name."""
 
 MAX_TAG = 64
-
-TAGGED = ("memory", "data", "experiment")
-"""The choices that become tags."""
 
 _NOT_THE_EXPERIMENT = re.compile(
     r"(run_dir|checkpoint|data\.dir|stages|logger|callbacks|hydra|sweep"
     r"|trainer\.(accelerator|devices|num_nodes|enable_progress_bar))(\W|$)"
 )
 
-_FIRST = re.compile(r"(memory|num_vectors|optimizer|seed)(\W|$)")
+_FIRST = re.compile(rf"({'|'.join(COMPARED)}|num_vectors|optimizer|seed)(\W|$)")
 """What sweeps try most; a name that is cut still says it."""
 
 

@@ -21,6 +21,7 @@ from r2cmn.callbacks.restored import CheckRestored
 from r2cmn.callbacks.speed import Speed
 from r2cmn.checkpoints import AtomicCheckpointIO, CheckpointError, find_checkpoint, read_checkpoint
 from r2cmn.config import ConfigError, check, objects, plain
+from r2cmn.groups import MODEL
 from r2cmn.loggers import Wandb
 from r2cmn.module import CMNModule
 from r2cmn.runs.labels import choices_made, run_labels
@@ -112,7 +113,7 @@ def _run_stages(
 
 def make_module(config: DictConfig, data: Any, checkpoint: Path | None) -> CMNModule:
     """Build the module of a configuration for a data module that is set up; a checkpoint fills it later."""
-    model = {name: plain(config[name]) for name in ("backbone", "memory", "encoder_decoder", "init")}
+    model = {name: plain(config[name]) for name in MODEL}
     if checkpoint is not None and model["backbone"].get("pretrained"):
         model["backbone"]["pretrained"] = False  # the checkpoint holds the weights
     parts = {name: plain(config[name]) for name in ("generation", "objective", "optimizer", "metrics")}

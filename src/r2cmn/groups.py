@@ -1,0 +1,88 @@
+"""The groups of `conf/` and the names of their choices, for run names, tags, the dashboard and the tables of results.
+
+A choice is a YAML file: `memory=cross_modal` reads `conf/memory/cross_modal.yaml`, and users add choices with
+`--config-dir`. Whatever names a run by its choices asks here, so that a new YAML file is named everywhere without an
+edit. Neither torch nor Hydra is imported.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from r2cmn.build import RENAMED
+
+MODEL = ("backbone", "memory", "encoder_decoder", "init")
+"""The groups that a model is built from."""
+PARTS = (*MODEL, "generation", "objective", "optimizer", "metrics", "data")
+"""The groups whose choice is a description with `_target_`."""
+COMPARED = ("memory", "encoder_decoder", "objective")
+"""The groups that models are compared by: they come first in run names, and the dashboard has a panel for each."""
+TAGGED = (*COMPARED, "data", "experiment")
+"""The groups that name a run in tags and tables."""
+
+
+class ConfigError(ValueError):
+    """A configuration names an unknown key or choice, or holds an invalid value."""
+
+
+def conf_dir() -> Path:
+    """Return the configuration folder: inside the installed package, or at the top of the checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "conf", here.parents[1] / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise ConfigError(f"the configuration folder is missing from the installation at {here}: install r2cmn again")
+
+
+def read_choices(run: Path) -> dict[str, str]:
+    """Return the choice of each group that a run was composed from, `{"memory": "cross_modal", ...}`.
+
+    Args:
+        run: a run folder; Hydra writes the choices to its `.hydra/hydra.yaml`.
+
+    Returns:
+        The choices, also those of a user's `--config-dir`; {} if the file is missing or unreadable.
+    """
+    try:
+        content = yaml.safe_load((run / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))
+        choices = content["hydra"]["runtime"]["choices"].items()
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError):
+        return {}
+    return {str(group): str(name) for group, name in choices if name is not None and "hydra/" not in str(group)}
+
+
+def choice_names(runs: Iterable[tuple[Mapping[str, Any], Mapping[str, str]]] = ()) -> dict[str, str]:
+    """Map class paths to the choices that name them, `{"r2cmn.memory.NoMemory": "none", ...}`.
+
+    Classes of the groups in `TAGGED`; one that several choices share is left out: show it by its class name. In a
+    table, the key `GROUP._target_` is best called `GROUP`.
+
+    Args:
+        runs: the resolved configuration and the choices (`read_choices`) of each run to be shown; they add the choices
+            of users to those of `conf/`.
+    """
+    found = {target: set(names) for target, names in _shipped().items()}
+    for config, choices in runs:
+        for group in TAGGED:
+            part = config.get(group)
+            target = part.get("_target_") if isinstance(part, Mapping) else None
+            if target is not None and group in choices:
+                found.setdefault(str(target), set()).add(choices[group])
+    names = {target: next(iter(choices)) for target, choices in found.items() if len(choices) == 1}
+    return names | {old: names[new] for old, new in RENAMED.items() if new in names}
+
+
+@functools.cache
+def _shipped() -> dict[str, set[str]]:
+    """Return the choices of `conf/` by the class that they describe."""
+    found: dict[str, set[str]] = {}
+    for path in (path for group in TAGGED for path in sorted((conf_dir() / group).glob("*.yaml"))):
+        target = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("_target_")
+        if target is not None:
+            found.setdefault(target, set()).add(path.stem)
+    return found
