@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from r2cmn.audit import audit
-from r2cmn.audit.collection import IU_XRAY, MIMIC_CXR
 from r2cmn.audit.funnel import UNKNOWN_BEFORE
 from r2cmn.data.iu_xray import IUXRayDataModule
 from r2cmn.data.mimic_cxr import MIMICCXRDataModule
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.reports import DataError
+from r2cmn.prepare.collections import IU_XRAY, MIMIC_CXR
 from r2cmn.prepare.folder import prepare_folder
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from r2cmn.audit.collection import COLLECTIONS, Collection, recognise, study_of
+from r2cmn.audit.collection import recognise, study_of
 from r2cmn.audit.counts import Reports, SplitCounts, build_vocabulary, count_split, vocabulary_size
 from r2cmn.audit.duplicates import RepeatedReports, find_repeated_reports
 from r2cmn.audit.funnel import UNKNOWN_BEFORE, Record, Step, read_record
@@ -20,8 +20,7 @@ from r2cmn.audit.pictures import Pictures, audit_pictures
 from r2cmn.audit.problems import Problem, find_problems
 from r2cmn.audit.published import TABLE_1, Compared, compare, split_notes
 from r2cmn.data.reports import SPLITS, DataError, Study, read_annotation
-
-LICENSE_CLASSES = ("public", "non_commercial", "dua")
+from r2cmn.prepare.collections import COLLECTIONS, LICENSE_CLASSES, Collection
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from r2cmn.audit.collection import IU_XRAY, Collection
 from r2cmn.audit.counts import SplitCounts
 from r2cmn.audit.funnel import Record
 from r2cmn.data.reports import SPLITS, Study
+from r2cmn.prepare.collections import IU_XRAY, Collection
 from r2cmn.prepare.iu_xray.studies import read_split
 
 TABLE_1 = "Table 1"
@@ -74,7 +74,7 @@ def _released(collection: Collection, counts: Mapping[str, SplitCounts], vocabul
     size = Compared("columns of a model's output", RELEASED, collection.vocabulary_size, vocabulary_size)
     if collection is IU_XRAY:
         return [*entries, size]
-    tested = Compared("studies, test", RELEASED, 2_347, counts["test"].studies)
+    tested = Compared("studies, test", RELEASED, collection.test_studies, counts["test"].studies)
     return [*entries, tested, size] if by_image else [tested]
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from r2cmn.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from r2cmn.prepare.archives import RawError, raw_files
+from r2cmn.prepare.collections import IU_XRAY
 from r2cmn.prepare.fill import Picture, fill
 from r2cmn.prepare.images import Rendering
 from r2cmn.prepare.iu_xray.find import IMAGE_PLACES, R2GEN, Found, find
 from r2cmn.prepare.iu_xray.kaggle import openi_id, read_views
 from r2cmn.prepare.iu_xray.openi import OpenIReport
 from r2cmn.prepare.iu_xray.studies import NUM_VIEWS, Selection, select
-from r2cmn.prepare.iu_xray.terms import LICENSE_CLASS, TERMS
 from r2cmn.prepare.summary import Summary, write_studies
 from r2cmn.prepare.write import DataFolder
 
@@ -55,7 +55,7 @@ def prepare_iu_xray(
     selection = select(found)
     options = {"reports_only": True} if reports_only else {"reports_only": False, **asdict(rendering)}
     folder = DataFolder(out, {"data": "iu_xray", "source": found.kind, **options})
-    summary = Summary(out, "iu_xray", LICENSE_CLASS, found.kind, selection.funnel, notes=selection.notes)
+    summary = Summary(out, "iu_xray", IU_XRAY.license_class, found.kind, selection.funnel, notes=selection.notes)
     if folder.finished:
         return summary.as_before()
     if reports_only:
@@ -76,7 +76,7 @@ def _entries(selection: Selection, paths: dict[str, list[str]]) -> list[dict[str
 
 def _files(found: Found, reports: dict[str, OpenIReport]) -> dict[str, str]:
     tags = {id: {"major": report.major, "automatic": report.automatic} for id, report in reports.items()}
-    return {"LICENSE.txt": TERMS} | ({} if found.kind == R2GEN else {"mesh.json": json.dumps(tags, indent=1)})
+    return {"LICENSE.txt": IU_XRAY.terms} | ({} if found.kind == R2GEN else {"mesh.json": json.dumps(tags, indent=1)})
 
 
 def _add_images(

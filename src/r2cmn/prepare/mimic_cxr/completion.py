@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from r2cmn.prepare.archives import RawError
-from r2cmn.prepare.mimic_cxr.summary import TERMS, MIMICSummary
+from r2cmn.prepare.collections import MIMIC_CXR
+from r2cmn.prepare.mimic_cxr.summary import MIMICSummary
 from r2cmn.prepare.parts import Part
 from r2cmn.prepare.private import write_file
 from r2cmn.prepare.write import ManifestRow
@@ -31,7 +32,7 @@ def finish(out: Path, parts: Sequence[Part]) -> MIMICSummary:
     for _, entry, _ in entries:
         annotation[entry["split"]].append({key: value for key, value in entry.items() if key != "labels_by"})
     summary = _summary(out, parts, [entry for _, entry, _ in entries])
-    write_file(out / "LICENSE.txt", TERMS.encode())
+    write_file(out / "LICENSE.txt", MIMIC_CXR.terms.encode())
     write_file(out / "manifest.csv", _table(row for _, _, rows in entries for row in rows))
     write_file(out / "prepare.json", json.dumps(summary.record(), indent=1).encode())
     write_file(out / "annotation.json", json.dumps(annotation, ensure_ascii=False).encode())

@@ -12,30 +12,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-LICENSE_CLASS = "dua"
+from r2cmn.prepare.collections import MIMIC_CXR
 
-TERMS = """\
-MIMIC-CXR and MIMIC-CXR-JPG, Beth Israel Deaconess Medical Center and MIT Laboratory for Computational Physiology
-Distributed by PhysioNet: https://physionet.org/content/mimic-cxr-jpg/ and https://physionet.org/content/mimic-cxr/
-Cite: Johnson et al., MIMIC-CXR, a de-identified publicly available database of chest radiographs with free-text
-reports, Scientific Data 6, 317, 2019; and the citations that both pages ask for.
-
-license_class: dua
-Licence: PhysioNet Credentialed Health Data License, with the Credentialed Health Data Use Agreement that you signed.
-
-In plain words
-- Only those who signed the agreement themselves may see this folder. Do not pass it on, also not within a team.
-- Do not try to find out who a patient, a physician or an institution is; report to PhysioNet what would allow it.
-- Keep it safe: the files here are readable by you alone (0600, 0700). Leave them so.
-- Do not send reports or images to a service of others, such as the API of a language model.
-- What is derived from the data falls under the same terms: this folder, generated reports, the vocabulary inside a
-  checkpoint and the weights themselves. Share them through PhysioNet, with those who signed.
-- Publish the code of a publication that uses the data.
-"""
-
-_PUBLISHED = {"images": 377_110, "studies": 227_835, "patients": 65_379}
-_OF_R2GEN = {"train": 270_790, "val": 2_130, "test": 3_858}
-_TEST_STUDIES = 2_347
 MAX_LISTED = 20
 """Files left out that are listed on the terminal; `prepare.json` has all."""
 
@@ -75,17 +53,20 @@ class MIMICSummary:
     notes: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
 
-    license_class = LICENSE_CLASS
+    license_class = MIMIC_CXR.license_class
 
     def compared(self) -> list[Count]:
         """Return the published counts that this choice of data can be compared with."""
-        whole = [Count(what, known, self.counts.get(f"{_ALL}|{what}", 0)) for what, known in _PUBLISHED.items()]
+        whole = [Count(what, known, self.counts.get(f"{_ALL}|{what}", 0)) for what, known in MIMIC_CXR.totals.items()]
         if self.options["target"] != "findings" or self.options["views"] != "all":
             return whole
-        studies = Count("test studies with findings", _TEST_STUDIES, self.test_studies)
+        studies = Count("test studies with findings", MIMIC_CXR.test_studies, self.test_studies)
         if self.options["level"] != "image":
             return [*whole, studies]
-        entries = [Count(f"entries of {split}", known, self.splits[split]) for split, known in _OF_R2GEN.items()]
+        entries = [
+            Count(f"entries of {split}", int(known), self.splits[split])
+            for split, known in zip(self.splits, MIMIC_CXR.entries, strict=True)
+        ]
         return [*whole, *entries, studies]
 
     def funnel(self) -> list[dict[str, Any]]:
@@ -101,7 +82,7 @@ class MIMICSummary:
         """Return plain values for `prepare.json`."""
         return {
             "dataset": "mimic_cxr",
-            "license_class": LICENSE_CLASS,
+            "license_class": self.license_class,
             "source": dict(self.source),
             "r2cmn": importlib.metadata.version("r2cmn"),
             "options": dict(self.options),
