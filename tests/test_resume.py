@@ -115,7 +115,7 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes(make_dataset, tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=60) == 130
     said = run.with_suffix(".out").read_text()
-    assert "to go on: r2cmn train" in said
+    assert "to resume: r2cmn train" in said
     assert "Traceback" not in said
     assert finish(data, run, "data.num_workers=2", "checkpoint=last") == finish(
         data, tmp_path / "straight", "data.num_workers=2"

@@ -44,12 +44,17 @@ def compose(
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             return hydra_compose(config_name, [*further, *overrides])
-    except OverrideParseException as error:
-        raise ConfigError(f"the override '{error.override}' cannot be read: {str(error).splitlines()[0]}") from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(_sentence(error)) from error
+        raise composition_error(error) from error
     finally:
         GlobalHydra.instance().hydra = earlier
+
+
+def composition_error(error: Exception) -> ConfigError:
+    """Return an error of Hydra or OmegaConf as one sentence that names the override, key or choice at fault."""
+    if isinstance(error, OverrideParseException):
+        return ConfigError(f"the override '{error.override}' cannot be read: {str(error).splitlines()[0]}")
+    return ConfigError(_sentence(error))
 
 
 def _sentence(error: Exception) -> str:
@@ -61,7 +66,7 @@ def _sentence(error: Exception) -> str:
         near = difflib.get_close_matches(str(key).rpartition(".")[2], known, 1)
         hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
         return f"unknown key '{key}' ({hint})"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if lines[0].startswith("Config group override must be"):
         return "GROUP=VALUE needs the name of a choice, such as logger=csv (~GROUP leaves a group out)"
     if len(lines) > 2 and lines[1].startswith("Available options"):
