@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from r2cmn.audit import near
-from r2cmn.audit.near import near_pairs, perceptual_hash, same_pictures, stacked
+from r2cmn.audit.near import near_pairs, same_pictures, stacked
+from r2cmn.data.index import perceptual_hash
 
 
 def _picture(seed, size=96):

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from r2cmn.data import check
+from r2cmn.data import index
 from r2cmn.data.check import Funnel, check_studies, find_bad_images
 from r2cmn.data.images import load_image
 from r2cmn.data.reports import DataError, read_annotation
@@ -24,7 +24,7 @@ def opened(monkeypatch):
         seen.append(path)
         return load_image(path)
 
-    monkeypatch.setattr(check, "load_image", load)
+    monkeypatch.setattr(index, "load_image", load)
     return seen
 
 
@@ -175,7 +175,7 @@ def test_a_cache_that_cannot_be_used_is_no_fault(studies, monkeypatch, tmp_path)
     assert find_bad_images(studies["train"][0].images) == {}
     monkeypatch.setenv("R2CMN_CACHE", str(tmp_path / "torn"))
     (tmp_path / "torn").mkdir()
-    (tmp_path / "torn" / "checked_images.bin").write_bytes(b"half a dig")
+    (tmp_path / "torn" / f"image_index_v{index._VERSION}.sqlite").write_bytes(b"no database" * 100)
     _truncate(studies["train"][1].images[0])
     assert list(find_bad_images(studies["train"][1].images)) == [studies["train"][1].images[0]]
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from r2cmn.audit.near import perceptual_hash
 from r2cmn.data.images import load_image
+from r2cmn.data.index import perceptual_hash
 from r2cmn.prepare.parallel import num_cores
 from r2cmn.prepare.progress import Progress
 

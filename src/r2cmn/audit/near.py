@@ -13,39 +13,14 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
-from PIL import Image
+
+from r2cmn.data.index import FINE_SIDE
 
 MAX_DISTANCE = 6
 """Bits of 64 in which a candidate differs at most."""
 
 MAX_FINE_DISTANCE = 32
 """Bits of 256 in which one picture differs from the other at most."""
-
-_SIDE = 32
-_COARSE, _FINE = 8, 16  # coefficients each way, from the lowest that is not constant
-
-
-def _cosines(number: int) -> np.ndarray:
-    k, i = np.arange(1, number + 1)[:, None], np.arange(_SIDE)[None]
-    return np.cos(np.pi * k * (2 * i + 1) / (2 * _SIDE))
-
-
-_COSINES = _cosines(_FINE)
-
-
-def perceptual_hash(picture: Image.Image) -> tuple[int, bytes]:
-    """Return the 64 bits, as a number, and the 256 bits of a picture.
-
-    A bit says whether a coefficient lies above the median of them all, so brightness and contrast do not matter.
-    """
-    small = picture.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX)
-    coefficients = _COSINES @ np.asarray(small, dtype=np.float64) @ _COSINES.T
-    coarse, fine = _bits(coefficients[:_COARSE, :_COARSE]), _bits(coefficients)
-    return int.from_bytes(coarse, "big"), fine
-
-
-def _bits(coefficients: np.ndarray) -> bytes:
-    return np.packbits(coefficients.ravel() > np.median(coefficients)).tobytes()
 
 
 def same_pictures(coarse: np.ndarray, fine: np.ndarray) -> list[np.ndarray]:
@@ -138,5 +113,5 @@ class _Groups:
 def stacked(hashes: Sequence[tuple[int, bytes]]) -> tuple[np.ndarray, np.ndarray]:
     """Return what `same_pictures` takes of many `perceptual_hash`."""
     coarse = np.array([coarse for coarse, _ in hashes], dtype=np.uint64)
-    fine = np.frombuffer(b"".join(fine for _, fine in hashes), dtype=np.uint8).reshape(len(hashes), _FINE * _FINE // 8)
+    fine = np.frombuffer(b"".join(fine for _, fine in hashes), dtype=np.uint8).reshape(len(hashes), FINE_SIDE**2 // 8)
     return coarse, fine

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console, Group
-from rich.progress import track
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from r2cmn.data.images import image_digest, load_image
+from r2cmn.data.index import measure_images
 from r2cmn.data.reports import DataError, Study
 
 MAX_LISTED = 20
 """Bad samples listed by name; of the others the count is given."""
 
-_DIGEST_SIZE = 16
-_CHUNK = 64  # images a thread checks at a time
+_MIN_SHOWN = 2000  # images from which on a progress bar is shown
 
 
 class BadSample(NamedTuple):
@@ -148,61 +144,19 @@ def _bad_images(studies_by_split: dict[str, dict[int, Study]], num_views: int) -
 
 
 def find_bad_images(paths: Sequence[Path]) -> dict[Path, str]:
-    """Return the images that cannot be read whole, each with the reason; those found good before are not opened."""
-    checked = _CheckedImages()
-    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
-    faults: dict[Path, str] = {}
-    with ThreadPoolExecutor(max_workers=min(32, 2 * (os.cpu_count() or 1))) as pool:
-        show = len(paths) >= 2000 and sys.stderr.isatty()
-        found = pool.map(lambda chunk: {path: checked.fault(path) for path in chunk}, chunks)
-        console = Console(stderr=True)
-        for reasons in track(found, "checking images", len(chunks), console=console, transient=True, disable=not show):
-            faults |= {path: reason for path, reason in reasons.items() if reason is not None}
-    checked.save()
+    """Return the images that cannot be read whole, each with the reason.
+
+    Images that are already in the index (`r2cmn.data.index`) and did not change are not opened.
+
+    Args:
+        paths: the files, without repetition.
+    """
+    console = Console(stderr=True)
+    hidden = len(paths) < _MIN_SHOWN or not sys.stderr.isatty()
+    with Progress(console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task("checking images", total=len(paths))
+        _, faults = measure_images(paths, lambda number: bar.advance(task, number))
     return faults
-
-
-class _CheckedImages:
-    """Digests of path, size and time of change of the images found good, 16 bytes each, in one file."""
-
-    def __init__(self) -> None:
-        folder = os.environ.get("R2CMN_CACHE") or Path.home() / ".cache" / "r2cmn"
-        self.path = Path(folder) / "checked_images.bin"
-        self.known = self._read()
-        self.new: set[bytes] = set()
-
-    def fault(self, path: Path) -> str | None:
-        """Return why an image cannot be read whole, or None."""
-        try:
-            digest = image_digest(path)
-            if digest not in self.known:
-                load_image(path)
-                self.new.add(digest)
-        except FileNotFoundError:
-            return f"there is no image at {path}"
-        except (OSError, ValueError) as error:
-            return str(error)
-        return None
-
-    def save(self) -> None:
-        """Remember the new ones; where the folder cannot be written, the next start checks again."""
-        if not self.new:
-            return
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Renamed into place, since several ranks or trials may write at once.
-            with tempfile.NamedTemporaryFile(dir=self.path.parent, delete=False) as file:
-                file.write(b"".join(sorted(self._read() | self.new)))
-            Path(file.name).replace(self.path)
-        except OSError:
-            return
-
-    def _read(self) -> set[bytes]:
-        try:
-            content = self.path.read_bytes()
-        except OSError:
-            return set()
-        return {content[i : i + _DIGEST_SIZE] for i in range(0, len(content) - _DIGEST_SIZE + 1, _DIGEST_SIZE)}
 
 
 def _without(studies_by_split: dict[str, list[Study]], bad: _Bad) -> dict[str, dict[int, Study]]:
