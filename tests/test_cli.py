@@ -170,7 +170,7 @@ def test_a_run_killed_within_its_test_goes_on_with_it(train, make_dataset, tmp_p
     file.unlink()
     again = train(*told)
     assert again.code == 0, again.err
-    assert f"going on from {tmp_path}/run/checkpoints/last.ckpt" in again.err
+    assert f"resuming from {tmp_path}/run/checkpoints/last.ckpt" in again.err
     second = json.loads(file.read_text())
     for key in ("objective", "epochs", "scores", "fingerprint", "overrides"):
         assert second[key] == first[key], key

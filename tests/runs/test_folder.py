@@ -1,8 +1,7 @@
-"""A trial's folder: found wherever it lies, written whole, and kept to one process until that ends."""
+"""Run folders: found at any depth, read even if damaged, and locked by one process at a time."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,13 +9,15 @@ import sys
 
 import pytest
 
-from r2cmn.runs.folder import FolderInUseError, FolderLock, find_trials, own_overrides, read_trial, write_json
+from r2cmn.files import write_json
+from r2cmn.runs.folder import FolderInUseError, FolderLock, RunFolder, find_runs, own_overrides
 
 HOLD = """
 import os, sys, time
 from pathlib import Path
 from r2cmn.runs.folder import FolderLock
-FolderLock(Path(sys.argv[1])).acquire()
+lock = FolderLock(Path(sys.argv[1]))
+lock.acquire()
 if os.fork() == 0:
     time.sleep(60)  # as a loader's process that outlives the trial
 print("held", flush=True)
@@ -39,8 +40,8 @@ def test_trials_are_found_at_any_depth_in_the_order_of_their_numbers(tmp_path):
     (tmp_path / "8" / "trial.json").write_text("{")
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "trial.json").write_text('{"fingerprint": "no parts"}')
-    assert [trial.fingerprint for trial in find_trials(tmp_path)] == ["a/3", "9", "10"]
-    assert list(find_trials(tmp_path / "nowhere")) == []
+    assert [run.fingerprint for run in find_runs(tmp_path)] == ["a/3", "9", "10"]
+    assert list(find_runs(tmp_path / "nowhere")) == []
 
 
 @pytest.mark.parametrize(
@@ -54,29 +55,78 @@ def test_trials_are_found_at_any_depth_in_the_order_of_their_numbers(tmp_path):
     ],
 )
 def test_a_trial_is_done_by_its_own_whole_result(tmp_path, result, done):
-    trial = read_trial(make_trial(tmp_path / "0", "f", result))
-    assert (trial.result is not None) is done
+    run = RunFolder(make_trial(tmp_path / "0", "f", result))
+    assert (run.result is not None) is done
 
 
 def test_a_torn_result_is_none(tmp_path):
     folder = make_trial(tmp_path / "0")
     (folder / "result.json").write_text('{"objective"')
-    assert read_trial(folder).result is None
+    assert RunFolder(folder).result is None
+    with pytest.raises(ValueError, match=r"result\.json"):
+        RunFolder(folder).read_result()
+    with pytest.raises(ValueError, match=r"result\.json"):
+        RunFolder(folder).read_objective()
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    write_json(tmp_path / "a.json", {"x": 1})
-    with pytest.raises(TypeError):
-        write_json(tmp_path / "a.json", {"x": object()})
-    with pytest.raises(OSError, match="nowhere"):
-        write_json(tmp_path / "nowhere" / "a.json", {})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1}
-    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
-
-
-def test_what_says_how_to_sweep_is_not_part_of_a_trial():
+def test_overrides_that_resume_a_run_do_not_define_it():
     overrides = ["sweep.resume=true", "sweep=optuna", "+sweep.code=any", "sweeper=1", "seed=0", "~sweep"]
-    assert own_overrides(overrides) == ["sweeper=1", "seed=0"]
+    overrides += ["run_dir=a", "checkpoint=last", "checkpoint=null", "checkpoint=model.ckpt"]
+    assert own_overrides(overrides) == ["sweeper=1", "seed=0", "checkpoint=model.ckpt"]
+
+
+@pytest.mark.parametrize("mark", ["result.json", "trial.json", "FAILED", "trial.log", ".hydra/overrides.yaml"])
+def test_a_run_is_recognized_by_its_files(tmp_path, mark):
+    assert not RunFolder(tmp_path).is_run
+    (tmp_path / mark).parent.mkdir(exist_ok=True)
+    (tmp_path / mark).touch()
+    assert RunFolder(tmp_path).is_run
+    (tmp_path / "multirun.yaml").touch()
+    assert not RunFolder(tmp_path).is_run, "the folder of a sweep"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("trial 0: seed=1\nreason: exit 1: ValueError: K > N\nattempts: 1\nlast\n", "exit 1: ValueError: K > N"),
+        ("no such word\n", "no such word"),
+        ("", "no reason is given"),
+        (None, None),
+    ],
+)
+def test_the_reason_of_a_failure_is_read(tmp_path, content, reason):
+    if content is not None:
+        (tmp_path / "FAILED").write_text(content)
+    assert RunFolder(tmp_path).read_failure() == reason
+
+
+def test_a_failure_is_written_and_an_error_while_writing_is_ignored(tmp_path):
+    RunFolder(tmp_path).write_failure("seed=0", "no such word\n", "attempts: 1")
+    assert (tmp_path / "FAILED").read_text() == "seed=0\nreason: no such word\nattempts: 1\n"
+    (tmp_path / "file").touch()
+    RunFolder(tmp_path / "file").write_failure("seed=0", "no such word")
+
+
+def test_overrides_come_from_hydra_or_the_result_or_the_start(tmp_path):
+    folder = RunFolder(make_trial(tmp_path / "0"))
+    assert folder.read_overrides() == []
+    write_json(folder.trial_json, {"overrides": ["seed=1", "run_dir=x"]})
+    assert folder.read_overrides() == ["seed=1"]
+    write_json(folder.result_json, {"overrides": ["seed=2"]})
+    assert folder.read_overrides() == ["seed=2"]
+    (tmp_path / "0" / ".hydra").mkdir()
+    (tmp_path / "0" / ".hydra" / "overrides.yaml").write_text("- seed=3\n- checkpoint=last\n- dim=8\n")
+    assert folder.read_overrides() == ["dim=8", "seed=3"]
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "trial.json", "result.json"])
+def test_a_damaged_file_is_named(tmp_path, name):
+    folder = RunFolder(tmp_path)
+    read = {"config.yaml": folder.read_config, "trial.json": folder.read_trial, "result.json": folder.read_result}[name]
+    assert read() == {}
+    (tmp_path / name).write_text("[1]\n- {")
+    with pytest.raises(ValueError, match=name):
+        read()
 
 
 def test_a_folder_belongs_to_one_process_until_that_is_gone(tmp_path):

@@ -66,7 +66,7 @@ def test_a_trial_that_another_process_runs_is_left_to_it(tmp_path):
     trial = make_trial(tmp_path, [])
     assert trial.find_owner() is None
     code = "import sys, time, pathlib; from r2cmn.runs.folder import FolderLock; "
-    code += "FolderLock(pathlib.Path(sys.argv[1])).acquire(); print('held', flush=True); time.sleep(60)"
+    code += "lock = FolderLock(pathlib.Path(sys.argv[1])); lock.acquire(); print('held', flush=True); time.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "held\n"

@@ -8,7 +8,7 @@ import logging
 import pytest
 from omegaconf import OmegaConf
 
-from r2cmn.runs.folder import write_json
+from r2cmn.files import write_json
 from r2cmn.sweeps.devices import PoolError
 from r2cmn.sweeps.process import Trial
 from r2cmn.sweeps.resume import (
@@ -140,7 +140,8 @@ def test_a_used_folder_is_refused_without_resume(tmp_path):
 
 def test_a_new_trial_gets_a_folder_that_is_nobodys(tmp_path):
     for name in ("0", "2"):
-        (tmp_path / name / ".hydra").mkdir(parents=True)
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "trial.log").touch()
     (tmp_path / "1").mkdir()
     planned = [tmp_path / "3"]
     assert free_number(lambda n: tmp_path / str(n), 0, planned) == 1

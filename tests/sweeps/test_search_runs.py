@@ -21,7 +21,7 @@ from r2cmn.callbacks import Checkpoints  # noqa: E402
 from r2cmn.runs import pruning as search  # noqa: E402
 from r2cmn.runs.pruning import ClosedTrialError, StudyReport, is_pruned, study_reports  # noqa: E402
 from r2cmn.runs.study import open_storage  # noqa: E402
-from r2cmn.sweeps.study import is_running, study_file  # noqa: E402
+from r2cmn.sweeps.study import study_file  # noqa: E402
 
 EPOCHS = 3
 
@@ -29,17 +29,14 @@ EPOCHS = 3
 class Line(pl.LightningModule):
     """Scores a tenth more each epoch."""
 
-    def __init__(self, folder):
+    def __init__(self):
         super().__init__()
         self.layer = torch.nn.Linear(1, 1)
-        self.folder = folder
-        self.locked = []
 
     def training_step(self, batch, _):
         return self.layer(batch[0]).square().mean()
 
     def validation_step(self, batch, _):
-        self.locked.append(is_running(self.folder))
         self.log("val/BLEU_4", 0.1 * (self.current_epoch + 1))
 
     def configure_optimizers(self):
@@ -63,15 +60,14 @@ def study(url, tmp_path):
 @pytest.fixture
 def fit(url, tmp_path):
     def fit(pruner=None, **changes):
-        values = {"folder": tmp_path, "number": 0, "storage": url, "study": str(tmp_path), "pruner": pruner, **changes}
+        values = {"number": 0, "storage": url, "study": str(tmp_path), "pruner": pruner, **changes}
         trainer = pl.Trainer(
             max_epochs=EPOCHS, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
             num_sanity_val_steps=0, callbacks=[StudyReport(**values), Checkpoints(str(tmp_path / "checkpoints"))],
         )  # fmt: skip
         loader = DataLoader(TensorDataset(torch.ones(2, 1)), batch_size=2)
-        module = Line(tmp_path)
-        trainer.fit(module, loader, loader)
-        return trainer, module
+        trainer.fit(Line(), loader, loader)
+        return trainer
 
     return fit
 
@@ -80,17 +76,15 @@ def below(limit):
     return {"_target_": "optuna.pruners.ThresholdPruner", "lower": limit}
 
 
-def test_each_validation_is_reported_and_the_folder_is_held(study, fit, tmp_path):
-    trainer, module = fit()
+def test_each_validation_is_reported(study, fit):
+    trainer = fit()
     assert study.trials[0].intermediate_values == pytest.approx({0: 0.1, 1: 0.2, 2: 0.3})
     assert trainer.current_epoch == EPOCHS
     assert not is_pruned(trainer)
-    assert module.locked == [True] * EPOCHS
-    assert is_running(tmp_path)  # its result is not written yet
 
 
 def test_a_pruned_training_stops(study, fit):
-    trainer, _ = fit(below(0.15))
+    trainer = fit(below(0.15))
     assert study.trials[0].intermediate_values == pytest.approx({0: 0.1})
     assert trainer.current_epoch == 1
     assert is_pruned(trainer)
@@ -99,7 +93,7 @@ def test_a_pruned_training_stops(study, fit):
 
 def test_nothing_is_pruned_after_the_last_epoch(study, fit):
     pruner = {"_target_": "optuna.pruners.ThresholdPruner", "lower": 0.9, "n_warmup_steps": EPOCHS - 1}
-    assert not is_pruned(fit(pruner)[0])
+    assert not is_pruned(fit(pruner))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +101,7 @@ def test_nothing_is_pruned_after_the_last_epoch(study, fit):
 )
 def test_a_study_that_does_not_answer_stops_no_training(study, fit, monkeypatch, caplog, changes):
     monkeypatch.setattr(search, "WAIT_S", 0.0)
-    trainer, _ = fit(below(0.9), **changes)
+    trainer = fit(below(0.9), **changes)
     assert trainer.current_epoch == EPOCHS
     assert "the study does not answer" in caplog.text
 
@@ -132,16 +126,16 @@ def test_a_trial_that_the_search_has_closed_ends(study, fit):
         fit()
 
 
-def test_only_a_trial_of_a_search_reports(monkeypatch, tmp_path):
+def test_only_a_trial_of_a_search_reports(monkeypatch):
     job = OmegaConf.create({"hydra": {"job": {"num": "???"}}})
     monkeypatch.setattr(HydraConfig.instance(), "cfg", job)
-    assert study_reports(tmp_path) == []
+    assert study_reports() == []
     told = {"storage": "sqlite:///a", "study": "s", "pruner": None}
     monkeypatch.setenv("R2CMN_STUDY", json.dumps(told))
-    assert study_reports(tmp_path) == []
+    assert study_reports() == []
     job.hydra.job.num = 3
-    (report,) = study_reports(tmp_path)
-    assert (report.number, report.study, report.folder) == (3, "s", tmp_path)
+    (report,) = study_reports()
+    assert (report.number, report.study) == (3, "s")
 
 
 def test_a_missing_optuna_is_one_sentence(monkeypatch):

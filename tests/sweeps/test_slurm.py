@@ -196,7 +196,7 @@ def test_a_trial_that_runs_out_of_time_is_requeued_and_goes_on(slurm):
     slurm.ask("scontrol", "update", f"JobId={job}", "TimeLimit=60", "StartTime=now")  # it would wait for two minutes
     assert process.wait(timeout=600) == 0, said()
 
-    assert f"going on from {trial}/checkpoints/last.ckpt" in log.read_text()
+    assert f"resuming from {trial}/checkpoints/last.ckpt" in log.read_text()
     assert log.read_text().count("epoch 0: train/loss") == 1, "it started anew"
     result = json.loads((trial / "result.json").read_text())
     assert result["epochs"] == 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 
 import pytest
@@ -15,11 +14,11 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution  # n
 from optuna.samplers import RandomSampler  # noqa: E402
 from optuna.trial import TrialState  # noqa: E402
 
+from r2cmn.runs.folder import FolderLock  # noqa: E402
 from r2cmn.runs.study import SearchError, open_storage  # noqa: E402
 from r2cmn.sweeps.search import Search, as_overrides  # noqa: E402
 from r2cmn.sweeps.space import Space  # noqa: E402
 from r2cmn.sweeps.study import (  # noqa: E402
-    is_running,
     only_search,
     open_study,
     read_result,
@@ -183,7 +182,7 @@ def test_trials_of_another_sweep_are_refused(study, tmp_path):
 def test_two_searches_do_not_share_a_folder(tmp_path):
     with (
         only_search(tmp_path / "new"),
-        pytest.raises(SearchError, match="another search runs in"),
+        pytest.raises(SearchError, match="in use by process"),
         only_search(tmp_path / "new"),
     ):
         pass
@@ -191,9 +190,17 @@ def test_two_searches_do_not_share_a_folder(tmp_path):
         pass
 
 
-def test_a_trial_runs_as_long_as_it_holds_its_folder(tmp_path):
-    assert not is_running(tmp_path)
-    with (tmp_path / "running.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        assert is_running(tmp_path)
-    assert not is_running(tmp_path)
+def test_a_trial_that_still_runs_is_waited_for(study, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    next(make_search(study, tmp_path).jobs())
+    lock = FolderLock(tmp_path / "0")
+    lock.acquire()
+
+    def end(seconds):
+        finish(tmp_path, 0, objective=0.5)
+        lock.release()
+
+    monkeypatch.setattr("time.sleep", end)
+    settle(study, tmp_path)
+    assert states(study) == ["COMPLETE"]
+    assert "trial 0 still runs in" in caplog.text

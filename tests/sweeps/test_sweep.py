@@ -167,7 +167,7 @@ def test_a_trial_can_be_two_processes_that_go_on_after_a_kill(folder, data, weig
     assert not (sweep / "0" / "result.json").exists()
     returncode, _, out, err = run_sweep(folder, data, "ddp_killed", *DDP, "sweep.resume=true")
     assert returncode == 0, out + err
-    assert "going on from" in (sweep / "0" / "train.log").read_text()
+    assert "resuming from" in (sweep / "0" / "train.log").read_text()
     assert weights(sweep / "0") == weights(trial)
     first, again = (json.loads((p / "result.json").read_text()) for p in (trial, sweep / "0"))
     assert (again["scores"], again["fingerprint"]) == (first["scores"], first["fingerprint"])
@@ -200,7 +200,7 @@ def test_a_killed_and_a_stopped_sweep_goes_on_bit_equal(folder, data, processes_
     found = trials(sweep)
     assert [p.name for p in found] == ["0", "1", "2"]
     assert [f"seed={number}" in overrides(p) for number, p in enumerate(found)] == [True, True, True]
-    assert ["going on from" in (p / "train.log").read_text() for p in found] == [True, True, False]
+    assert ["resuming from" in (p / "train.log").read_text() for p in found] == [True, True, False]
     assert not list(sweep.glob("*/FAILED"))
     for trial in found:
         said, result = (json.loads((trial / name).read_text()) for name in ("trial.json", "result.json"))

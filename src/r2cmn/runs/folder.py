@@ -1,111 +1,283 @@
-"""The folder of a trial on disk: what says which trial it is, whether it is done, and who works in it.
+"""The folder of a run: its files, how the run ended, and which process works in it.
 
-Only the standard library is imported here: the launcher, which Hydra loads at every start, reads these files too.
+The launcher, which Hydra loads at every start, reads these files too: nothing here imports torch or Hydra.
 """
 
 from __future__ import annotations
 
 import contextlib
+import csv
+import datetime
 import errno
-import json
+import functools
+import math
 import os
 import re
 import socket
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks; a sweep with processes of its own does not run there either
-    fcntl = None  # type: ignore[assignment]
+from r2cmn.files import read_json, read_object, write_json, write_whole
 
-TRIAL = "trial.json"
-"""Written when a trial starts: its fingerprint, its overrides, its parameters."""
-RESULT = "result.json"
-"""Written last of all: a trial is done when it is there."""
-FAILED = "FAILED"
-"""The reason why a trial has no result."""
 REUSED = "reused.json"
-"""In a sweep's folder: the finished trials of other sweeps that are trials of this one."""
+"""File in a sweep's folder: the finished trials of other sweeps that are trials of this one."""
+MULTIRUN = "multirun.yaml"
+"""File in a sweep's folder: its configuration, written by Hydra."""
+SWEEP_LOCK = ".sweep.lock"
+"""File in a sweep's folder that the process of the sweep keeps locked."""
 
-_ABOUT_SWEEPING = re.compile(r"[+~]*sweep(\.|=|@|$)")
+_RESUMING = re.compile(r"[+~]*(sweep(\.|=|@|$)|run_dir=|checkpoint=(last|null)$)")
+_PARAMETERS = re.compile(r"parameters: (.*)")
+_FLOAT = re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$")
+_TAIL_BYTES = 65_536
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 def own_overrides(overrides: Sequence[str]) -> list[str]:
-    """Leave out what says how to sweep (`sweep.resume=true`) and not which trial it is."""
-    return [override for override in overrides if not _ABOUT_SWEEPING.match(override)]
+    """Return the overrides that define a run; those that resume it or its sweep are left out."""
+    return [override for override in overrides if not _RESUMING.match(override)]
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        OSError: where it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+def override_key(override: str) -> str:
+    """Return the key of an override, without the sign that adds or deletes it."""
+    return override.partition("=")[0].lstrip("+~")
 
 
-def read_object(path: Path) -> dict[str, Any] | None:
-    """Return the object that a JSON file holds, None where the file is not there or holds something else."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+class RunFolder:
+    """Reads and writes the files of a run folder.
 
-
-@dataclass(frozen=True)
-class TrialFolder:
-    """A folder that says of itself which trial it holds.
+    Args:
+        path: the folder; it need not exist.
 
     Attributes:
-        path: absolute.
-        identity: what `trial.json` says: `fingerprint`, `parts`, `version`, `commit`, `overrides`, ...
+        trial_json: written at the start: fingerprint, overrides, numbers of parameters, version and commit of the code.
+        result_json: written last: a run with this file is done.
+        failed: why there is no result.
+        error_txt: the traceback of the failure.
+        config_yaml: the resolved configuration.
+        scores_json: the scores of the test by protocol.
+        metrics_csv: the logged metrics, a row a step.
+        train_log: the messages of the run.
+        trial_log: everything that the process of a trial printed.
+        checkpoints: a folder.
     """
 
-    path: Path
-    identity: dict[str, Any]
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.trial_json = path / "trial.json"
+        self.result_json = path / "result.json"
+        self.failed = path / "FAILED"
+        self.error_txt = path / "error.txt"
+        self.config_yaml = path / "config.yaml"
+        self.scores_json = path / "scores.json"
+        self.metrics_csv = path / "metrics.csv"
+        self.predictions_csv = path / "predictions.csv"
+        self.train_log = path / "train.log"
+        self.trial_log = path / "trial.log"
+        self.checkpoints = path / "checkpoints"
+        self._hydra = path / ".hydra"
 
     @property
-    def result(self) -> dict[str, Any] | None:
-        """Its result; None where it is not done, was pruned, or the result is not this trial's."""
-        result = read_object(self.path / RESULT)
-        if result is None or result.get("pruned"):
-            return None
-        return result if result.get("fingerprint", self.fingerprint) == self.fingerprint else None
+    def is_run(self) -> bool:
+        """Whether the folder holds a run, in whatever state; the folder of a sweep does not."""
+        marks = (self.result_json, self.trial_json, self.failed, self.trial_log, self._hydra / "overrides.yaml")
+        return not (self.path / MULTIRUN).exists() and any(mark.exists() for mark in marks)
+
+    # ---- which run it is ---------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def identity(self) -> dict[str, Any]:
+        """Content of `trial.json` (`fingerprint`, `parts`, ...), read once; {} if it is missing or damaged."""
+        identity = read_object(self.trial_json) or {}
+        return identity if isinstance(identity.get("parts"), dict) and "fingerprint" in identity else {}
 
     @property
     def fingerprint(self) -> str:
-        """What tells the trial from every other one."""
-        return str(self.identity["fingerprint"])
+        """The fingerprint in `trial.json`; "" if there is none."""
+        return str(self.identity.get("fingerprint", ""))
+
+    def write_identity(self, identity: Mapping[str, Any]) -> None:
+        """Write `trial.json`."""
+        write_json(self.trial_json, identity)
+        self.__dict__.pop("identity", None)
+
+    def start(self, identity: Mapping[str, Any]) -> None:
+        """Write `trial.json`; the result and the failure of an earlier start are removed first."""
+        self.result_json.unlink(missing_ok=True)
+        self.failed.unlink(missing_ok=True)
+        self.write_identity(identity)
+
+    # ---- how it ended ------------------------------------------------------------------------------------------------
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """Result of the run; None if it is not done, was pruned, or `trial.json` names another run."""
+        result = read_object(self.result_json)
+        if result is None or result.get("pruned") or not self.identity:
+            return None
+        return result if result.get("fingerprint", self.fingerprint) == self.fingerprint else None
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write `result.json`."""
+        write_json(self.result_json, result)
+
+    def read_objective(self) -> float | None:
+        """Return the score in `result.json` that a sweep optimizes; None if there is none.
+
+        Raises:
+            ValueError: naming the file, if it is missing or damaged.
+        """
+        result = read_json(self.result_json)
+        try:
+            objective = result.get("objective")
+            return None if objective is None else float(objective)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"{self.result_json} is not the result of a run: {error}") from error
+
+    def write_failure(self, label: str, reason: str, *lines: str) -> None:
+        """Write `FAILED`; nothing is written if the disk is full."""
+        with contextlib.suppress(OSError):
+            write_whole(self.failed, "\n".join([label, f"reason: {reason.strip()}", *lines]) + "\n")
+
+    def read_failure(self) -> str | None:
+        """Return the reason in `FAILED`; None if there is no such file."""
+        if not self.failed.is_file():
+            return None
+        lines = [line.strip() for line in read_tail(self.failed).splitlines() if line.strip()]
+        reason = next((line.removeprefix("reason:").strip() for line in lines if line.startswith("reason:")), "")
+        return reason or (lines[-1] if lines else "no reason is given")
+
+    def last_change(self) -> datetime.datetime | None:
+        """Return the time at which the run last wrote to a log; None if there is no log."""
+        logs = [file for file in (self.trial_log, self.metrics_csv, self.train_log) if file.is_file()]
+        return max((datetime.datetime.fromtimestamp(log.stat().st_mtime) for log in logs), default=None)
+
+    # ---- what it was -------------------------------------------------------------------------------------------------
+
+    def read_trial(self) -> dict[str, Any]:
+        """Return the content of `trial.json`; {} if there is no such file.
+
+        Raises:
+            ValueError: naming the file, if it is damaged.
+        """
+        return _read_object(self.trial_json)
+
+    def read_result(self) -> dict[str, Any]:
+        """Return the content of `result.json`; {} if there is no such file.
+
+        Raises:
+            ValueError: naming the file, if it is damaged.
+        """
+        return _read_object(self.result_json)
+
+    def read_config(self) -> Any:
+        """Return the resolved configuration; {} if there is none yet.
+
+        Raises:
+            ValueError: naming the file, if it is damaged.
+        """
+        return _read_yaml(self.config_yaml) or {}
+
+    def read_composed(self) -> Any:
+        """Return the configuration as Hydra composed it, with its `${...}`; {} if there is none.
+
+        Raises:
+            ValueError: naming the file, if it is damaged.
+        """
+        return _read_yaml(self._hydra / "config.yaml") or {}
+
+    def read_overrides(self) -> list[str]:
+        """Return the overrides that define the run, sorted: Hydra's record, else that of the result or of the start."""
+        with contextlib.suppress(ValueError):
+            listed = _read_yaml(self._hydra / "overrides.yaml")
+            if isinstance(listed, list) and listed:
+                return sorted(own_overrides([str(each) for each in listed]))
+        sources = (read_object(self.result_json), read_object(self.trial_json))
+        recorded = (source.get("overrides") for source in sources if source)
+        found = next((each for each in recorded if isinstance(each, list) and each), [])
+        return sorted(own_overrides([str(each) for each in found]))
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """Return the rows of `metrics.csv` without empty fields; unreadable fields of a truncated row are left out."""
+        if not self.metrics_csv.is_file():
+            return []
+        with self.metrics_csv.open(newline="", encoding="utf-8", errors="replace") as file:
+            rows = list(csv.DictReader(line.replace("\0", "") for line in file))
+        return [{str(key): value for key, text in row.items() if (value := _number(text)) is not None} for row in rows]
+
+    def read_logged_parameters(self) -> dict[str, float]:
+        """Return the numbers of parameters that `train.log` names, for runs without `trial.json`."""
+        if not self.train_log.is_file():
+            return {}
+        with self.train_log.open(encoding="utf-8", errors="replace") as file:
+            found = next((match for line in file if (match := _PARAMETERS.search(line))), None)
+        pairs = re.findall(r"(\w+) ([\d,]+)(?:,|$)", found[1]) if found else []
+        return {name: float(number.replace(",", "")) for name, number in pairs if number.strip(",")}
 
 
-def read_trial(folder: Path) -> TrialFolder | None:
-    """Return the trial that a folder holds, None where its `trial.json` is missing or torn."""
-    identity = read_object(folder / TRIAL)
-    if identity is None or not isinstance(identity.get("parts"), dict) or "fingerprint" not in identity:
-        return None
-    return TrialFolder(folder.resolve(), identity)
-
-
-def find_trials(folder: Path) -> Iterator[TrialFolder]:
-    """Find the trials of a folder and of all folders below it, in the order of their names, numbers by value."""
+def find_runs(folder: Path) -> Iterator[RunFolder]:
+    """Find the runs with an identity at any depth below a folder, ordered by name, numbers by value."""
     for place, folders, files in os.walk(folder):
-        if TRIAL in files:
-            folders.clear()  # a trial holds no trials, and its other folders may be large
-            trial = read_trial(Path(place))
-            if trial is not None:
-                yield trial
+        if "trial.json" in files:
+            folders.clear()  # a run holds no other runs, and its folders may be large
+            run = RunFolder(Path(place).resolve())
+            if run.identity:
+                yield run
         folders.sort(key=lambda name: (int(name) if name.isdecimal() else -1, name))
+
+
+def read_tail(path: Path, start: int = 0) -> str:
+    """Return the end of a log, at most 64 KiB, of what follows its first `start` bytes; "" if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(start, file.seek(0, 2) - _TAIL_BYTES))
+            return file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} cannot be read: it does not hold a JSON object")
+    return content
+
+
+def _read_yaml(path: Path) -> Any:
+    import yaml
+
+    if not path.is_file():
+        return None
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _yaml_loader())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+@functools.cache
+def _yaml_loader() -> Any:
+    """Return a YAML loader that reads 1e-05 as a number, as Hydra does; Hydra's own loader is ten times slower."""
+    import yaml
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        pass
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+    return Loader
+
+
+def _number(text: Any) -> float | None:
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    return None if math.isnan(value) else value
+
+
+# ---- locks -----------------------------------------------------------------------------------------------------------
 
 
 class FolderInUseError(ValueError):
@@ -113,50 +285,70 @@ class FolderInUseError(ValueError):
 
 
 class FolderLock:
-    """Keeps a folder to one process; the system lets go of it when the process ends, however it ends.
+    """Reserves a folder for one process while this object exists.
 
-    Where the file system has no locks, none is held.
+    The system releases the lock if the process is killed. On a file system without locks none is held.
 
     Args:
-        folder: to be kept; it must be there.
-        name: of the file in it.
+        folder: the folder.
+        name: of the lock file in it, which names the process that holds the lock.
     """
 
     def __init__(self, folder: Path, name: str = ".lock") -> None:
+        # imported here: Hydra's plugins load this module at every start
+        from filelock import FileLock
+
         self.path = folder / name
-        self._handle: int | None = None
+        self._lock = FileLock(self.path, fallback_to_soft=False)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._lock.is_locked
 
     def acquire(self) -> None:
-        """Take the lock; it is kept until `release` or the end of the process.
+        """Take the lock until `release` or the end of the process.
 
         Raises:
-            FolderInUseError: where another process holds it, naming that.
+            FolderInUseError: if another process holds it; the message names that process.
         """
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-        if not _lock(handle):
-            owner = _read(handle)
-            os.close(handle)
-            raise FolderInUseError(f"{self.path.parent} is in use by {owner}: wait until it ends, or stop it")
-        os.truncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-        self._handle = handle
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._try():
+            raise FolderInUseError(
+                f"{self.path.parent} is in use by {self._read_owner()}: wait until it ends, or stop it"
+            )
+        with contextlib.suppress(OSError):  # Windows denies other handles of a locked file
+            self.path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
 
     def release(self) -> None:
-        """Let go of the lock. The file stays: another process may wait for this very one."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        """Release the lock."""
+        self._lock.release()
 
     def owner(self) -> str | None:
-        """Say which other process holds the lock, None where none does."""
-        try:
-            handle = os.open(self.path, os.O_RDWR)
-        except OSError:
+        """Return which process holds the lock; None if no process does."""
+        if not self.path.exists():
             return None
+        if not self._try():
+            return self._read_owner()
+        self.release()
+        return None
+
+    def _try(self) -> bool:
+        from filelock import Timeout
+
         try:
-            return None if _lock(handle) else _read(handle)
-        finally:
-            os.close(handle)
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        return True
+
+    def _read_owner(self) -> str:
+        with contextlib.suppress(OSError):
+            return self.path.read_text(encoding="utf-8", errors="replace")[:200] or "another process"
+        return "another process"
 
     def __enter__(self) -> FolderLock:
         self.acquire()
@@ -164,18 +356,3 @@ class FolderLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
-
-
-def _lock(handle: int) -> bool:
-    """Lock an open file without waiting; unlike flock's, such a lock does not pass to a forked loader process."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.EACCES, errno.EAGAIN)  # anything else: this file system has no locks
-    return True
-
-
-def _read(handle: int) -> str:
-    return os.pread(handle, 200, 0).decode(errors="replace") or "another process"

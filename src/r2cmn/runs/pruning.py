@@ -10,15 +10,14 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from r2cmn.runs.study import RUNNING_LOCK, STUDY_VARIABLE, open_storage
+from r2cmn.runs.study import STUDY_VARIABLE, open_storage
 
 log = logging.getLogger("r2cmn")
 
@@ -30,16 +29,12 @@ class ClosedTrialError(ValueError):
     """The study counts this trial as ended."""
 
 
-def study_reports(folder: Path) -> list[pl.Callback]:
-    """Return the callback of a trial of a search; none in a single run.
-
-    Args:
-        folder: of the run.
-    """
+def study_reports() -> list[pl.Callback]:
+    """Return the callback of a trial of a search; none in a single run."""
     study = os.environ.get(STUDY_VARIABLE)
     if not study or OmegaConf.is_missing(HydraConfig.get().job, "num"):
         return []
-    return [StudyReport(folder, HydraConfig.get().job.num, **json.loads(study))]
+    return [StudyReport(HydraConfig.get().job.num, **json.loads(study))]
 
 
 def is_pruned(trainer: pl.Trainer) -> bool:
@@ -51,31 +46,24 @@ class StudyReport(pl.Callback):
     """Reports the score that the checkpoints go by to the study, and stops the training when the pruner says so.
 
     Args:
-        folder: of the trial; kept locked until the process ends.
         number: of the trial in the study.
         storage: address of the study's database.
         study: its name.
         pruner: description of an Optuna pruner, or None.
     """
 
-    def __init__(self, folder: Path, number: int, storage: str, study: str, pruner: dict[str, Any] | None) -> None:
-        self.folder = folder
+    def __init__(self, number: int, storage: str, study: str, pruner: dict[str, Any] | None) -> None:
         self.number = number
         self.storage = storage
         self.study = study
         self.pruner = pruner
         self.pruned = False
         self._trial: Any = None
-        self._lock: IO[str] | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Open the study, in the first process alone."""
         if stage != "fit" or not trainer.is_global_zero:
             return
-        import fcntl  # not on Windows, where single runs are welcome
-
-        self._lock = (self.folder / RUNNING_LOCK).open("w")
-        fcntl.flock(self._lock, fcntl.LOCK_SH)
         self._trial = self._try(self._open)
 
     def _open(self) -> Any:

@@ -9,9 +9,6 @@ from hydra.errors import CompactHydraException
 STUDY_VARIABLE = "R2CMN_STUDY"
 """The environment variable that tells a trial's process which study it belongs to, as JSON."""
 
-RUNNING_LOCK = "running.lock"
-"""The file in the folder of a trial that its process keeps locked."""
-
 SQLITE_WAIT_S = 60.0
 
 

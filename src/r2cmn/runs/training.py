@@ -15,21 +15,24 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch import nn
 
 from r2cmn.build import build
 from r2cmn.callbacks.restored import CheckRestored
 from r2cmn.callbacks.speed import Speed
 from r2cmn.checkpoints import AtomicCheckpointIO, CheckpointError, find_checkpoint, read_checkpoint
 from r2cmn.config import ConfigError, check, objects, plain
+from r2cmn.files import write_whole
 from r2cmn.groups import MODEL
 from r2cmn.loggers import Wandb
+from r2cmn.memory import MemoryNetwork
 from r2cmn.module import CMNModule
 from r2cmn.runs.labels import choices_made, run_labels
 from r2cmn.runs.processes import refuse_more_devices, refuse_phantom_sweep
 from r2cmn.runs.pruning import is_pruned, study_reports
 from r2cmn.runs.tested import load_tested
 from r2cmn.runs.testing import show_test
-from r2cmn.runs.trial import Trial, count_parameters
+from r2cmn.runs.trial import Trial
 
 log = logging.getLogger("r2cmn")
 
@@ -89,7 +92,7 @@ def _run_stages(
     parameters = count_parameters(module.model)
     if trainer.is_global_zero:
         trial.start(parameters)
-        (trial.folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+        write_whole(trial.folder.config_yaml, OmegaConf.to_yaml(config, resolve=True))
         _log_parameters(trainer, module, config, parameters)
     result: dict[str, Any] = {"objective": None, "scores": {}}
     if "fit" in stages:
@@ -161,7 +164,7 @@ def make_trainer(config: DictConfig, folder: Path, license_class: str, continued
             callbacks=[
                 CheckRestored(),
                 *(instantiate(node, _convert_="all") for node in objects(config.callbacks).values()),
-                *study_reports(folder),
+                *study_reports(),
             ],
             logger=[_logger(node, told, license_class) for node in objects(config.logger).values()],
             plugins=[AtomicCheckpointIO()],
@@ -238,3 +241,21 @@ def _log_parameters(trainer: pl.Trainer, module: CMNModule, config: DictConfig, 
         content["data"]["dir"] = None  # a path may name a patient
     for logger in trainer.loggers:
         logger.log_hyperparams({**content, "choices": choices_made(config), "parameters": count})
+
+
+def count_parameters(model: nn.Module) -> dict[str, int]:
+    """Count a model's parameters.
+
+    Returns:
+        `total`, `trainable`, `memory`, and of the memory `matrix` (N x D, twice for `separate`) and `projections`, the
+        rest.
+    """
+    memory = getattr(model, "memory", nn.Module())
+    networks = [network for network in memory.modules() if isinstance(network, MemoryNetwork)]
+    count = {
+        "total": sum(p.numel() for p in model.parameters()),
+        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "memory": sum(p.numel() for p in memory.parameters()),
+        "matrix": sum(network.matrix.numel() for network in networks),
+    }
+    return {**count, "projections": count["memory"] - count["matrix"]}

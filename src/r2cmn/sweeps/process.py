@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import re
@@ -14,13 +13,12 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from r2cmn.runs.folder import TRIAL, FolderLock, own_overrides, write_json
+from r2cmn.runs.folder import FolderLock, RunFolder, own_overrides, read_tail
 from r2cmn.sweeps.devices import PoolError
 
 log = logging.getLogger(__name__)
 
 NUM_LAST_LINES = 20
-TAIL_BYTES = 65_536
 
 # Hydra's advice ends the output of every failed app, and says nothing of the failure.
 HYDRA_ADVICE = "Set the environment variable HYDRA_FULL_ERROR"
@@ -104,10 +102,11 @@ class Trial:
 
     def begin(self) -> None:
         """Make its folder, in which another start of it may have left a failure, and say which trial it holds."""
+        folder = RunFolder(self.directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.failure.unlink(missing_ok=True)
-        if self.identity is not None and not (self.directory / TRIAL).exists():
-            write_json(self.directory / TRIAL, {**self.identity, "overrides": sorted(self.overrides)})
+        folder.failed.unlink(missing_ok=True)
+        if self.identity is not None and not folder.trial_json.exists():
+            folder.write_identity({**self.identity, "overrides": sorted(self.overrides)})
 
     def skip(self) -> None:
         """Take the result that its folder holds.
@@ -150,9 +149,7 @@ class Trial:
     def fail(self, reason: str, last_lines: Sequence[str] = (), status: str = "failed") -> None:
         """Note that it failed and why, here and in its folder."""
         self.status, self.reason, self.last_lines = status, reason, last_lines
-        text = [self.label, f"reason: {reason}", f"attempts: {self.num_attempts}", *last_lines]
-        with contextlib.suppress(OSError):  # a full disk must not end the other trials
-            self.failure.write_text("\n".join(text) + "\n", encoding="utf-8")
+        RunFolder(self.directory).write_failure(self.label, reason, f"attempts: {self.num_attempts}", *last_lines)
 
     def summary_row(self) -> str:
         """Return its line in the table that ends a sweep."""
@@ -165,12 +162,7 @@ class Trial:
 
 def read_last_lines(path: Path, start: int = 0) -> list[str]:
     """Return the last lines of a log, of what was written after its first `start` bytes."""
-    try:
-        with path.open("rb") as log:
-            log.seek(max(start, log.seek(0, 2) - TAIL_BYTES))
-            text = log.read().decode("utf-8", errors="replace")
-    except OSError:
-        return []
+    text = read_tail(path, start)
     # A progress bar rewrites its line with carriage returns.
     lines = [line.rstrip() for line in re.split(r"[\r\n]+", text)]
     return [line for line in lines if line and not line.startswith(HYDRA_ADVICE)][-NUM_LAST_LINES:]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2cmn.runs.folder import RESULT, REUSED, TRIAL, FolderLock, TrialFolder, find_trials, read_trial, write_json
+from r2cmn.files import write_json
+from r2cmn.runs.folder import REUSED, SWEEP_LOCK, FolderLock, RunFolder, find_runs
 from r2cmn.sweeps.devices import PoolError
 from r2cmn.sweeps.process import Trial
 from r2cmn.sweeps.settings import SweepSettings
@@ -18,8 +19,6 @@ from r2cmn.sweeps.settings import SweepSettings
 log = logging.getLogger(__name__)
 
 Identity = dict[str, Any]
-MARKS = (TRIAL, RESULT, ".hydra", "config.yaml", "trial.log")
-"""One of them says that a folder holds a trial, be it of an older version."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Place:
     """
 
     kind: str
-    folder: TrialFolder | None = None
+    folder: RunFolder | None = None
     note: str = ""
 
 
@@ -48,9 +47,9 @@ class Resumption:
     def __init__(self, folder: Path, settings: SweepSettings) -> None:
         self.folder = folder
         self.code = settings.code
-        self._here = list(find_trials(folder)) if settings.resume else []
+        self._here = list(find_runs(folder)) if settings.resume else []
         self._elsewhere = _outside(folder, [*settings.reuse, *(_reused_before(folder) if settings.resume else [])])
-        self._other_code: list[TrialFolder] = []
+        self._other_code: list[RunFolder] = []
         self._num_other_data = 0
 
     def place(self, identity: Identity) -> Place:
@@ -86,7 +85,7 @@ class Resumption:
                 "anew in folders of their own"
             )
 
-    def _find(self, folders: Sequence[TrialFolder], identity: Identity) -> TrialFolder | None:
+    def _find(self, folders: Sequence[RunFolder], identity: Identity) -> RunFolder | None:
         """Return the best folder of a trial: of this very code before others, done before begun."""
         same = [each for each in folders if each.fingerprint == identity["fingerprint"]]
         alike = [each for each in folders if _differing(each, identity) == ["code"]] if self.code == "any" else []
@@ -102,8 +101,8 @@ class Resumption:
             self._num_other_data += 1
 
 
-def _outside(folder: Path, others: Iterable[Path]) -> list[TrialFolder]:
-    found = {trial.path: trial for other in others for trial in find_trials(other)}
+def _outside(folder: Path, others: Iterable[Path]) -> list[RunFolder]:
+    found = {trial.path: trial for other in others for trial in find_runs(other)}
     return [trial for path, trial in found.items() if folder.resolve() not in path.parents]
 
 
@@ -146,12 +145,12 @@ def note_taken(folder: Path, trials: Iterable[Trial]) -> None:
 
 
 def _note_taken_by(directory: Path, identity: Identity) -> None:
-    there = read_trial(directory)
-    if there is not None:
+    folder = RunFolder(directory)
+    if folder.identity:
         taker = {key: identity.get(key) for key in ("fingerprint", "version", "commit")}
-        takers = there.identity.get("taken_by", [])
+        takers = folder.identity.get("taken_by", [])
         if taker not in takers:
-            write_json(directory / TRIAL, {**there.identity, "taken_by": [*takers, taker]})
+            folder.write_identity({**folder.identity, "taken_by": [*takers, taker]})
 
 
 def refuse_used_folder(folder: Path, settings: SweepSettings) -> None:
@@ -162,17 +161,12 @@ def refuse_used_folder(folder: Path, settings: SweepSettings) -> None:
     """
     if settings.resume or not folder.is_dir():
         return
-    used = [each.name for each in folder.iterdir() if each.is_dir() and is_used(each)]
+    used = [each.name for each in folder.iterdir() if RunFolder(each).is_run]
     if used:
         raise PoolError(
             f"{folder} holds {len(used)} trials already: add sweep.resume=true to go on with them, or choose another "
             "hydra.sweep.dir."
         )
-
-
-def is_used(folder: Path) -> bool:
-    """Whether a folder holds a trial, of whatever version and however far."""
-    return any((folder / mark).exists() for mark in MARKS)
 
 
 def free_number(directory_of: Callable[[int], Path], first: int, planned: Iterable[Path]) -> int:
@@ -188,7 +182,7 @@ def free_number(directory_of: Callable[[int], Path], first: int, planned: Iterab
     """
     taken = set(planned)
     number = first
-    while (directory := directory_of(number)) in taken or is_used(directory):
+    while (directory := directory_of(number)) in taken or RunFolder(directory).is_run:
         number += 1
         if directory_of(number) == directory:
             raise PoolError(
@@ -201,15 +195,15 @@ def free_number(directory_of: Callable[[int], Path], first: int, planned: Iterab
 def lock_of(folder: Path) -> FolderLock:
     """Return the lock by which a folder belongs to one sweep at a time."""
     folder.mkdir(parents=True, exist_ok=True)
-    return FolderLock(folder, ".sweep.lock")
+    return FolderLock(folder, SWEEP_LOCK)
 
 
-def _differing(trial: TrialFolder, identity: Identity) -> list[str]:
+def _differing(trial: RunFolder, identity: Identity) -> list[str]:
     theirs = trial.identity["parts"]
     return [part for part in identity["parts"] if theirs.get(part) != identity["parts"][part]]
 
 
-def _note(trial: TrialFolder, identity: Identity) -> str:
+def _note(trial: RunFolder, identity: Identity) -> str:
     if trial.fingerprint == identity["fingerprint"]:
         return ""
     return f"run by r2cmn {_version(trial.identity)}, now {_version(identity)}"

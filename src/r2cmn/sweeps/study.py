@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import math
@@ -19,7 +18,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
-from r2cmn.runs.study import RUNNING_LOCK, STUDY_VARIABLE, SearchError
+from r2cmn.runs.folder import SWEEP_LOCK, FolderInUseError, FolderLock
+from r2cmn.runs.study import STUDY_VARIABLE, SearchError
 from r2cmn.sweeps.space import Space
 
 log = logging.getLogger(__name__)
@@ -78,32 +78,16 @@ def refuse_strange_trials(study: optuna.Study, folder: Path) -> None:
 
 @contextlib.contextmanager
 def only_search(folder: Path) -> Iterator[None]:
-    """Hold the folder of a sweep; the system gives it back when the process ends, however it ends.
+    """Reserve the folder of a sweep; the system releases it when the process ends, however it ends.
 
     Raises:
-        SearchError: if another search holds it.
+        SearchError: if another search or sweep works in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "search.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise SearchError(
-                f"another search runs in {folder}: wait for it, or choose another hydra.sweep.dir"
-            ) from error
-        yield
-
-
-def is_running(folder: Path) -> bool:
-    """Return whether the process of a trial lives; it holds `RUNNING_LOCK` as long as it does."""
     try:
-        with (folder / RUNNING_LOCK).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
+        with FolderLock(folder, SWEEP_LOCK):
+            yield
+    except FolderInUseError as error:
+        raise SearchError(str(error)) from error
 
 
 def settle(study: optuna.Study, folder: Path) -> None:
@@ -116,9 +100,10 @@ def settle(study: optuna.Study, folder: Path) -> None:
         own = folder / str(trial.number)
         if study.study_name != OWN_STUDY and trial.user_attrs.get("folder", str(own)) != str(own):
             continue  # of a search elsewhere that shares the database
-        if is_running(own):
+        lock = FolderLock(own)
+        if lock.owner():
             log.info(f"trial {trial.number} still runs in {own}, left by a search that was killed: waiting for it")
-        while is_running(own):
+        while lock.owner():
             time.sleep(POLL_S)
         if tell(study, trial, own, "stopped with its search", stopped=True).state == TrialState.FAIL:
             log.warning(f"trial {trial.number} was stopped with its search; its values are tried again")
