@@ -1,4 +1,4 @@
-"""Which configurations are the same trial, and what makes another one of it."""
+"""Fingerprints: which configurations, data and code are the same run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from r2cmn import compose
@@ -33,13 +34,24 @@ COUNTING = {
 }
 
 
-def parts(*overrides, config_dir=None):
-    return fingerprint(composed(*overrides, config_dir=config_dir))["parts"]
-
-
 @functools.cache
-def composed(*overrides, config_dir=None):
-    return compose(list(overrides), config_dir=config_dir)
+def composed(*choices):
+    return compose(list(choices))
+
+
+def changed(*overrides):
+    """Compose the choices of groups once a module, and set the other values on a copy: Hydra is slow."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    choices = [each for each in parsed if OmegaConf.is_config(composed().get(each.key_or_group))]
+    config = composed(*(each.input_line for each in choices)).copy()
+    for each in parsed:
+        if each not in choices:
+            OmegaConf.update(config, each.key_or_group, each.value(), force_add=True)
+    return config
+
+
+def parts(*overrides):
+    return fingerprint(changed(*overrides))["parts"]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +86,7 @@ def test_a_class_that_moved_counts_by_its_first_path(old):
 
 
 @pytest.mark.parametrize("case", ALIKE)
-def test_the_same_trial_by_other_words(default, case):
+def test_the_same_run_written_differently(default, case):
     assert parts(*ALIKE[case]) == default
 
 
@@ -98,28 +110,28 @@ OTHER = {
 
 
 @pytest.mark.parametrize("case", OTHER)
-def test_another_trial(default, case):
+def test_another_run(default, case):
     other = parts(*OTHER[case])
     assert other["config"] != default["config"]
     assert other["code"] == default["code"]
 
 
-def test_each_other_trial_is_another_one():
+def test_each_of_them_has_its_own_fingerprint():
     found = {parts(*overrides)["config"] for overrides in OTHER.values()}
     assert len(found) == len(OTHER) - 1, "only N and N by reference are the same"
 
 
-def test_an_experiment_is_what_it_comes_to(tmp_path):
+def test_an_experiment_equals_its_values(tmp_path):
     (tmp_path / "experiment").mkdir()
     text = "# @package _global_\ndefaults:\n  - override /memory: separate\nmemory: {num_queried: 16}\nseed: 3\n"
     (tmp_path / "experiment" / "mine.yaml").write_text(text)
     by_hand = parts("seed=3", "memory=separate", "memory.num_queried=16")
-    assert parts("experiment=mine", config_dir=tmp_path) == by_hand
+    assert fingerprint(compose(["experiment=mine"], config_dir=tmp_path))["parts"] == by_hand
 
 
-def test_every_shipped_callback_shows_or_counts():
-    targets = {node["_target_"] for node in compose().callbacks.values()}
-    assert targets <= SHOWING | COUNTING, "say in r2cmn.runs.fingerprint.SHOWING whether the new one only shows"
+def test_every_shipped_callback_is_known():
+    targets = {node["_target_"] for node in composed().callbacks.values()}
+    assert targets <= SHOWING | COUNTING, "add the new callback to SHOWING or, if it can change scores, to COUNTING"
     assert not SHOWING & COUNTING
     assert all(reason for reason in VOLATILE.values())
 
@@ -128,16 +140,14 @@ def test_every_shipped_callback_shows_or_counts():
 
 
 def of_folder(folder):
-    config = composed("data=folder").copy()
-    config.data.dir = str(folder)
-    return fingerprint(config)["parts"]
+    return parts("data=folder", f"data.dir={folder}")
 
 
 def data_part(folder):
     return of_folder(folder)["data"]
 
 
-def test_data_are_what_lies_in_the_folder_wherever_it_is(make_dataset, tmp_path, monkeypatch):
+def test_data_count_by_their_content_wherever_the_folder_is(make_dataset, tmp_path, monkeypatch):
     folder = make_dataset(tmp_path / "a", num_studies=4, size=16)
     before = data_part(folder)
     shutil.copytree(folder, tmp_path / "b")
@@ -171,16 +181,16 @@ def tear_annotation(folder):
 
 
 @pytest.mark.parametrize("change", [change_report, grow_image, lose_image, tear_annotation])
-def test_other_data_are_another_trial(make_dataset, tmp_path, change):
+def test_changed_data_change_the_fingerprint(make_dataset, tmp_path, change):
     before = data_part(make_dataset(tmp_path / "a", num_studies=4, size=16))
     change(make_dataset(tmp_path / "b", num_studies=4, size=16))
     assert data_part(tmp_path / "b") != before
 
 
-def test_data_that_cannot_be_are_one_sentence(tmp_path):
+def test_missing_data_and_values_are_named(tmp_path):
     with pytest.raises(FingerprintError, match=r"data\.dir has no value: give data\.dir=PATH"):
         parts("data=folder")
-    with pytest.raises(FingerprintError, match=r"nowhere is not there: set data\.dir to the folder"):
+    with pytest.raises(FingerprintError, match=r"nowhere does not exist: set data\.dir to the folder"):
         of_folder("nowhere")
     with pytest.raises(FingerprintError, match=r"holds no annotation\.json"):
         of_folder(tmp_path)
@@ -191,7 +201,7 @@ def test_data_that_cannot_be_are_one_sentence(tmp_path):
 # ---- code ------------------------------------------------------------------------------------------------------------
 
 
-def test_an_edited_source_is_other_code_and_the_configuration_in_a_wheel_is_none(tmp_path):
+def test_sources_count_and_the_configuration_in_a_wheel_does_not(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name / "data").mkdir(parents=True)
         (tmp_path / name / "data" / "x.py").write_text("1")
@@ -204,7 +214,7 @@ def test_an_edited_source_is_other_code_and_the_configuration_in_a_wheel_is_none
     assert _sources(tmp_path / "a") != _sources(tmp_path / "b")
 
 
-def test_code_of_ones_own_counts_and_libraries_do_not(tmp_path, monkeypatch, default):
+def test_own_packages_count_and_installed_libraries_do_not(tmp_path, monkeypatch, default):
     own = ["+callbacks.mine._target_=mine_of_this_test.deep.Callback"]
     (tmp_path / "mine_of_this_test").mkdir()
     file = tmp_path / "mine_of_this_test" / "__init__.py"
@@ -221,8 +231,8 @@ def test_code_of_ones_own_counts_and_libraries_do_not(tmp_path, monkeypatch, def
     assert _own_packages({"a": [{"_target_": "mine_of_this_test.X"}]}) == [tmp_path / "mine_of_this_test"]
 
 
-def test_version_and_commit_are_said():
-    found = fingerprint(compose())
+def test_version_and_commit_are_recorded():
+    found = fingerprint(composed())
     assert found["version"] == "0.1.0"
     root = Path(__file__).resolve().parents[2]
     head = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
@@ -230,16 +240,16 @@ def test_version_and_commit_are_said():
         assert found["commit"] == head.stdout.strip()
 
 
-def test_it_needs_no_torch():
+def test_importing_needs_no_torch():
     code = "import sys, r2cmn.runs.fingerprint; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_first_difference_is_named():
-    there = OmegaConf.create(OmegaConf.to_yaml(compose(["memory.num_vectors=256"]).copy(), resolve=False))
+    there = OmegaConf.create(OmegaConf.to_yaml(changed("memory.num_vectors=256"), resolve=False))
     for volatile in ("callbacks", "logger", "run_dir"):
         there.pop(volatile)
-    here = compose(["memory.num_vectors=64"])
+    here = changed("memory.num_vectors=64")
     here.callbacks = {}
     assert difference(there, here) == "memory.num_vectors is 64 here and 256 there"
     assert difference(here, here) == ""

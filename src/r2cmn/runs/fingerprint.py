@@ -1,7 +1,7 @@
-"""What tells one trial from another: a fingerprint of its configuration, its data and the code that runs it.
+"""The fingerprint of a run: its configuration, its data and the code that runs it.
 
-Two trials with the same fingerprint end with the same numbers, up to what machines differ in; a folder or a list of
-overrides says nothing of the kind. Nothing here imports torch: a sweep compares its trials before it starts any.
+Two runs with the same fingerprint end with the same scores, up to differences between machines. Nothing here imports
+torch: a sweep compares its trials before it starts any.
 """
 
 from __future__ import annotations
@@ -13,35 +13,36 @@ import importlib.metadata
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from r2cmn.build import RENAMED
 
 VOLATILE = {
     "hydra": "how a run is started",
-    "run_dir": "where it writes",
-    "sweep": "how a sweep goes on",
-    "dim": "only referred to; what refers to it counts",
-    "num_vectors": "only referred to; what refers to it counts",
-    "baselines": "stand beside the scores and change none",
-    "logger": "what is shown",
-    "trainer.default_root_dir": "where it writes",
-    "trainer.enable_progress_bar": "what is shown",
-    "trainer.enable_model_summary": "what is shown",
-    "trainer.log_every_n_steps": "what is shown",
-    "data.dir": "where the data lie; what lies there is the part `data`",
-    "data.num_workers": "who reads the images; it draws other crops, from the same distribution",
-    "data.cache": "what is read is the same",
-    "callbacks.*.dirpath": "where it writes",
-    "callbacks.*.path": "where it writes",
+    "run_dir": "output folder",
+    "sweep": "how a sweep is resumed",
+    "dim": "only referred to; the keys that refer to it count",
+    "num_vectors": "only referred to; the keys that refer to it count",
+    "baselines": "shown beside the scores",
+    "logger": "logging",
+    "trainer.default_root_dir": "output folder",
+    "trainer.enable_progress_bar": "logging",
+    "trainer.enable_model_summary": "logging",
+    "trainer.log_every_n_steps": "logging",
+    "data.dir": "location of the data; their content is the part `data`",
+    "data.num_workers": "number of loaders; the random crops differ, their distribution does not",
+    "data.cache": "the images are the same",
+    "callbacks.*.dirpath": "output folder",
+    "callbacks.*.path": "output folder",
+    "tested_instead": "record of a test",
 }
-"""Keys of the configuration that are not part of a fingerprint, and why."""
+"""Keys of the configuration that do not count, as patterns, and why."""
 
 SHOWING = {
     "r2cmn.callbacks.Degeneracy",
@@ -57,28 +58,28 @@ SHOWING = {
     "pytorch_lightning.callbacks.RichProgressBar",
     "pytorch_lightning.callbacks.TQDMProgressBar",
 }
-"""Callbacks that only show: a trial is the same with and without them. Any other one counts."""
+"""Callbacks that only log or show and do not count; any other callback counts."""
 
-# Features kept as float32 are those of the trunk to the bit; kept as float16 they are rounded.
+# Features cached as float32 equal the trunk's output bit for bit; float16 rounds them.
 _SAME = {"data.cache_features": {False: "none", "float32": "none", True: "float16"}}
-# A class that has moved counts by its first path, so that the trials of an open sweep are found again.
+# A class that has moved counts by its first path, so that the trials of older sweeps are found.
 _FIRST_PATHS = {new: old for old, new in RENAMED.items()}
 _DIGITS = 32
 
 
 class FingerprintError(ValueError):
-    """A configuration or a data folder cannot be told from others as it is."""
+    """A configuration without all its values, or a data folder without data."""
 
 
 def fingerprint(config: DictConfig) -> dict[str, Any]:
-    """Say which trial a configuration is.
+    """Compute the fingerprint of a run.
 
     Args:
-        config: of `r2cmn train`, as Hydra composes it; its references are resolved here.
+        config: of `r2cmn train`, as Hydra composes it; references are resolved here.
 
     Returns:
-        `fingerprint` (32 hexadecimal digits), its `parts` `config`, `data` and `code`, and, not part of it, `version`
-        and `commit` of the code (None without a git checkout).
+        `fingerprint` (32 hexadecimal digits), its `parts` `config`, `data` and `code`, and `version` and `commit` of
+        the code, which do not count (None without a git checkout).
 
     Raises:
         FingerprintError: naming the key without a value, or the folder without data.
@@ -92,22 +93,27 @@ def fingerprint(config: DictConfig) -> dict[str, Any]:
     return {"fingerprint": _digest(parts), "parts": parts, "version": _version(), "commit": _commit()}
 
 
-def counted(config: DictConfig) -> dict[str, Any]:
-    """Return the resolved values of a configuration that tell its trial from another one.
+def counted(config: Mapping[str, Any], without: Collection[str] = (), keep: Collection[str] = ()) -> dict[str, Any]:
+    """Return the values of a configuration that can change the scores of a run.
+
+    Args:
+        config: of OmegaConf, whose references are resolved, or a nested dict.
+        without: further keys that do not count, as patterns: `("seed",)` for what repetitions share.
+        keep: keys of `VOLATILE` that count here.
 
     Raises:
-        FingerprintError: naming the key that has no value or refers to nothing.
+        FingerprintError: naming the key that has no value or an unknown reference.
     """
     try:
-        return _values(config, "")
+        return _values(config, "", frozenset(VOLATILE).difference(keep).union(without))
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
         text = str(error).splitlines()[0]
         raise FingerprintError(f"{key}: {text}" if key else text) from error
 
 
-def difference(there: DictConfig, here: DictConfig) -> str:
-    """Name the value nearest to the root that tells two configurations apart; empty where none does."""
+def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Name the value closest to the root in which two configurations differ; "" if there is none."""
     ours, theirs = dict(_flat(counted(here))), dict(_flat(counted(there)))
     for key in sorted(ours.keys() | theirs.keys(), key=lambda key: (key.count("."), key)):
         if ours.get(key, ...) != theirs.get(key, ...):
@@ -115,24 +121,25 @@ def difference(there: DictConfig, here: DictConfig) -> str:
     return ""
 
 
-def _values(node: Any, path: str) -> Any:
-    if isinstance(node, DictConfig):
+def _values(node: Any, path: str, left_out: frozenset[str]) -> Any:
+    if isinstance(node, Mapping):
         paths = {key: f"{path}.{key!s}" if path else str(key) for key in node}
-        return {str(key): _values(node[key], paths[key]) for key in node if not _is_volatile(node, key, paths[key])}
-    if isinstance(node, ListConfig):
-        return [_values(value, path) for value in node]
+        kept = [key for key in node if not _is_left_out(node, key, paths[key], left_out)]
+        return {str(key): _values(node[key], paths[key], left_out) for key in kept}
+    if isinstance(node, Sequence) and not isinstance(node, str):
+        return [_values(value, path, left_out) for value in node]
     if path.rpartition(".")[2] == "_target_":
         return _FIRST_PATHS.get(node, node)
     return _SAME.get(path, {}).get(node, node) if isinstance(node, bool | str) else node
 
 
-def _is_volatile(node: DictConfig, key: Any, path: str) -> bool:
-    if any(fnmatchcase(path, pattern) for pattern in VOLATILE):
+def _is_left_out(node: Mapping[Any, Any], key: Any, path: str, left_out: frozenset[str]) -> bool:
+    if any(fnmatchcase(path, pattern) for pattern in left_out):
         return True
-    if path == "checkpoint":  # of its own folder it only goes on with itself
+    if path == "checkpoint":  # `last` resumes the run itself
         return node[key] in (None, "last")
     if path.startswith("callbacks.") and path.count(".") == 1:
-        return node[key] is None or node[key].get("_target_") in SHOWING
+        return not isinstance(node[key], Mapping) or node[key].get("_target_") in SHOWING
     return False
 
 
@@ -153,7 +160,7 @@ def _digest(content: Any) -> str:
 
 
 def _data(config: DictConfig, values: dict[str, Any]) -> str:
-    """Of data in a folder, what lies there; data without one are made of their own values."""
+    """Digest the content of the data folder; of generated data, their options."""
     data = config.get("data")
     if isinstance(data, DictConfig) and OmegaConf.is_missing(data, "dir"):
         raise FingerprintError("data.dir has no value: give data.dir=PATH")
@@ -164,7 +171,7 @@ def _data(config: DictConfig, values: dict[str, Any]) -> str:
     try:
         stamp = (folder / "annotation.json").stat()
     except OSError:
-        what = "holds no annotation.json" if folder.is_dir() else "is not there"
+        what = "holds no annotation.json" if folder.is_dir() else "does not exist"
         raise FingerprintError(
             f"the data folder {folder} {what}: set data.dir to the folder that holds annotation.json"
         ) from None
@@ -173,7 +180,7 @@ def _data(config: DictConfig, values: dict[str, Any]) -> str:
 
 @functools.lru_cache(maxsize=8)
 def _data_folder(folder: Path, _size: int, _changed: int) -> str:
-    """Digest what the annotation says, and the size of each image that it names; nothing is opened besides."""
+    """Digest the annotation and the sizes of the images that it names; no image is opened."""
     content = (folder / "annotation.json").read_bytes()
     digest = hashlib.sha256(content)
     for name in sorted(_image_names(content)):
@@ -186,7 +193,7 @@ def _data_folder(folder: Path, _size: int, _changed: int) -> str:
 
 
 def _image_names(content: bytes) -> set[str]:
-    """Read the names with patience: an annotation that is not as it must be is the data module's to refuse."""
+    """Return the image names of an annotation; the data module, not this function, rejects an invalid one."""
     try:
         splits = json.loads(content.decode("utf-8-sig"))
     except ValueError:
@@ -201,7 +208,7 @@ def _image_names(content: bytes) -> set[str]:
 
 @functools.lru_cache(maxsize=32)
 def _sources(place: Path) -> str:
-    """Digest the Python files of a package, or of a module that is one file; not the configuration in the wheel."""
+    """Digest the Python files of a package or of a single module; the configuration inside the wheel is left out."""
     files = [place] if place.is_file() else sorted(place.rglob("*.py"))
     digest = hashlib.sha256()
     for file in files:
@@ -212,9 +219,9 @@ def _sources(place: Path) -> str:
 
 
 def _own_packages(values: Any) -> list[Path]:
-    """Find the packages beside r2cmn that `_target_` names and that no installer put there: the user's own code."""
+    """Return the user's own packages that `_target_` names: neither r2cmn nor installed libraries."""
     names = {str(value).split(".")[0] for key, value in _flat(values) if key.rpartition(".")[2] == "_target_"}
-    # the command `r2cmn` does not look in the folder where it is started, `python -m r2cmn` does: both must agree
+    # unlike `python -m r2cmn`, the command `r2cmn` does not search the current folder; both must agree
     path = [str(Path.cwd()), *sys.path]
     found = []
     for name in sorted(names - {"r2cmn"}):
@@ -234,7 +241,7 @@ def _version() -> str | None:
 
 @functools.cache
 def _commit() -> str | None:
-    """Return the commit of the checkout that the sources lie in, None where they are installed from elsewhere."""
+    """Return the commit of the checkout that holds these sources; None if they are not in one."""
     here = Path(__file__)
     try:
         for command in (["ls-files", "--error-unmatch", here.name], ["rev-parse", "HEAD"]):

@@ -50,6 +50,26 @@ def test_whatever_else_differs_is_another_family_and_is_named(
     assert len(second.trials) == 1
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"data.cache_features": [False, "none", "float32"]},
+        {"callbacks.predictions.path": ["a.csv", "b.csv"]},
+        {"callbacks.mine.path": ["a.csv", "b.csv"]},
+        {"callbacks.mine.dirpath": ["a", "b"]},
+        {"callbacks.mine": [None, {"_target_": "r2cmn.callbacks.Progress"}]},
+        {"checkpoint": [None, "last"]},
+        {"tested_instead": [["memory"], ["backbone"]]},
+    ],
+    ids=lambda values: next(iter(values)),
+)
+def test_keys_that_a_fingerprint_leaves_out_do_not_separate_trials(tmp_path, make_trial, values):
+    ((key, choices),) = values.items()
+    trials = [make_trial(tmp_path / str(n), {"seed": n, key: value}, 0.1) for n, value in enumerate(choices)]
+    same = [identity(read_trial(trial)) for trial in trials]
+    assert all(each == same[0] for each in same)
+
+
 def test_another_class_is_named_without_its_options(tmp_path, make_trial, grouped):
     make_trial(tmp_path / "0", {"seed": 0}, 0.1)
     make_trial(tmp_path / "1", {"seed": 0, "data.text.length": 60, "data.views": 2}, 0.1, data="r2cmn.data.IUXRay")
