@@ -14,12 +14,15 @@ from r2cmn.module import build_model
 CONF = Path(__file__).parents[1] / "conf"
 CHOICES = sorted(f"{p.parent.name}={p.stem}" for p in CONF.glob("*/*.yaml"))
 TRUNKS = sorted(p.stem for p in (CONF / "backbone").glob("*.yaml"))
-DATA = "data.dir=nowhere"
 
 
-def with_data(choice):
-    """Return the overrides of a choice, with a data folder where its data set needs one to be named."""
-    return [choice, DATA] if "dir" in OmegaConf.to_container(compose([choice]).data) else [choice]
+def checked(choice):
+    """Compose and check a choice, with a data folder if its data set needs one."""
+    config = compose([choice])
+    if OmegaConf.is_missing(config.data, "dir"):
+        config.data.dir = "nowhere"
+    check(config)
+    return config
 
 
 # ---- finding and composing -------------------------------------------------------------------------------------------
@@ -31,7 +34,7 @@ def test_the_folder_of_the_checkout_is_found():
 
 
 def test_an_installation_without_the_folder_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr("r2cmn.config.__file__", str(tmp_path / "site" / "r2cmn" / "config.py"))
+    monkeypatch.setattr("r2cmn.groups.__file__", str(tmp_path / "site" / "r2cmn" / "groups.py"))
     with pytest.raises(ConfigError, match=r"configuration folder is missing.*install r2cmn again"):
         conf_dir()
 
@@ -88,25 +91,27 @@ def test_objects_leaves_out_what_is_null():
 
 @pytest.mark.parametrize("choice", [c for c in CHOICES if not c.startswith(("backbone=", "experiment="))])
 def test_every_choice_fits_its_class(choice):
-    check(compose(with_data(choice)))
+    checked(choice)
 
 
 @pytest.mark.parametrize("trunk", TRUNKS)
-def test_every_trunk_gives_patches_of_two_views(trunk):
+def test_every_trunk_gives_patches_of_two_views(trunk, monkeypatch):
+    built = []
+    monkeypatch.setattr(
+        "r2cmn.config.build_model", lambda *args, **options: built.append(build_model(*args, **options)) or built[-1]
+    )
     config = compose(
         [f"backbone={trunk}", "backbone.pretrained=false", "data.images.resize=256", "data.images.size=224"]
     )
     check(config)
-    model = {name: plain(config[name]) for name in ("backbone", "memory", "encoder_decoder")}
     with torch.device("meta"):
-        backbone = build_model(model, vocabulary_size=3).backbone
-        patches = backbone(torch.empty(2, 2, 3, 224, 224))
+        patches = built[0].backbone(torch.empty(2, 2, 3, 224, 224))
     assert patches.shape == (2, 2 * {"vit": 14**2}.get(trunk, 7**2), config.dim)
 
 
 @pytest.mark.parametrize("choice", [c for c in CHOICES if c.startswith("experiment=")])
 def test_every_experiment_checks(choice):
-    check(compose(with_data(choice)))
+    checked(choice)
 
 
 def test_a_trunk_for_another_image_size_is_refused():
