@@ -54,7 +54,7 @@ def test_the_loss_and_its_gradients_are_alike(monkeypatch, size, num_views):
     model, batch = make(*size), draw_batch(num_views=num_views)
     ours = CrossEntropy()(model, batch)
     torch.testing.assert_close(ours, released.Released(model).loss(batch), **EXACT)
-    # ours takes a correction of 1e-6 in the norm as a constant (docs/fidelity.md); all else is alike to the last digits
+    # ours takes a correction of 1e-6 in the norm as a constant (docs/evaluate/fidelity.md); all else is equal
     monkeypatch.setattr(released, "norm", lambda layer, rows: layer(rows))
     theirs = released.Released(model).loss(batch)
     learning = list(model.parameters())

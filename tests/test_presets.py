@@ -1,4 +1,4 @@
-"""The table of the presets in docs/presets.md against what the presets come to, and against the paper's text."""
+"""The table of the presets in docs/train/presets.md against what the presets come to, and against the paper's text."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from r2cmn.config import compose, plain
 
 ROOT = Path(__file__).resolve().parents[1]
 PRESETS = ("iu_xray_paper", "iu_xray_released", "mimic_cxr_paper", "mimic_cxr_released")
-SAID, UNSAID = re.findall(r"(?:^\|.*\n)+", (ROOT / "docs" / "presets.md").read_text(), flags=re.M)
+SAID, UNSAID = re.findall(r"(?:^\|.*\n)+", (ROOT / "docs" / "train" / "presets.md").read_text(), flags=re.M)
 
 # What a preset decides is in these; below them only how a machine works, not what comes out.
 DECIDING = ("backbone", "memory", "encoder_decoder", "init", "generation", "objective", "optimizer", "metrics", "data")

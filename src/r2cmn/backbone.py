@@ -35,7 +35,7 @@ class Backbone(nn.Module):
         dropout: after the projection; 0.5 in the released code.
         image_size: H = W of the images; heeded only by trunks that are built for one size, as ViT and Swin are.
         channels_last: lay the trunk's feature maps out with the channels innermost, which convolutions on some devices
-            prefer; the same function and the same checkpoints (`docs/speed.md` says where it pays). None does so where
+            prefer; the same function and the same checkpoints (see `docs/train/speed.md`). None does so where
             it was seen to pay: in float32, on a CPU with AVX512, for a trunk with batch norms. Without gradients such a
             trunk is folded and laid out so on every CPU whatever this says (`r2cmn.kernels.folding`). Not heeded on a
             CPU for a trunk that oneDNN fails on, as tiny ones are (`_breaks_channels_last`).

@@ -114,7 +114,7 @@ def test_an_objective_that_does_not_ask_the_model_is_no_hindrance(monkeypatch):
 
 
 def test_the_keys_are_those_of_the_document():
-    page = (Path(__file__).parents[2] / "docs" / "memory.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "ablate" / "memory.md").read_text()
     named = set(re.findall(r"^\| `val/memory/(\w+)` \|", page, flags=re.M))
     assert named == {name for name in validate(*make()) if "/" not in name}
 

@@ -21,10 +21,10 @@ log = logging.getLogger("r2cmn")
 class MemoryUse(pl.Callback):
     """Logs `val/memory/...`: which vectors patches and words use, how evenly, and how much both sets overlap.
 
-    `r2cmn.explain.VectorUse` defines each number; `docs/memory.md` explains how to read them. Patches are those of all
-    views. Words are those of the references under teacher forcing, without the opening 0 and the padding. Hooks record
-    the queries while the loss is computed, so nothing is computed twice, unless the model is compiled or the objective
-    does not run it. The callback does not change what the model generates or learns.
+    `r2cmn.explain.VectorUse` defines each number; `docs/ablate/memory.md` explains how to read them. Patches are those
+    of all views. Words are those of the references under teacher forcing, without the opening 0 and the padding. Hooks
+    record the queries while the loss is computed, so nothing is computed twice, unless the model is compiled or the
+    objective does not run it. The callback does not change what the model generates or learns.
 
     With `memory=none` nothing is logged. With `memory=separate` there is no overlap, because the two memories have
     separate vectors. If the memory is shared and the data set provides boxes of its findings (`r2cmn.types.Grounded`,

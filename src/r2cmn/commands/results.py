@@ -65,7 +65,7 @@ def results(
     r2cmn results runs/memory_size --reference N=2048 --figures figures --html results.html
     r2cmn results 'runs/sweep_*' --csv trials.csv --curves curves.csv
 
-    What is averaged, tested and marked, and how: docs/results.md.
+    What is averaged, tested and marked, and how: docs/ablate/results.md.
     """
     from r2cmn.evaluation.table import console
     from r2cmn.sweeps.results import tables
