@@ -196,7 +196,7 @@ def step(module: CMNModule, data: ReportDataModule) -> Callable[[], None]:
             batches = iter(loader)
             batch = next(batches)
         optimizer.zero_grad()
-        module.objective(module.model, batch).backward()
+        module.objective(module, batch).backward()
         optimizer.step()
 
     return run

@@ -12,11 +12,14 @@ import yaml
 from torch import nn
 
 from r2cmn.build import build
+from r2cmn.data.tokenizer import Tokenizer
+from r2cmn.encoder_decoder.wording import annotate
 from r2cmn.generation import BeamSearch, Greedy
 from r2cmn.model import CMN
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 NUM_STUDIES, NUM_PATCHES, NUM_COLUMNS, MAX_LENGTH, DIM = 3, 5, 4, 4, 8
+TOKENIZER = Tokenizer([".", "<unk>", "clear"])
 TINY = {"num_vectors": 6, "num_queried": 3, "num_threads": 2, "num_layers": 2, "num_heads": 2}
 
 
@@ -42,7 +45,10 @@ PAIRS = list(itertools.product(files("encoder_decoder"), files("memory")))
 
 def draw_model(pair, seed):
     torch.manual_seed(seed)
-    encoder_decoder = build(tiny(pair[0]), "encoder_decoder", vocabulary_size=NUM_COLUMNS)
+    description = tiny(pair[0])
+    offered = {"tokenizer": TOKENIZER, "vocabulary_size": NUM_COLUMNS}
+    offered["annotations"] = annotate(description, [], TOKENIZER)
+    encoder_decoder = build(description, "encoder_decoder", offered)
     memory = build(tiny(pair[1]), "memory")
     # the patches stand for the images: the contract is the other parts'
     model = CMN(nn.Identity(), memory, encoder_decoder).double().eval()

@@ -17,6 +17,7 @@ from r2cmn import CMNModule, compose
 from r2cmn.build import DescriptionError, NotAllowedError
 from r2cmn.config import plain
 from r2cmn.data.images import ImageError
+from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.module import GENERATION, METRICS, OPTIMIZER, build_model
 from r2cmn.types import Batch
 
@@ -101,7 +102,7 @@ def test_the_length_of_a_report_may_be_given():
 @pytest.mark.parametrize("part", ["backbone", "memory", "encoder_decoder"])
 def test_a_model_without_a_part_is_refused(part):
     with pytest.raises(DescriptionError, match=f"the model has no '{part}'"):
-        build_model({name: value for name, value in MODEL.items() if name != part}, 3)
+        build_model({name: value for name, value in MODEL.items() if name != part}, Tokenizer(WORDS))
 
 
 @pytest.mark.parametrize("option", ["model", "generation", "objective", "optimizer", "metrics", "data"])

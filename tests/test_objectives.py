@@ -1,4 +1,6 @@
-"""Eq. 2 against a loop over the words."""
+"""Eq. 2 against a loop over the words, and what an objective may do with its context."""
+
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ TOKENS = torch.tensor(
 )
 
 
-def make_model(seed=0):
+def make_context(seed=0):
     torch.manual_seed(seed)
     logits = torch.randn(4, 4, 5, dtype=torch.float64, requires_grad=True)
 
@@ -24,7 +26,7 @@ def make_model(seed=0):
         assert torch.equal(tokens, TOKENS[: len(tokens), :-1])
         return logits[: len(tokens)].log_softmax(-1)
 
-    return model, logits
+    return SimpleNamespace(model=model), logits
 
 
 def batch_of(tokens):
@@ -32,7 +34,7 @@ def batch_of(tokens):
 
 
 def test_equation_2():
-    model, logits = make_model()
+    context, logits = make_context()
     total, counted = 0.0, 0
     for row, tokens in enumerate(TOKENS.tolist()):
         for t in range(1, len(tokens)):
@@ -40,12 +42,12 @@ def test_equation_2():
                 total -= logits[row, t - 1].log_softmax(-1)[tokens[t]].item()
                 counted += 1
     assert counted == 4 + 2 + 4 + 1
-    assert CrossEntropy()(model, batch_of(TOKENS)).item() == pytest.approx(total / counted, rel=1e-12)
+    assert CrossEntropy()(context, batch_of(TOKENS)).item() == pytest.approx(total / counted, rel=1e-12)
 
 
 def test_padding_has_no_gradient_and_the_closing_zero_has():
-    model, logits = make_model()
-    CrossEntropy()(model, batch_of(TOKENS)).backward()
+    context, logits = make_context()
+    CrossEntropy()(context, batch_of(TOKENS)).backward()
     reached = logits.grad.abs().sum(-1) > 0
     assert reached.tolist() == [
         [True, True, True, True],
@@ -56,8 +58,8 @@ def test_padding_has_no_gradient_and_the_closing_zero_has():
 
 
 def test_the_mean_is_over_the_words_of_the_batch_not_over_its_studies():
-    model, logits = make_model()
+    context, logits = make_context()
     log_p = logits.detach().log_softmax(-1)
     long = -log_p[0, range(4), TOKENS[0, 1:]].sum()
     short = -log_p[1, range(2), TOKENS[1, 1:3]].sum()
-    torch.testing.assert_close(CrossEntropy()(model, batch_of(TOKENS[:2])).detach(), (long + short) / 6)
+    torch.testing.assert_close(CrossEntropy()(context, batch_of(TOKENS[:2])).detach(), (long + short) / 6)

@@ -12,7 +12,7 @@ import importlib
 import inspect
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,13 +156,21 @@ def _names(hint: Any) -> list[str]:
     return [words.get(origin or hint, getattr(hint, "__name__", str(hint)))]
 
 
-def build(description: Config, named: str = "description", **more: Any) -> Any:
+def has_option(function: Callable[..., Any], name: str) -> bool:
+    """Return whether a class's constructor, or a function, has a parameter of this name."""
+    return name in inspect.signature(function).parameters
+
+
+def build(
+    description: Config, named: str = "description", offered: Mapping[str, Any] | None = None, **more: Any
+) -> Any:
     """Build the object that a description names.
 
     Args:
-        description: `_target_` and keyword arguments; a nested description is handed on as it is.
+        description: `_target_` and keyword arguments; nested descriptions are passed on as they are.
         named: what to call the description in an error.
-        more: keyword arguments that the description cannot hold, such as the size of the vocabulary.
+        offered: keyword arguments to pass only if the constructor names them, such as the tokenizer.
+        more: keyword arguments that the description cannot hold, such as the parameters of an optimizer.
 
     Raises:
         DescriptionError: naming the class or the option at fault.
@@ -172,8 +180,9 @@ def build(description: Config, named: str = "description", **more: Any) -> Any:
     if "_target_" not in description:
         raise DescriptionError(f"{named} has no '_target_', the full path of a class")
     check_allowed(description)
-    options = {**{k: v for k, v in description.items() if k != "_target_"}, **more}
     cls = find_class(description["_target_"])
+    taken = {name: value for name, value in (offered or {}).items() if has_option(cls, name)}
+    options = {**{k: v for k, v in description.items() if k != "_target_"}, **taken, **more}
     check_options(cls, options, named)
     try:
         return cls(**options)

@@ -18,6 +18,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from r2cmn.build import DescriptionError, allow_targets, build, check_options, find_class
 from r2cmn.data.features import check_frozen
+from r2cmn.data.tokenizer import UNKNOWN, Tokenizer
+from r2cmn.encoder_decoder.wording import annotate
 from r2cmn.groups import MODEL, PARTS, ConfigError, conf_dir
 from r2cmn.module import build_model
 from r2cmn.types import Config
@@ -115,10 +117,9 @@ def check(config: DictConfig) -> None:
             _check_library(name, OmegaConf.to_container(description, resolve=False))
     check_options(find_class(parts["data"]["_target_"]), _options(parts["data"]), "data")
     _check_model(parts)
-    for name in ("generation", "objective", "metrics"):
-        build(
-            parts[name], name, **({"max_length": 1} if name == "generation" and "max_length" not in parts[name] else {})
-        )
+    build({"max_length": 1, **parts["generation"]}, "generation")
+    for name in ("objective", "metrics"):
+        build(parts[name], name)
     _check_optimizer(parts["optimizer"])
 
 
@@ -175,8 +176,9 @@ def _check_model(parts: dict[str, Config]) -> None:
     if model["backbone"].get("pretrained"):
         model["backbone"]["pretrained"] = False
     size = (parts["data"].get("images") or {}).get("size")
+    tokenizer = Tokenizer([".", UNKNOWN])  # stands for that of the data, which have not been read
     with torch.device("meta"):
-        backbone = build_model(model, vocabulary_size=3).eval().backbone
+        backbone = build_model(model, tokenizer, annotate(model["encoder_decoder"], [], tokenizer)).eval().backbone
         if parts["data"].get("cache_features", "none") not in ("none", False):
             check_frozen(backbone)
         if not isinstance(size, int) or size < 1:  # the data module's to refuse

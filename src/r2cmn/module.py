@@ -1,11 +1,11 @@
-"""The LightningModule: a model with its tokenizer and preprocessing, its training, its scoring and its checkpoints."""
+"""The LightningModule: a model with its tokenizer and preprocessing, training, scoring and checkpoints."""
 
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from r2cmn.build import DescriptionError, build, check_allowed, find_class
+from r2cmn.build import DescriptionError, build, check_allowed, find_class, has_option
 from r2cmn.data.images import ImageTransform, as_rgb, load_image
 from r2cmn.data.tokenizer import Tokenizer
+from r2cmn.encoder_decoder.wording import annotate, rewrites, to_targets, to_words
 from r2cmn.model import CMN
-from r2cmn.types import Batch, Config, Hypotheses
+from r2cmn.types import Batch, Config, Generation, Hypotheses, Source
 
 GENERATION: Config = {"_target_": "r2cmn.generation.BeamSearch", "num_beams": 3}
 OBJECTIVE: Config = {"_target_": "r2cmn.objectives.CrossEntropy"}
@@ -32,29 +33,34 @@ OPTIMIZER: Config = {
 }
 
 Study = Sequence[str | Path | Image]
-"""The views of one study, as files or pictures."""
+"""The views of one study, as image files or pictures."""
 
 
-def build_model(model: Config, vocabulary_size: int) -> CMN:
+def build_model(model: Config, tokenizer: Tokenizer, annotations: Config | None = None) -> CMN:
     """Build the composite model from the descriptions of its three parts.
 
     Args:
-        model: `backbone`, `memory` and `encoder_decoder`, each a description, and `init`, what is done to the
-            parameters besides, if anything.
-        vocabulary_size: V+1, the columns of the output.
+        model: `backbone`, `memory` and `encoder_decoder`, each a description, and optionally `init`, which is applied
+            to the model last.
+        tokenizer: of the reports. The encoder-decoder's constructor gets it, its `vocabulary_size` (V+1) and the
+            annotations if it names them.
+        annotations: made by the encoder-decoder of the training reports (`r2cmn.encoder_decoder.wording.annotate`).
 
     Raises:
-        DescriptionError: where a part is missing or a description does not fit its class.
-        ValueError: where values do not fit each other; the message names the key.
+        DescriptionError: if a part is missing or a description does not fit its class.
+        ValueError: if values do not fit each other; the message names the key.
     """
     check_allowed(model)
     for part in ("backbone", "memory", "encoder_decoder"):
         if part not in model:
             raise DescriptionError(f"the model has no '{part}': it needs backbone, memory and encoder_decoder")
+    offered: Config = {"tokenizer": tokenizer, "vocabulary_size": tokenizer.vocabulary_size}
+    if annotations is not None:
+        offered["annotations"] = annotations
     cmn = CMN(
         build(model["backbone"], "backbone"),
         build(model["memory"], "memory"),
-        build(model["encoder_decoder"], "encoder_decoder", vocabulary_size=vocabulary_size),
+        build(model["encoder_decoder"], "encoder_decoder", offered),
     )
     if "init" in model:
         build(model["init"], "init")(cmn)
@@ -62,21 +68,23 @@ def build_model(model: Config, vocabulary_size: int) -> CMN:
 
 
 class CMNModule(pl.LightningModule):
-    """A report generator that can be trained, scored, saved, loaded elsewhere and asked for reports.
+    """A report generator: trains, tests, saves and loads checkpoints, and generates reports.
 
-    Every hyperparameter is a plain container, so that a checkpoint holds all that is needed to rebuild the module and
-    passes torch's safe loader: `CMNModule.load_from_checkpoint(path)` needs no Hydra run, no data and no download.
+    All hyperparameters are plain containers. A checkpoint therefore holds everything that is needed to rebuild the
+    module, and torch's safe loader reads it: `CMNModule.load_from_checkpoint(path)` needs no Hydra run, no data and no
+    download. To train, `CMNModule.for_data(model, data)` reads what it needs from a data module.
 
     Args:
         model: descriptions of `backbone`, `memory` and `encoder_decoder`.
-        data: what the data module says of itself (`describe()`): `tokenizer`, `images`, `license_class`.
-        generation: description of the way to write a report; beam search with 3 beams where it is None.
-        objective: description of what training minimises; cross entropy (Eq. 2) where it is None.
-        optimizer: description of a torch optimizer, with `backbone_lr` for the trunk and a `schedule` besides.
+        data: of a data module's `describe()`: `tokenizer`, `images`, `license_class`; and the `annotations` of the
+            encoder-decoder, if it makes any.
+        generation: description of the way to write reports; default: beam search with 3 beams.
+        objective: description of the loss; default: cross entropy (Eq. 2).
+        optimizer: description of a torch optimizer, also with `backbone_lr` for the trunk and a `schedule`.
         metrics: description of the scores of generated reports.
 
     Raises:
-        NotAllowedError: where a description names a class outside the allowed packages, before any of it is imported.
+        NotAllowedError: if a description names a class outside the allowed packages; nothing has been imported then.
     """
 
     def __init__(
@@ -90,13 +98,13 @@ class CMNModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         check_allowed([model, data, generation, objective, optimizer, metrics])
-        # logger=False: the tokenizer's words are text of the data set and go to no logger
+        # logger=False: the tokenizer's words and the annotations are text of the data set
         self.save_hyperparameters(logger=False)
         self.tokenizer = Tokenizer(**data["tokenizer"])
         self.num_views: int = data["images"]["num_views"]
         self.transform = ImageTransform(**{k: v for k, v in data["images"].items() if k != "num_views"})
         self.license_class: str = data["license_class"]
-        self.model = build_model(model, self.tokenizer.vocabulary_size)
+        self.model = build_model(model, self.tokenizer, data.get("annotations"))
         generation = {"max_length": self.tokenizer.max_length, **(generation or GENERATION)}
         self.generation = build(generation, "generation")
         self.objective = build(objective or OBJECTIVE, "objective")
@@ -105,34 +113,71 @@ class CMNModule(pl.LightningModule):
         self.reports: list[tuple[int, str, str]] = []
         """(index, generated, reference) of the last validation or test, on every process."""
 
-    # ---- writing reports -------------------------------------------------------------------------------------------
+    @classmethod
+    def for_data(cls, model: Config, data: Any, **parts: Config | None) -> CMNModule:
+        """Build the module for a data module, with the annotations that the encoder-decoder makes of its training data.
+
+        Args:
+            model: descriptions of `backbone`, `memory` and `encoder_decoder`.
+            data: the data module; it is set up if it is not yet.
+            parts: further descriptions, see the class.
+        """
+        described = data.describe()
+        check_allowed(model)
+        annotations = annotate(model["encoder_decoder"], data.studies["train"], data.tokenizer)
+        if annotations is not None:
+            described["annotations"] = annotations
+        return cls(model=model, data=described, **parts)
+
+    # ---- generation ------------------------------------------------------------------------------------------------
 
     def write(self, images: Tensor) -> Hypotheses:
-        """Write a report for each study of a batch of normalised images (B, I, 3, H, W), as token ids.
-
-        The trunk follows the trainer's precision; words are decoded in float32, where autocast only costs.
-        """
+        """Write a report for each study of a batch of normalized images (B, I, 3, H, W), as token ids."""
         with torch.inference_mode():
-            source = self.model.encode(images)
-            with torch.autocast(images.device.type, enabled=False):
-                dtype = next(self.model.parameters()).dtype
-                source = {
-                    name: value.to(dtype) if value.is_floating_point() else value for name, value in source.items()
-                }
-                return self.generation(self.model.step, self.model.start(source))
+            return self._write(self.model.encode(images), self.generation)
+
+    def sample(self, images: Tensor | Source, generation: Generation | None = None) -> Hypotheses:
+        """Write reports for an objective: without gradients and without dropout.
+
+        The tokens may be passed to `model(images, tokens)`, which returns their log-probabilities with gradients.
+
+        Args:
+            images: a batch of normalized images, or what `model.encode` returned for one.
+            generation: the way to write them; default: the module's own.
+        """
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.no_grad():  # not inference mode: its tensors cannot take part in a backward pass
+                source = self.model.encode(images) if isinstance(images, Tensor) else images
+                return self._write(source, generation or self.generation)
+        finally:
+            self.model.train(was_training)
+
+    def _write(self, source: Source, generation: Generation) -> Hypotheses:
+        """Decode words in float32: autocast, which the trunk follows, makes single words no faster."""
+        device = next(iter(source.values())).device.type
+        with torch.autocast(device, enabled=False):
+            dtype = next(self.model.parameters()).dtype
+            source = {name: value.to(dtype) if value.is_floating_point() else value for name, value in source.items()}
+            return generation(self.model.step, self.model.start(source))
+
+    def to_words(self, tokens: Tensor) -> list[str]:
+        """Turn rows of token ids (B, T), without their opening 0, into reports."""
+        return [to_words(self.model.encoder_decoder, row, self.tokenizer) for row in tokens.tolist()]
 
     def generate(self, studies: Tensor | Sequence[Study]) -> list[str]:
         """Write the report of each study.
 
         Args:
-            studies: normalised images (B, I, 3, H, W), or a list of studies, each a list of image files or pictures,
-                one a view. The preprocessing is the one that the model was trained with.
+            studies: normalized images (B, I, 3, H, W), or a list of studies, each a list of image files or pictures,
+                one per view. Images are preprocessed as in training.
 
         Returns:
-            One report a study.
+            One report per study.
 
         Raises:
-            ValueError: where studies differ in their number of views, or a file is not an image.
+            ValueError: if studies differ in their number of views, or a file is not an image.
         """
         images = studies if isinstance(studies, Tensor) else self.read(studies)
         if images.dim() != 5:
@@ -140,7 +185,7 @@ class CMNModule(pl.LightningModule):
         was_training = self.training
         self.eval()
         try:
-            return [self.tokenizer.decode(row) for row in self.write(images.to(self.device)).tokens.tolist()]
+            return self.to_words(self.write(images.to(self.device)).tokens)
         finally:
             self.train(was_training)
 
@@ -150,7 +195,7 @@ class CMNModule(pl.LightningModule):
         """Read and preprocess studies: (B, I, 3, H, W).
 
         Raises:
-            ValueError: where studies differ in their number of views, or a file is not an image.
+            ValueError: if studies differ in their number of views, or a file is not an image.
         """
         if isinstance(studies, str | Path | Image) or any(isinstance(study, str | Path | Image) for study in studies):
             raise ValueError("studies are lists of views, one list a study: [['frontal.png', 'lateral.png'], ...]")
@@ -161,16 +206,18 @@ class CMNModule(pl.LightningModule):
         return torch.stack([torch.stack([self.transform.evaluation(view) for view in study]) for study in pictures])
 
     def setup(self, stage: str) -> None:
-        """Lend the trunk to a data module that keeps what it says of the images (`data.cache_features`)."""
+        """Give the data module what it needs of the model: the trunk to cache features, and how to rewrite reports."""
         data: Any = getattr(self.trainer, "datamodule", None)
         if getattr(data, "cache_features", "none") != "none":
             data.take_features_of(self.model.backbone)
+        if data is not None and rewrites(self.model.encoder_decoder):
+            data.rewrite_reports(partial(to_targets, self.model.encoder_decoder, tokenizer=self.tokenizer))
 
     # ---- training --------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        loss = self.objective(self.model, batch)
+        loss = self.objective(self, batch)
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=len(batch.index))
         return loss
 
@@ -192,29 +239,29 @@ class CMNModule(pl.LightningModule):
         return [optimizer], [{"scheduler": build(schedule, "optimizer.schedule", optimizer=optimizer), "name": "lr"}]
 
     def _fused(self, description: Config) -> Config:
-        """Ask for one kernel a step where the optimizer has one: a third of the time, and no host sync on a GPU.
+        """Ask for the fused kernel of an optimizer that has one: a third of the time, and no host sync on a GPU.
 
-        Not under float16's gradient scaler, which cannot clip what a fused step unscales itself.
+        Not with float16's gradient scaler, which cannot clip gradients that a fused step unscales itself.
         """
         scaled = self._trainer is not None and str(self._trainer.precision) == "16-mixed"
         on = {p.device.type for p in self.model.parameters()}
-        has_kernel = "fused" in inspect.signature(find_class(description["_target_"])).parameters
+        has_kernel = has_option(find_class(description["_target_"]), "fused")
         return {"fused": True} if has_kernel and not scaled and on <= {"cpu", "cuda"} else {}
 
     # ---- scoring ---------------------------------------------------------------------------------------------------
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Write the reports of a batch and keep them beside their references; log the loss."""
+        """Generate the reports of a batch for the scores, and log the loss."""
         self._score(batch, self.val_metrics)
-        loss = self.objective(self.model, batch)
+        loss = self.objective(self, batch)
         self.log("val/loss", loss, prog_bar=True, sync_dist=True, batch_size=len(batch.index))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Write the reports of a batch and keep them beside their references."""
+        """Generate the reports of a batch for the scores."""
         self._score(batch, self.test_metrics)
 
     def _score(self, batch: Batch, metrics: Any) -> None:
-        generated = [self.tokenizer.decode(row) for row in self.write(batch.images).tokens.tolist()]
+        generated = self.to_words(self.write(batch.images).tokens)
         # as released: the reference is decoded from the ids, cut and with <unk>
         references = [self.tokenizer.decode(row) for row in batch.tokens[:, 1:].tolist()]
         metrics.update(generated, references, batch.index)
@@ -231,7 +278,7 @@ class CMNModule(pl.LightningModule):
         self.reports = metrics.reports()
         scores = metrics.compute()
         metrics.reset()
-        # scores are the same on every process; what could not be computed (METEOR without Java) is not logged
+        # scores are equal on all processes; one that cannot be computed (METEOR without Java) is NaN and not logged
         for name, value in scores.items():
             if not math.isnan(value):
                 self.log(f"{split}/{name}", value, prog_bar=name == "BLEU_4")
@@ -239,15 +286,15 @@ class CMNModule(pl.LightningModule):
     # ---- checkpoints -----------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Describe the trunk as it is loaded: without fetching weights, since the checkpoint holds them."""
+        """Describe the trunk without pretrained weights: loading a checkpoint, which has its own, fetches none."""
         parameters = copy.deepcopy(dict(checkpoint["hyper_parameters"]))
         backbone = parameters["model"]["backbone"]
-        if _takes_pretrained(backbone):
+        if has_option(find_class(backbone["_target_"]), "pretrained"):
             backbone["pretrained"] = False
         checkpoint["hyper_parameters"] = parameters
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse weights of another model with a sentence."""
+        """Raise a clear error for weights of another model."""
         theirs = {k: v.shape for k, v in checkpoint["state_dict"].items()}
         ours = {k: v.shape for k, v in self.state_dict().items()}
         differing = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))
@@ -256,7 +303,3 @@ class CMNModule(pl.LightningModule):
                 f"the checkpoint holds another model: {len(differing)} weights differ, first '{differing[0]}' "
                 f"({theirs.get(differing[0], 'absent')} there, {ours.get(differing[0], 'absent')} here)"
             )
-
-
-def _takes_pretrained(backbone: Config) -> bool:
-    return "pretrained" in inspect.signature(find_class(backbone["_target_"])).parameters

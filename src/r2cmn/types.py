@@ -30,17 +30,24 @@ class Batch(NamedTuple):
     """Studies of one split.
 
     Attributes:
-        index: (B,) int64, the position of each study in its split; what metrics use to drop repeated studies.
-        images: (B, I, 3, H, W) float32, normalised; or, under `data.cache_features`, what a frozen trunk said of them
-            (B, S, F).
-        tokens: (B, T) int64, rows [0, words..., 0] padded with 0.
-        labels: (B, 14) int8 observations, or None where the data set has none.
+        index: (B,) int64, the position of each study in its split; metrics use it to drop repeated studies.
+        images: (B, I, 3, H, W) float32, normalized; with `data.cache_features`, features of a frozen trunk (B, S, F).
+        tokens: (B, T) int64, the reports: rows [0, words..., 0] padded with 0.
+        labels: (B, 14) int8 observations, or None if the data set has none.
+        rewritten: (B, T') int64, the reports as the encoder-decoder rewrites them (`to_targets`), in such rows; None if
+            it does not.
     """
 
     index: Tensor  # type: ignore[assignment]  # a tuple has a method of this name, which nobody calls
     images: Tensor
     tokens: Tensor
     labels: Tensor | None = None
+    rewritten: Tensor | None = None
+
+    @property
+    def targets(self) -> Tensor:
+        """The rows that the model learns to write: the reports, or what its encoder-decoder makes of them."""
+        return self.tokens if self.rewritten is None else self.rewritten
 
 
 @runtime_checkable
@@ -93,7 +100,15 @@ class QueriedMemory(Protocol):
 
 @runtime_checkable
 class EncoderDecoder(Protocol):
-    """A model that reads patches and writes words."""
+    """A model that reads patches and writes words.
+
+    Its constructor gets `tokenizer`, `vocabulary_size` and `annotations` if it names them. Three more methods are
+    optional; their defaults are in `r2cmn.encoder_decoder.wording`:
+
+    - `annotate(studies, tokenizer, ...)`, a class method: plain data made from the training studies;
+    - `to_targets(report, tokenizer)`: the ids that the model learns to write for a report;
+    - `to_words(tokens, tokenizer)`: the words of the ids that the model has written.
+    """
 
     def encode(self, patches: Tensor) -> Source:
         """Read patches (B, S, D), Eq. 14."""
@@ -146,8 +161,28 @@ class Grounded(Protocol):
         """Return the groundings of each study of a split, in the order of the studies: one a finding and view."""
 
 
-class Objective(Protocol):
-    """What training minimises."""
+class ObjectiveContext(Protocol):
+    """What an objective may use besides the batch; `r2cmn.CMNModule` is one.
 
-    def __call__(self, model: Any, batch: Batch) -> Tensor:
+    Attributes:
+        model: the `CMN`; `model(images, tokens)` returns log-probabilities with gradients.
+        tokenizer: the `Tokenizer` of the reports.
+        generation: the configured way to write reports.
+    """
+
+    model: Any
+    tokenizer: Any
+    generation: Generation
+
+    def sample(self, images: Tensor | Source, generation: Generation | None = None) -> Hypotheses:
+        """Write reports without gradients; for gradients, pass their tokens to `model` (teacher forcing)."""
+
+    def to_words(self, tokens: Tensor) -> list[str]:
+        """Turn rows of token ids (B, T), without their opening 0, into reports."""
+
+
+class Objective(Protocol):
+    """A loss to minimize in training."""
+
+    def __call__(self, context: ObjectiveContext, batch: Batch) -> Tensor:
         """Return the loss of a batch, a scalar."""

@@ -278,13 +278,14 @@ def run(*arguments):
 def test_the_commands(tmp_path):
     """A ResNet-18 in the released layout: recognised, imported, exported, each key named; errors are one sentence."""
     from r2cmn.config import compose, plain
+    from r2cmn.data.tokenizer import Tokenizer
     from r2cmn.module import build_model
 
     config = compose(
         ["experiment=iu_xray_released", "backbone=resnet18", "backbone.pretrained=false", "dim=64", "data.dir=."]
     )
     parts = {name: plain(config[name]) for name in ("backbone", "memory", "encoder_decoder")}
-    state = weights.to_theirs(build_model(parts, 9).state_dict(), 3)
+    state = weights.to_theirs(build_model(parts, Tokenizer([*"abcdefg", "<unk>"])).state_dict(), 3)
     source = tmp_path / "model_best.pth"
     torch.save({"epoch": 2, "state_dict": state, "monitor_best": 0.1}, source)
     annotation = write_annotation(tmp_path / "annotation.json", WORDS)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from r2cmn.config import compose, plain
+from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.encoder_decoder.transformer import Transformer
 from r2cmn.memory import CrossModalMemory, MemoryNetwork, SeparateMemory
 from r2cmn.model import CMN
@@ -138,6 +139,6 @@ def test_the_default_leaves_all_as_it_was_drawn():
 def test_the_presets_start_as_released(experiment):
     config = compose([f"experiment={experiment}", "data.dir=.", "backbone=small", "dim=16", "memory.num_queried=4"])
     parts = {name: plain(config[name]) for name in ("backbone", "memory", "encoder_decoder", "init")}
-    network = build_model(parts, 9).memory.network
+    network = build_model(parts, Tokenizer(["<unk>"])).memory.network
     assert torch.equal(network.key.bias, network.value.bias)
     assert compose([]).init._target_.endswith(".Independent")

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from r2cmn.data.check import Funnel, check_studies
 from r2cmn.data.features import PRECISIONS, FrozenTrunk, check_frozen, read_features
 from r2cmn.data.images import ImageTransform
-from r2cmn.data.reports import DataError, Inputs, ReportDataset, Study, collate, read_annotation, view_paths
+from r2cmn.data.reports import DataError, Inputs, ReportDataset, Rewrite, Study, collate, read_annotation, view_paths
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.data.views import CACHES, StudyViews, read_images
 from r2cmn.types import Batch
@@ -126,6 +126,7 @@ class ReportDataModule(pl.LightningDataModule):
         self.studies: dict[str, list[Study]] = {}
         self._datasets: dict[str, ReportDataset] = {}
         self._backbone: FrozenTrunk | None = None
+        self._rewrite: Rewrite | None = None
 
     def prepare_data(self) -> None:
         """Check the images where one process a machine does it, so that the others find the result."""
@@ -179,6 +180,15 @@ class ReportDataModule(pl.LightningDataModule):
         self._backbone = backbone
         self._datasets.clear()
 
+    def rewrite_reports(self, rewrite: Rewrite) -> None:
+        """Add to each batch the reports as a model learns to write them; `CMNModule` asks for it if its model does so.
+
+        Args:
+            rewrite: returns the ids of a report, [0, tokens..., 0].
+        """
+        self._rewrite = rewrite
+        self._datasets.clear()
+
     def _inputs(self, split: str) -> Inputs:
         paths = view_paths(self.studies[split], self.num_views)
         preparation = self.transform.preparation(training=split == "train")
@@ -193,7 +203,9 @@ class ReportDataModule(pl.LightningDataModule):
     def _loader(self, split: str) -> DataLoader[Batch]:
         self.setup()
         if split not in self._datasets:
-            self._datasets[split] = ReportDataset(self.studies[split], self.tokenizer, self._inputs(split))
+            self._datasets[split] = ReportDataset(
+                self.studies[split], self.tokenizer, self._inputs(split), self._rewrite
+            )
         return DataLoader(
             self._datasets[split],  # type: ignore[arg-type]
             batch_size=self.batch_size,

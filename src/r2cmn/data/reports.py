@@ -8,7 +8,7 @@ A data folder holds `annotation.json`, {"train": [entry, ...], "val": [...], "te
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,9 @@ from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.types import Batch
 
 SPLITS = ("train", "val", "test")
+
+Rewrite = Callable[[str], list[int]]
+"""A report -> the ids that a model learns to write."""
 
 
 class DataError(ValueError):
@@ -136,12 +139,14 @@ class Sample:
         images: its I views, each (1 or 3, H, W) uint8, or features (S, F).
         tokens: (T,) int64, [0, words..., 0].
         labels: (14,) int8, or None.
+        rewritten: (T',) int64, see `Batch`, or None.
     """
 
     index: int
     images: Tensor | tuple[Tensor, ...]
     tokens: Tensor
     labels: Tensor | None
+    rewritten: Tensor | None = None
 
 
 def view_paths(studies: Sequence[Study], num_views: int) -> list[Path]:
@@ -166,36 +171,49 @@ class ReportDataset(Dataset[Sample]):
         studies: the studies of one split.
         tokenizer: encodes the reports, once.
         inputs: what the model reads of each study, by its position.
+        rewrite: encodes the reports as the model learns to write them, if other than the tokenizer does.
     """
 
-    def __init__(self, studies: Sequence[Study], tokenizer: Tokenizer, inputs: Inputs):
+    def __init__(self, studies: Sequence[Study], tokenizer: Tokenizer, inputs: Inputs, rewrite: Rewrite | None = None):
         self.inputs = inputs
-        rows = [tokenizer.encode(study.report) for study in studies]
-        self._tokens = torch.tensor([number for row in rows for number in row], dtype=torch.int32)
-        self._token_ends = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
+        self._tokens = _Rows([tokenizer.encode(study.report) for study in studies])
+        self._rewritten = None if rewrite is None else _Rows([rewrite(study.report) for study in studies])
         labels = [study.labels for study in studies]
         self._has_labels = torch.tensor([row is not None for row in labels], dtype=torch.bool)
         self._labels = torch.tensor([row or (0,) * len(OBSERVATIONS) for row in labels], dtype=torch.int8)
 
     def __len__(self) -> int:
-        return len(self._token_ends) - 1
+        return len(self._labels)
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"study {index} of a split of {len(self)}")
-        tokens = self._tokens[self._token_ends[index] : self._token_ends[index + 1]].to(torch.int64)
         labels = self._labels[index] if self._has_labels[index] else None
-        return Sample(index, self.inputs[index], tokens, labels)
+        rewritten = None if self._rewritten is None else self._rewritten[index]
+        return Sample(index, self.inputs[index], self._tokens[index], labels, rewritten)
+
+
+class _Rows:
+    """Rows of ids of different lengths, in two flat tensors."""
+
+    def __init__(self, rows: Sequence[Sequence[int]]):
+        self._ids = torch.tensor([number for row in rows for number in row], dtype=torch.int32)
+        self._ends = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self._ids[self._ends[index] : self._ends[index + 1]].to(torch.int64)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Make a batch: token rows are padded with 0 to the longest; labels are None where a sample lacks them."""
     labels = [sample.labels for sample in samples if sample.labels is not None]
+    rewritten = [sample.rewritten for sample in samples if sample.rewritten is not None]
     return Batch(
         index=torch.tensor([sample.index for sample in samples]),
         images=collate_images([sample.images for sample in samples]),
         tokens=pad_sequence([sample.tokens for sample in samples], batch_first=True, padding_value=0),
         labels=torch.stack(labels) if len(labels) == len(samples) else None,
+        rewritten=pad_sequence(rewritten, batch_first=True, padding_value=0) if rewritten else None,
     )
 
 

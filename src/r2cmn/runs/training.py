@@ -120,7 +120,7 @@ def make_module(config: DictConfig, data: Any, checkpoint: Path | None) -> CMNMo
     if checkpoint is not None and model["backbone"].get("pretrained"):
         model["backbone"]["pretrained"] = False  # the checkpoint holds the weights
     parts = {name: plain(config[name]) for name in ("generation", "objective", "optimizer", "metrics")}
-    return CMNModule(model=model, data=data.describe(), **parts)
+    return CMNModule.for_data(model, data, **parts)
 
 
 def _read_alike(module: CMNModule, data: Any, content: dict[str, Any], stages: list[str]) -> None:
