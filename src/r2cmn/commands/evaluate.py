@@ -57,7 +57,6 @@ def evaluate(
     r2cmn evaluate mine.csv refs.csv --labels-pred mine_chexbert.csv --labels-ref refs_chexbert.csv
     r2cmn evaluate RUN/predictions.csv --column reference_full --published iu_xray
     """
-    from r2cmn import __version__
     from r2cmn.evaluation.files import read_predictions
     from r2cmn.evaluation.page import PageContent, license_class_of, write_page
     from r2cmn.evaluation.protocols import prepare
@@ -89,7 +88,7 @@ def evaluate(
     if json is not None:
         found.write_json(json)
     if html is not None:
-        write_page(html, found, PageContent.of(read.ids, prepared, shown_class), rows, __version__)
+        write_page(html, found, PageContent.of(read.ids, prepared, shown_class), rows)
     for note in found.notes:
         print(f"r2cmn: note: {note}", file=sys.stderr)
     print_result(found, rows)

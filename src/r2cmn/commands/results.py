@@ -205,7 +205,6 @@ def _write(
     found: Collection, compared: Compared, metric: str, notes: list[str], table: str, *, figures: Path | None,
     out: Path | None, html: Path | None, overwrite: bool,
 ) -> None:  # fmt: skip
-    from r2cmn import __version__
     from r2cmn.evaluation.result import write_whole
 
     if out is not None:
@@ -215,7 +214,7 @@ def _write(
     if html is not None:
         from r2cmn.sweeps.results.page import write_page
 
-        write_page(html, found, compared, metric, [*found.notes, *notes], __version__)
+        write_page(html, found, compared, metric, [*found.notes, *notes])
 
 
 def _draw(compared: Compared, metric: str, folder: Path, overwrite: bool) -> None:

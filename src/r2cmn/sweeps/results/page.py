@@ -1,34 +1,35 @@
-"""All results as one page of HTML that needs nothing else: script and pictures are inside. Numbers only, no report."""
+"""All results as one HTML page with its script inside. It shows numbers, no report."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
-from r2cmn import evaluation
-from r2cmn.evaluation.charts import text
-from r2cmn.evaluation.result import write_whole
+from markupsafe import Markup, escape
+
 from r2cmn.metrics.names import short as score_name
-from r2cmn.sweeps.results import sections
+from r2cmn.pages import Row, Table, render, write
+from r2cmn.sweeps.results import figures, tables
 from r2cmn.sweeps.results.collect import Collection
 from r2cmn.sweeps.results.comparison import Comparison
+from r2cmn.sweeps.results.curves import curves_of, numeric_keys
 from r2cmn.sweeps.results.extra import load
 from r2cmn.sweeps.results.identity import identity
 from r2cmn.sweeps.results.metrics_file import read_metrics
 from r2cmn.sweeps.results.settings import Family, Setting, short, shown, sort_key
-from r2cmn.sweeps.results.trial import Trial
+from r2cmn.sweeps.results.table2 import table2
+from r2cmn.sweeps.results.trial import Trial, key_of
 
 CURVES = ("val/BLEU_4", "val/loss", "train/loss")
-"""The logged values whose course is drawn."""
+"""The logged values with a learning curve."""
 
 
 def write_page(
-    path: Path, found: Collection, compared: Sequence[tuple[Comparison, Comparison]], metric: str, notes: Sequence[str],
-    version: str = "",
-) -> None:  # fmt: skip
+    path: Path, found: Collection, compared: Sequence[tuple[Comparison, Comparison]], metric: str, notes: Sequence[str]
+) -> None:
     """Write the page, whole or not at all.
 
     Args:
@@ -37,79 +38,135 @@ def write_page(
         compared: of each family the comparison in one score and that in all scores.
         metric: the one score.
         notes: a sentence each.
-        version: of r2cmn.
 
     Raises:
-        ValueError: without plotly or matplotlib.
+        ValueError: if plotly or matplotlib is not installed.
     """
-    write_whole(path, page(found, compared, metric, notes, version))
+    write(path, page(found, compared, metric, notes))
 
 
 def page(
-    found: Collection,
-    compared: Sequence[tuple[Comparison, Comparison]],
-    metric: str,
-    notes: Sequence[str],
-    version: str = "",
+    found: Collection, compared: Sequence[tuple[Comparison, Comparison]], metric: str, notes: Sequence[str]
 ) -> str:
     """Return the page."""
-    names = ", ".join(sweep.directory.name for sweep in found.sweeps) or "runs"
     families = [one.family for one, _ in compared]
     lines = _curves(families)
-    places = _coordinates(families, metric)
-    body = [
-        f"<header><h1>{text(names)}</h1>",
-        f"<p class='soft'>{len(found.trials)} trials, {len(found.done)} finished</p></header><main>",
-        sections.state(found, notes),
-        *(sections.family(one, every, metric) for one, every in compared),
-        sections.curves([name for name in CURVES if any(name in line["values"] for line in lines)]),
-        sections.coordinates(bool(places)),
-        sections.trials(found.trials, metric),
-        sections.method(compared[0][0] if compared else None),
-        f"</main><footer>Made by r2cmn {text(version)}. It shows numbers only.</footer>",
+    return render(
+        "results.html",
+        title=", ".join(sweep.directory.name for sweep in found.sweeps) or "runs",
+        counts=f"{len(found.trials)} trials, {len(found.done)} finished",
+        lines=[*tables.missing_lines(found), *notes],
+        unfinished=_unfinished(found),
+        families=[_family(one, every, metric) for one, every in compared],
+        metrics=[name for name in CURVES if any(name in line["values"] for line in lines)],
+        trials=_trials(found.trials, metric),
+        level=f"{100 * (compared[0][0].level if compared else 0.95):g}%",
+        data={"curves": lines, "coordinates": _coordinates(families, metric)},
+        plotly=Markup(load("plotly.offline", "--html").get_plotlyjs()),
+    )
+
+
+def _unfinished(found: Collection) -> Table:
+    rows = [Row([trial.label, trial.status, trial.reason]) for trial in found.trials if trial.status != "done"]
+    return Table(["trial", "status", "why"], rows, "trials that are not done", {1: "left", 2: "prose"})
+
+
+def _family(one: Comparison, every: Comparison, metric: str) -> Mapping[str, Any]:
+    """Return one score with its tests, Table 2, and a figure for each size that varies."""
+    drawn, notes = [], []
+    for key in numeric_keys(one.family):
+        count = len(curves_of(one.family, key, metric, one.level))
+        if 0 < count <= figures.most_curves():
+            drawn.append(_figure(one, key, metric))
+        elif count:
+            notes.append(f"{count} curves over {short(key)} are too many for one figure.")
+    return {
+        "name": one.family.label or ", ".join(short(key) for key in one.family.keys) or "all trials",
+        "title": tables.title_of(metric),
+        "settings": _settings(one, metric),
+        "scores": _scores(every),
+        "figures": drawn,
+        "notes": notes,
+    }
+
+
+def _settings(one: Comparison, metric: str) -> Table:
+    names, *columns = tables.columns_of(one)
+    rows = [
+        Row(tables.fields(setting, cells[metric]), "strong" if setting is one.reference else "")
+        for setting, cells in one.rows()
     ]
-    return _document(names, body, {"curves": lines, "coordinates": places})
+    return Table([*names, *columns], rows, tables.caption(one))
 
 
-def _document(title: str, body: Sequence[str], data: Mapping[str, Any]) -> str:
-    """Return the page with all that it needs inside."""
-    style = "".join(path.read_text(encoding="utf-8") for path in _styles())
-    script = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
-    plotly = load("plotly.offline", "--html").get_plotlyjs()
-    content = json.dumps(data, allow_nan=False).replace("</", "<\\/")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{text(title)}</title><style>\n{style}</style></head>\n<body>\n" + "\n".join(body)
-        + f'\n<script type="application/json" id="data">{content}</script>\n<script>{plotly}</script>\n'
-        f"<script>\n{script}</script>\n</body></html>\n"
-    )  # fmt: skip
+def _scores(every: Comparison) -> Table:
+    table = table2(every)
+    rows = []
+    for line in table.lines:
+        cells = [Markup("<b>{}</b>").format(cell) if best else cell
+                 for cell, best in zip(line.cells, line.best, strict=True)]  # fmt: skip
+        rows.append(Row([line.name, *cells], "soft" if line.published else ""))
+    return Table(["", *table.columns], rows, "; ".join(table.notes))
 
 
-def _styles() -> list[Path]:
-    return [Path(evaluation.__file__).with_name("page.css"), Path(__file__).with_name("page.css")]
+def _figure(one: Comparison, key: str, metric: str) -> Mapping[str, str]:
+    drawn = figures.svg(figures.figure(one.family, key, metric, one.level))
+    box = f'<svg role="img" aria-label="{escape(score_name(metric))}"'
+    picture = drawn[drawn.index("<svg") :].replace("<svg", box, 1)
+    prefix = f"{figures.name_of(key)}{crc32(one.family.label.encode())}"
+    for before in (' id="', 'href="#', "url(#"):  # several pictures share the page: each needs ids of its own
+        picture = picture.replace(before, f"{before}{prefix}-")
+    return {
+        "title": f"{score_name(metric)} over {short(key)}",
+        "svg": Markup(picture),
+        "caption": figures.caption(one.family, key, metric, one.level),
+    }
+
+
+def _trials(trials: Sequence[Trial], metric: str) -> Table:
+    rows = []
+    for trial in trials:
+        counts, value = trial.parameters, trial.value
+        rows.append(Row([
+            trial.label, trial.status, _overrides(trial), shown(trial.seed), tables.score(trial.objective),
+            tables.score(value.get(metric, math.nan)), _whole(value.get("epochs", math.nan)),
+            _whole(value.get("seconds", math.nan)), _whole(counts.get("total", math.nan)),
+            _whole(counts.get("memory", math.nan)),
+            tables.score(trial.speed.get("train_studies_per_second", math.nan), 1),
+        ]))  # fmt: skip
+    head = ["trial", "status", "overrides", "seed", "best validation", score_name(metric), "epochs", "seconds",
+            "parameters", "of the memory", "studies/s"]  # fmt: skip
+    return Table(head, rows, "studies/s: of training", {1: "left", 2: "prose"})
+
+
+def _overrides(trial: Trial) -> str:
+    return " ".join(each for each in trial.overrides if key_of(each) != "data.dir")  # a path may name a patient
+
+
+def _whole(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:,.0f}"
 
 
 def _curves(families: Sequence[Family]) -> list[dict[str, Any]]:
-    """Return the course of every trial: [epoch, value] pairs by logged value."""
+    """Return the learning curves of each trial: [epoch, value] pairs by logged value."""
     lines = []
     for family in families:
         for setting in family.settings:
             for trial in setting.trials:
-                values = _course(trial)
+                values = _logged(trial)
                 if values:
                     lines.append(
-                        {"trial": trial.label, "seed": trial.seed, "setting": _named(family, setting), "values": values}
+                        {"trial": trial.label, "seed": trial.seed, "setting": _label(family, setting), "values": values}
                     )
     return lines
 
 
-def _named(family: Family, setting: Setting) -> str:
+def _label(family: Family, setting: Setting) -> str:
     return f"{setting.label} ({family.label})" if family.label else setting.label
 
 
-def _course(trial: Trial) -> dict[str, list[list[float]]]:
-    """Return what was logged, of several values in an epoch their mean, as of steps of training."""
+def _logged(trial: Trial) -> dict[str, list[list[float]]]:
+    """Return the logged values by epoch; several in an epoch, such as those of training steps, become their mean."""
     collected: dict[str, dict[float, list[float]]] = {}
     for row in read_metrics(trial.directory / "metrics.csv"):
         for name in CURVES:
@@ -122,7 +179,7 @@ def _course(trial: Trial) -> dict[str, list[list[float]]]:
 
 
 def _coordinates(families: Sequence[Family], metric: str) -> dict[str, Any]:
-    """Return the axes of the parallel coordinates: what is varied, the seed, the validation and the test score."""
+    """Return the axes of the parallel coordinates: what varies, the seed, the validation and the test score."""
     trials = [
         trial for family in families for trial in family.trials if math.isfinite(trial.value.get(metric, math.nan))
     ]
@@ -138,11 +195,11 @@ def _coordinates(families: Sequence[Family], metric: str) -> dict[str, Any]:
     if any(math.isnan(value) for value in scores["validation"]) or metric == "objective":
         scores.pop("validation")
     axes += [{"label": name, "values": each, "tickformat": ".3f"} for name, each in scores.items()]
-    return {"dimensions": axes, "colour": {"label": score_name(metric), "values": scores[score_name(metric)]}}
+    return {"dimensions": axes, "color": {"label": score_name(metric), "values": scores[score_name(metric)]}}
 
 
-def _axis(name: str, values: Sequence[Any]) -> Mapping[str, Any]:
-    """Return an axis whose places are the values in their order, equally apart: sizes double, and kinds have names."""
+def _axis(name: str, values: Sequence[Any]) -> dict[str, Any]:
+    """Return an axis with the values in order at equal distances: sizes double, and kinds have names."""
     order = sorted({shown(value): value for value in values}.items(), key=lambda pair: sort_key(pair[1]))
     places = {label: place for place, (label, _) in enumerate(order)}
     return {

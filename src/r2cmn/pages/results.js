@@ -1,19 +1,19 @@
-/* Draws the learning curves and the parallel coordinates from the JSON of the page, in the colours of its scheme. */
+/* Draws the learning curves and the parallel coordinates from the JSON of the page, in the colors of its scheme. */
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const palette = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F7F7F"];
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const dashes = ["solid", "dash", "dot", "dashdot"];
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const options = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
 
   function look() {
-    const axis = { gridcolor: colour("--grid"), linecolor: colour("--soft"), zeroline: false, automargin: true };
+    const axis = { gridcolor: color("--grid"), linecolor: color("--soft"), zeroline: false, automargin: true };
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", xaxis: { ...axis }, yaxis: { ...axis },
-      font: { family: "system-ui, sans-serif", size: 12.5, color: colour("--ink") },
+      font: { family: "system-ui, sans-serif", size: 12.5, color: color("--ink") },
       hoverlabel: { namelength: -1 }, showlegend: false,
-      modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--soft"), activecolor: colour("--ink") },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: color("--soft"), activecolor: color("--ink") },
     };
   }
 
@@ -62,7 +62,7 @@
   }
 
   function coordinates(id) {
-    const values = data.coordinates.colour.values;
+    const values = data.coordinates.color.values;
     const layout = look();
     const first = data.coordinates.dimensions[0].ticktext || [];
     layout.margin = { l: 34 + 7 * Math.max(0, ...first.map((each) => each.length)), r: 90, t: 60, b: 30 };
@@ -72,12 +72,12 @@
       line: {
         color: values, showscale: true,
         colorscale: dark.matches ? [[0, "#3f74b8"], [0.5, "#a9a9a9"], [1, "#ffd75e"]] : [[0, "#00224e"], [0.5, "#7c7b78"], [1, "#c98a00"]],
-        colorbar: { title: { text: data.coordinates.colour.label }, thickness: 12, outlinewidth: 0 },
+        colorbar: { title: { text: data.coordinates.color.label }, thickness: 12, outlinewidth: 0 },
       },
       dimensions: data.coordinates.dimensions,
-      labelfont: { color: colour("--ink"), size: 12 }, tickfont: { color: colour("--ink"), size: 11 },
-      rangefont: { color: colour("--soft"), size: 10 },
-      unselected: { line: { color: colour("--grid"), opacity: 0.3 } },
+      labelfont: { color: color("--ink"), size: 12 }, tickfont: { color: color("--ink"), size: 11 },
+      rangefont: { color: color("--soft"), size: 10 },
+      unselected: { line: { color: color("--grid"), opacity: 0.3 } },
     }], layout, options);
   }
 

@@ -1,0 +1,42 @@
+"""The page: every text escaped, in the tables as in the data of the script."""
+
+import json
+import re
+
+import pytest
+
+from r2cmn.sweeps.results.collect import collect
+from r2cmn.sweeps.results.comparison import compare, find_reference
+from r2cmn.sweeps.results.page import page
+from r2cmn.sweeps.results.settings import ablated_keys, families
+
+from ...pages.checker import MARKUP, check_escaped
+
+
+@pytest.fixture
+def sweep(tmp_path, make_sweep):
+    grid = {"memory.num_vectors": [16, 64], "data.name": ["plain", MARKUP], "seed": [0]}
+    folder = make_sweep(tmp_path / "<!-- <script> {{ 7 * 7 }}", grid, lambda o: 0.01 * o["memory.num_vectors"])
+    (folder / "3" / "result.json").unlink()
+    (folder / "3" / "FAILED").write_text(f"reason: {MARKUP}\n")
+    return folder
+
+
+def test_every_text_is_escaped(sweep):
+    found = collect([str(sweep)])
+    grouped, _ = families(found.done, ablated_keys(found, []))
+    compared = []
+    for family in grouped:
+        reference = find_reference(family, {})
+        compared.append(tuple(compare(family, names, reference, None, 0.95) for names in (["BLEU_4"], ["BLEU_4"])))
+    html = page(found, compared, "BLEU_4", [MARKUP])
+    # the legend of the figure is in the comments of its drawing, too
+    tags = check_escaped(re.sub("<svg.*?</svg>", "", html, flags=re.DOTALL), MARKUP, times=6)
+    assert tags.count("script") == 3
+    assert "<h1>&lt;!-- &lt;script&gt; {{ 7 * 7 }}</h1>" in html
+    data = re.search(r'id="data">(.*?)</script>', html, re.DOTALL)[1]
+    assert not re.search("[<>&]", data)
+    assert any(MARKUP in line["setting"] for line in json.loads(data)["curves"])
+    pictures = "".join(re.findall("<svg.*?</svg>", html, flags=re.DOTALL))
+    assert pictures
+    assert "<script" not in re.sub("<!--.*?-->", "", pictures, flags=re.DOTALL)
