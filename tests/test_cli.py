@@ -109,14 +109,16 @@ def assert_refused(result, pattern, folder):
 # ---- what works ------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_leaves_its_folder_and_prints_it_last(train, run, make_dataset, tmp_path):
-    result = train(f"data.dir={make_dataset(tmp_path / 'data', size=48)}")
+def test_a_run_leaves_its_folder_with_scores_and_baselines(train, run, make_dataset, tmp_path):
+    data = f"data.dir={make_dataset(tmp_path / 'data', num_studies=16, size=48)}"
+    result = train(data)
     assert result.code == 0, result.err
     assert result.out.splitlines()[-1] == str(tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"predictions.csv", "metrics.csv", "config.yaml", "train.log", "result.json", "checkpoints"} <= names
     assert "scores.json" in names
-    scores = json.loads((tmp_path / "run" / "result.json").read_text())["scores"]
+    content = json.loads((tmp_path / "run" / "result.json").read_text())
+    scores = content["scores"]
     assert {"BLEU_1", "BLEU_4", "ROUGE_L", "CIDEr", "distinct"} <= set(scores)
     assert "METEOR" in result.out
     assert "n/a" in result.out
@@ -131,40 +133,40 @@ def test_a_run_leaves_its_folder_and_prints_it_last(train, run, make_dataset, tm
     assert [each["scores"] for each in file["protocols"]] == [each["scores"] for each in evaluated["protocols"]]
     with (tmp_path / "run" / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["id"] for row in rows] == ["study_0", "study_1", "study_2"]
+    assert [row["id"] for row in rows] == ["study_0", "study_1", "study_2", "study_3"]
 
-    # the same folder again, and this time it goes wrong: what is left must not say that the run is done
-    again = train(f"data.dir={tmp_path / 'data'}", "callbacks.early_stopping.monitor=val/nothing")
+    baselines = ["constant", "most_frequent", "random", "nearest_neighbour", "shuffled_images"]
+    assert list(content["baselines"]["scores"]) == baselines
+    assert {path.stem for path in (tmp_path / "run" / "baselines").iterdir()} == set(baselines)
+    assert "shuffled" in result.out
+    assert content["baselines"]["notes"], "after one epoch it is not better than the best constant"
+    for note in content["baselines"]["notes"]:
+        assert note in result.err
+        assert note in " ".join(result.out.split())
+    checkpoint = next((tmp_path / "run" / "checkpoints").glob("best*.ckpt"))
+    again = train(data, "stages=[test]", f"checkpoint={checkpoint}")
+    assert again.code == 0, again.err
+    tested = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert tested["baselines"]["scores"] == content["baselines"]["scores"]
+
+    # the same folder again, and this time it fails: what is left must not say that the run is done
+    again = train(data, "callbacks.early_stopping.monitor=val/nothing")
     assert again.code == 1
     assert "val/nothing" in again.err
     assert not (tmp_path / "run" / "result.json").exists()
 
 
-def test_a_test_shows_the_model_beside_its_baselines(train, make_dataset, tmp_path):
-    data = f"data.dir={make_dataset(tmp_path / 'data', num_studies=16, size=48)}"
-    shown = train(data)
-    assert shown.code == 0, shown.err
-    names = ["constant", "most_frequent", "random", "nearest_neighbour", "shuffled_images"]
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert list(result["baselines"]["scores"]) == names
-    assert {path.stem for path in (tmp_path / "run" / "baselines").iterdir()} == set(names)
-    assert "shuffled" in shown.out
-    assert result["baselines"]["notes"], "after one epoch it is not better than the best constant"
-    for note in result["baselines"]["notes"]:
-        assert note in shown.err
-        assert note in " ".join(shown.out.split())
-    checkpoint = next((tmp_path / "run" / "checkpoints").glob("best*.ckpt"))
-    again = train(data, "stages=[test]", f"checkpoint={checkpoint}")
-    assert again.code == 0, again.err
-    tested = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert tested["baselines"]["scores"] == result["baselines"]["scores"]
-
-
-def test_a_run_killed_within_its_test_goes_on_with_it(train, make_dataset, tmp_path):
+def test_a_run_killed_in_its_test_resumes_with_the_test(train, make_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("r2cmn.runs.testing.compare", None)  # baselines=false does not call it
     told = [f"data.dir={make_dataset(tmp_path / 'data', size=48)}", "baselines=false", "sweep.resume=true"]
-    assert train(*told).code == 0
+    trained = train(*told)
+    assert trained.code == 0, trained.err
+    assert "shuffled" not in trained.out
+    assert "BLEU-4" in trained.out
+    assert not (tmp_path / "run" / "baselines").exists()
     file = tmp_path / "run" / "result.json"
     first = json.loads(file.read_text())
+    assert "baselines" not in first
     assert first["parameters"] == json.loads((tmp_path / "run" / "trial.json").read_text())["parameters"]
     assert first["speed"].keys() == {"test_studies_per_second"}, "one epoch of two steps has no rate"
     file.unlink()
@@ -183,24 +185,16 @@ def test_a_run_killed_within_its_test_goes_on_with_it(train, make_dataset, tmp_p
     assert json.loads(file.read_text()) == second, "the other trial's result was touched"
 
 
-def test_baselines_can_be_left_out(train, make_dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr("r2cmn.runs.testing.compare", None)
-    result = train(f"data.dir={make_dataset(tmp_path / 'data', size=48)}", "baselines=false")
-    assert result.code == 0, result.err
-    assert "shuffled" not in result.out
-    assert "BLEU-4" in result.out
-    assert "baselines" not in json.loads((tmp_path / "run" / "result.json").read_text())
-    assert not (tmp_path / "run" / "baselines").exists()
-
-
-def test_baselines_that_fail_do_not_take_the_result_along(train, make_dataset, tmp_path, monkeypatch):
+def test_baselines_that_fail_do_not_take_the_result_along(train, save, make_dataset, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("an image is gone")
 
     monkeypatch.setattr("r2cmn.runs.testing.compare", fail)
-    result = train(f"data.dir={make_dataset(tmp_path / 'data', size=48)}")
+    data = make_dataset(tmp_path / "data", size=48)
+    result = train(f"data.dir={data}", "stages=[test]", f"checkpoint={save()}")
     assert result.code == 0, result.err
-    assert "the baselines could not be computed, and the scores stand without them: an image is gone" in result.err
+    assert "the baselines could not be computed" in result.err
+    assert "an image is gone" in result.err
     content = json.loads((tmp_path / "run" / "result.json").read_text())
     assert "BLEU_4" in content["scores"]
     assert content["baselines"] is None
@@ -228,6 +222,8 @@ def test_testing_alone_writes_reports_as_it_is_told(train, save, make_dataset, t
     for way in ("generation=greedy", "generation=sample generation.seed=1 generation.temperature=9", ""):
         result = train(*told, "baselines=false", *way.split(), without=["generation"])
         assert result.code == 0, result.err
+        assert "as the checkpoint has it" not in result.err, "the model is the one that the command line names"
+        assert "tested_instead" not in (tmp_path / "run" / "config.yaml").read_text()
         with (tmp_path / "run" / "predictions.csv").open(newline="") as file:
             written[way] = [row["generated"] for row in csv.DictReader(file)]
         config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
@@ -254,14 +250,6 @@ def test_a_test_bears_the_name_of_the_model_that_is_tested(train, save, make_dat
     assert config["data"]["images"]["size"] == 32
     assert config["tested_instead"] == ["backbone", "memory", "encoder_decoder"]
     assert json.loads((tmp_path / "run" / "trial.json").read_text())["parameters"]["memory"] > 0
-
-
-def test_a_test_whose_model_is_named_rightly_says_nothing_of_it(train, save, make_dataset, tmp_path):
-    data = f"data.dir={make_dataset(tmp_path / 'data', size=48)}"
-    result = train(data, "stages=[test]", f"checkpoint={save()}", "baselines=false")
-    assert result.code == 0, result.err
-    assert "as the checkpoint has it" not in result.err
-    assert "tested_instead" not in (tmp_path / "run" / "config.yaml").read_text()
 
 
 def test_generate_writes_one_report_or_a_file_of_them(run, save, make_dataset, tmp_path):
