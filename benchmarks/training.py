@@ -7,6 +7,7 @@ bfloat16 autocast and both layouts of feature maps; `--trunk none` begins at the
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ def prepare(side: str, trunk: str | None, length: int = 60, views: int = 1, batc
     tokens = torch.randint(1, VOCABULARY, (batch, length))
     tokens[:, 0] = 0
     data = Batch(torch.arange(batch), images, tokens)
+    context = SimpleNamespace(model=model)
     optimizer = torch.optim.Adam(model.parameters(), **ADAM, fused=None if side == "released" else True)
     for parameter in model.parameters():  # makes the optimizer's state, as in every step but the first
         parameter.grad = torch.zeros_like(parameter)
@@ -44,7 +46,7 @@ def prepare(side: str, trunk: str | None, length: int = 60, views: int = 1, batc
     def run() -> None:
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled="bf16" in side):
-            loss = Released(model).loss(data) if side == "released" else CrossEntropy()(model, data)
+            loss = Released(model).loss(data) if side == "released" else CrossEntropy()(context, data)
         loss.backward()
         optimizer.step()
 

@@ -1,5 +1,7 @@
 """The parts together: Figure 2."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -126,7 +128,7 @@ def test_separate_memories_learn_apart():
     model.zero_grad()
     visual.load_state_dict(textual.state_dict())
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    CrossEntropy()(model, batch).backward()
+    CrossEntropy()(SimpleNamespace(model=model), batch).backward()
     assert visual.matrix.grad.abs().sum() > 0
     optimizer.step()
     assert not torch.allclose(visual.matrix, textual.matrix)
@@ -136,7 +138,7 @@ def test_a_frozen_trunk_gets_no_gradient_and_all_else_does():
     backbone = Backbone("test_resnet", DIM, pretrained=False, frozen=True)
     model = CMN(backbone, MEMORIES["cross_modal"](), Transformer(WORDS, DIM, 2, 2, 12))
     batch = Batch(torch.arange(3), torch.randn(3, 2, 3, 64, 64), TOKENS)
-    CrossEntropy()(model, batch).backward()
+    CrossEntropy()(SimpleNamespace(model=model), batch).backward()
     without = {name for name, parameter in model.named_parameters() if parameter.grad is None}
     assert without == {name for name, _ in model.named_parameters() if name.startswith("backbone.trunk.")}
 
@@ -147,7 +149,7 @@ def test_three_reports_can_be_learnt_by_heart(memory):
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(60):
         optimizer.zero_grad()
-        loss = CrossEntropy()(model, batch)
+        loss = CrossEntropy()(SimpleNamespace(model=model), batch)
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.1
@@ -242,7 +244,7 @@ class Syncs(TorchDispatchMode):
 def test_a_training_step_never_waits_for_the_device():
     model, batch = make().train(), make_batch()
     with Syncs() as syncs:
-        CrossEntropy()(model, batch).backward()
+        CrossEntropy()(SimpleNamespace(model=model), batch).backward()
     assert syncs.seen == []
     with Syncs() as syncs:  # and the net has no hole
         batch.images[batch.images > 0].sum().item()

@@ -3,6 +3,7 @@
 import copy
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -42,9 +43,8 @@ def test_the_loss(case, mode):
     for dtype, limit in ((torch.float64, 1e-6), (torch.float32, 3e-6)):
         batch = case.batch._replace(images=case.batch.images.to(dtype))
         with torch.no_grad():
-            difference = (
-                CrossEntropy()(without_dropout(case, mode, dtype), batch).item() - case.meta[f"step_{mode}"]["loss"]
-            )
+            context = SimpleNamespace(model=without_dropout(case, mode, dtype))
+            difference = CrossEntropy()(context, batch).item() - case.meta[f"step_{mode}"]["loss"]
         print(f"{case.meta['case']} {mode} loss, ours in {dtype}: {difference:+.1e}")
         assert abs(difference) < limit
 
@@ -52,7 +52,7 @@ def test_the_loss(case, mode):
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_every_gradient(case, mode):
     model = without_dropout(case, mode)
-    CrossEntropy()(model, case.batch).backward()
+    CrossEntropy()(SimpleNamespace(model=model), case.batch).backward()
     ours = {name: parameter.grad for name, parameter in model.named_parameters()}
     differences = {}
     for name, (released, _) in case.sources.items():
@@ -107,7 +107,7 @@ def test_one_step_of_the_released_optimizer(case, mode):
     model = without_dropout(case, mode)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     adam = resumed(case, model)
-    CrossEntropy()(model, case.batch).backward()
+    CrossEntropy()(SimpleNamespace(model=model), case.batch).backward()
     adam.step()
     worst, noise = ("", 0.0), 0.0
     for name, parameter in model.named_parameters():
@@ -128,7 +128,7 @@ def test_the_losses_of_four_steps(case):
     adam = resumed(case, model)
     for step, recorded in enumerate(case.meta["train_losses_4_steps"]):
         adam.zero_grad()
-        loss = CrossEntropy()(model, case.batch)
+        loss = CrossEntropy()(SimpleNamespace(model=model), case.batch)
         loss.backward()
         adam.step()
         print(f"{case.meta['case']} loss before step {step + 1}: {loss.item() - recorded:+.1e}")
