@@ -26,6 +26,7 @@ def config_of(overrides, written, data="r2cmn.phantom.PhantomDataModule"):
     flat = {
         "seed": 0, "dim": 128, "num_vectors": 512, "checkpoint": None, "run_dir": "runs/${seed}", "data._target_": data,
         "data.num_studies": 40, "memory._target_": f"r2cmn.memory.{KINDS[overrides.get('memory', 'cross_modal')]}",
+        "encoder_decoder._target_": "r2cmn.encoder_decoder.transformer.Transformer",
         "trainer.max_epochs": 2, "optimizer.lr": 1e-05, "optimizer.schedule.T_max": "${trainer.max_epochs}",
     }  # fmt: skip
     if overrides.get("memory") != "none":

@@ -59,7 +59,7 @@ def test_foreign_folders_are_said_in_a_line_and_files_are_not_looked_at(sweep):
     (sweep / "notes.txt").write_text("")
     found = collect([str(sweep)])
     assert len(found.trials) == 3
-    assert [note.partition(": ")[2] for note in found.notes] == ["no trials, passed over: wandb"]
+    assert [note.partition(": ")[2] for note in found.notes] == ["skipped, since they are no trials: wandb"]
 
 
 def test_nested_subdirs_and_more_trials_than_the_grid(tmp_path, make_sweep, make_trial):

@@ -66,9 +66,9 @@ def test_everything_is_written(run, sweep, tmp_path):
     assert "| N 16 |" in (tmp_path / "o" / "t.md").read_text()
     again = run(sweep, "--no-reports", "--csv", "o/new.csv", "--out", "o/t.md")
     assert again.code == 1
-    assert again.err == "r2cmn: error: o/t.md is there already: choose another name, or give --overwrite\n"
+    assert again.err == "r2cmn: error: o/t.md exists already: choose another name, or give --overwrite\n"
     assert not (tmp_path / "o" / "new.csv").exists()
-    assert "memory_size.svg is there already" in run(sweep, "--no-reports", "--figures", "o/f").err
+    assert "memory_size.svg exists already" in run(sweep, "--no-reports", "--figures", "o/f").err
     assert run(sweep, "--no-reports", "--out", "o/t.md", "--overwrite").code == 0
 
 
@@ -103,7 +103,7 @@ def test_a_form_is_printed_alone(run, sweep):
 def test_trials_of_other_epochs_are_not_averaged_with_these(run, sweep, make_trial):
     make_trial(sweep / "9", {"memory.num_vectors": 16, "seed": 9, "trainer.max_epochs": 50}, 0.9)
     done = run(sweep, "--no-reports")
-    assert "stand in 2 tables: trainer.max_epochs 2; trainer.max_epochs 50" in done.err
+    assert "there are 2 tables: trainer.max_epochs 2; trainer.max_epochs 50" in done.err
     assert "0.9000" in done.out
 
 
@@ -115,8 +115,8 @@ def test_trials_of_other_epochs_are_not_averaged_with_these(run, sweep, make_tri
         (["sweep", "--reference", "N=17"], "--reference N=17 fits none of the settings, not one; there are: N 16; N"),
         (["sweep", "--reference", "N"], "--reference takes KEY=VALUE"),
         (["sweep", "--format", "word"], "--format is one of text, markdown, latex, not 'word'"),
-        (["sweep", "--out", "t.doc"], "--out t.doc: its form is not known by its name"),
-        (["sweep", "--level", "95"], "--level must lie between 0 and 1"),
+        (["sweep", "--out", "t.doc"], "--out t.doc: the suffix must be one of"),
+        (["sweep", "--level", "95"], "--level must be between 0 and 1"),
         (["sweep", "--csv", "sweep"], "sweep is a folder: name a file"),
         (["sweep/0", "sweep/1", "--figures", "f"], "--figures: no key has two numbers"),
     ],
@@ -135,7 +135,7 @@ def test_a_sweep_of_which_nothing_is_finished(run, sweep):
         (sweep / str(number) / "result.json").unlink(missing_ok=True)
     done = run(sweep, "--csv", "t.csv")
     assert done.code == 1
-    assert "none of 5 trials is finished, so there is nothing to compare (sweep/0: running, no result yet" in done.err
+    assert "none of 5 trials is finished: there is nothing to compare (sweep/0: running, no result yet" in done.err
     assert "5 trials: 4 running, 1 failed" in done.out
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from r2cmn.sweeps.results import figures
-from r2cmn.sweeps.results.claims import claim
 from r2cmn.sweeps.results.collect import collect
 from r2cmn.sweeps.results.curves import base_of, curves_of, numeric_keys
-from r2cmn.sweeps.results.settings import ablated_keys, families
+from r2cmn.sweeps.results.frame import ablated_keys, families
+from r2cmn.sweeps.results.paper import claim
 
 IU_XRAY = "r2cmn.data.iu_xray.IUXRayDataModule"
 N, K = "memory.num_vectors", "memory.num_queried"
@@ -57,8 +57,8 @@ def test_base_is_a_line_and_on_no_curve(family):
 
 def test_the_published_point_is_the_papers_default_where_the_data_are_the_same(family):
     found = family({N: [512, 2048], "seed": [0, 1]}, data=IU_XRAY)
-    assert (claim(found, N, "BLEU_4").where, claim(found, N, "BLEU_4").value) == (2048, 0.170)
-    assert claim(found, N, "CIDEr") is None
+    assert (claim("iu_xray", N, "BLEU_4").where, claim("iu_xray", N, "BLEU_4").value) == (2048, 0.170)
+    assert claim(found.data, N, "CIDEr") is None
     axes = figures.figure(found, N, "BLEU_4").axes
     assert len(axes) == 2
     assert [line.get_label() for line in axes[0].lines].count("published") == 1
@@ -75,7 +75,7 @@ def test_a_published_point_far_from_ours_is_in_the_caption_alone(family):
 
 def test_phantoms_have_nothing_published_beside_them(family):
     found = family({N: [512, 2048]})
-    assert claim(found, N, "BLEU_4") is None
+    assert claim(found.data, N, "BLEU_4") is None
     assert "mean over 1 seed, so nothing is known" in figures.caption(found, N, "BLEU_4")
 
 

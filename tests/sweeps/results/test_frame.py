@@ -1,58 +1,147 @@
-"""The tidy table."""
+"""What is averaged together, and what is not."""
 
-import csv
+import os
 
 import pytest
 
-from r2cmn.sweeps.results import frame
 from r2cmn.sweeps.results.collect import collect
+from r2cmn.sweeps.results.frame import ablated_keys, families
+from r2cmn.sweeps.results.identity import identity
+from r2cmn.sweeps.results.trial import read_trial
 
 
 @pytest.fixture
-def trials(tmp_path, make_sweep):
-    grid = {"memory": ["none", "cross_modal"], "seed": [0, 1]}
-    sweep = make_sweep(tmp_path / "sweep", grid, lambda o: 0.15, sd=0.0)
-    (sweep / "3" / "result.json").unlink()
-    (sweep / "3" / "FAILED").write_text("reason: exit 1: ValueError: no\n")
-    return collect([str(sweep)]).trials
+def grouped(tmp_path):
+    """Return `grouped(by)` of everything in the test's folder."""
+
+    def call(*by):
+        found = collect([str(tmp_path)])
+        return families(found.done, ablated_keys(found, by))
+
+    return call
 
 
-def test_a_row_a_trial_with_all_columns(trials, tmp_path):
-    frame.write_csv(tmp_path / "t.csv", frame.rows(trials))
-    with (tmp_path / "t.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 4
-    first, third, last = rows[0], rows[2], rows[3]
-    assert (first["sweep"], first["trial"], first["status"], first["memory"]) == ("sweep", "0", "done", "none")
-    assert (first["override:memory"], first["override:seed"], first["num_vectors"]) == ("none", "0", "")
-    assert (third["num_vectors"], third["num_queried"], third["num_threads"], third["dim"]) == ("512", "32", "8", "128")
-    assert (third["score:BLEU_4"], third["objective"], third["train_studies_per_second"]) == ("0.15", "0.135", "80.0")
-    assert (third["parameters:memory"], third["part:code"]) == ("131584", "e" * 64)
-    assert (last["status"], last["reason"], last["score:BLEU_4"]) == ("failed", "exit 1: ValueError: no", "")
-    assert list(first)[:4] == ["sweep", "trial", "status", "override:memory"]
-    assert list(first)[-1] == "directory"
+def test_seeds_are_repetitions_and_the_swept_key_tells_settings_apart(tmp_path, make_sweep, grouped):
+    make_sweep(tmp_path / "s", {"memory.num_vectors": [32, 16, 128], "seed": [1, 0]}, lambda o: 0.1)
+    (family,), notes = grouped()
+    assert [setting.label for setting in family.settings] == ["N 16", "N 32", "N 128"]
+    assert [setting.seeds for setting in family.settings] == [(0, 1)] * 3
+    assert (family.label, notes) == ("", [])
 
 
-def test_parquet_is_the_same_table(trials, tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
-    rows = frame.rows(trials)
-    frame.write_parquet(tmp_path / "t.parquet", rows)
-    table = parquet.read_table(tmp_path / "t.parquet")
-    assert table.column_names == list(rows[0])
-    assert table.to_pylist() == rows
+def test_kinds_of_memory_stand_in_the_papers_order_without_keys_that_base_lacks(tmp_path, make_sweep, grouped):
+    make_sweep(tmp_path / "s", {"memory": ["cross_modal", "none", "separate"], "seed": [0]}, lambda o: 0.1)
+    (family,), _ = grouped()
+    assert [setting.label for setting in family.settings] == ["memory none", "memory separate", "memory cross_modal"]
 
 
-def test_parquet_takes_columns_of_mixed_types(tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
-    frame.write_parquet(tmp_path / "t.parquet", [{"a": 1, "b": 1}, {"a": "x", "b": 0.5}, {"a": None, "b": None}])
-    table = parquet.read_table(tmp_path / "t.parquet").to_pydict()
-    assert table == {"a": ["1", "x", None], "b": [1.0, 0.5, None]}
+@pytest.mark.parametrize(
+    ("key", "values", "label"),
+    [("trainer.max_epochs", (2, 3), "trainer.max_epochs 2"), ("optimizer.lr", (1e-5, 3e-5), "optimizer.lr 1e-05")],
+)
+def test_whatever_else_differs_is_another_family_and_is_named(
+    tmp_path, make_sweep, make_trial, grouped, key, values, label
+):
+    make_sweep(tmp_path / "s", {"memory.num_vectors": [16, 32], "seed": [0, 1]}, lambda o: 0.1)
+    make_trial(tmp_path / "s" / "9", {"memory.num_vectors": 16, "seed": 2, key: values[1]}, 0.9)
+    first, second = grouped()[0]
+    assert [setting.seeds for setting in first.settings] == [(0, 1), (0, 1)]
+    assert first.label == label
+    assert len(second.trials) == 1
 
 
-def test_curves_are_long_and_a_torn_line_is_left_out(trials, tmp_path):
-    with (trials[0].directory / "metrics.csv").open("a") as file:
-        file.write("3,30,2.x")
-    rows = [row for row in frame.curves(trials) if row["trial"] == "0"]
-    assert {row["metric"] for row in rows} == {"train/loss", "val/loss", "val/BLEU_4"}
-    assert [row["value"] for row in rows if row["metric"] == "val/loss"] == [3.0, 2.5, 2.0]
-    assert rows[0]["seed"] == 0
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"data.cache_features": [False, "none", "float32"]},
+        {"callbacks.predictions.path": ["a.csv", "b.csv"]},
+        {"callbacks.mine.path": ["a.csv", "b.csv"]},
+        {"callbacks.mine.dirpath": ["a", "b"]},
+        {"callbacks.mine": [None, {"_target_": "r2cmn.callbacks.Progress"}]},
+        {"checkpoint": [None, "last"]},
+        {"tested_instead": [["memory"], ["backbone"]]},
+    ],
+    ids=lambda values: next(iter(values)),
+)
+def test_keys_that_a_fingerprint_leaves_out_do_not_separate_trials(tmp_path, make_trial, values):
+    ((key, choices),) = values.items()
+    trials = [make_trial(tmp_path / str(n), {"seed": n, key: value}, 0.1) for n, value in enumerate(choices)]
+    same = [identity(read_trial(trial)) for trial in trials]
+    assert all(each == same[0] for each in same)
+
+
+def test_another_class_is_named_without_its_options(tmp_path, make_trial, grouped):
+    make_trial(tmp_path / "0", {"seed": 0}, 0.1)
+    make_trial(tmp_path / "1", {"seed": 0, "data.text.length": 60, "data.views": 2}, 0.1, data="r2cmn.data.IUXRay")
+    assert {family.label for family in grouped()[0]} == {"data phantom", "data IUXRay"}
+
+
+@pytest.mark.parametrize("part", ["data", "code"])
+def test_other_data_or_code_is_another_family(tmp_path, make_trial, grouped, part):
+    parts = {"config": "c" * 64, "data": "d" * 64, "code": "e" * 64}
+    make_trial(tmp_path / "0", {"seed": 0}, 0.1, parts=parts)
+    make_trial(tmp_path / "1", {"seed": 1}, 0.1, parts=parts | {part: "f" * 64})
+    found, _ = grouped()
+    assert len(found) == 2
+    assert f"({part} version) " in found[0].label
+
+
+def test_edited_code_stands_together_when_asked_and_this_is_said(tmp_path, make_trial):
+    parts = {"config": "c" * 64, "data": "d" * 64, "code": "e" * 64}
+    make_trial(tmp_path / "0", {"seed": 0}, 0.1, parts=parts)
+    make_trial(tmp_path / "1", {"seed": 1}, 0.1, parts=parts | {"code": "f" * 64})
+    (family,), notes = families(collect([str(tmp_path)]).done, ["memory"], any_code=True)
+    assert family.settings[0].seeds == (0, 1)
+    assert notes == ["trials of 2 versions of the code are averaged together: eeeeeeeeeeee (1), ffffffffffff (1)"]
+
+
+def test_callbacks_that_only_show_are_not_compared(make_trial, tmp_path):
+    plain = identity(read_trial(make_trial(tmp_path / "0", {"seed": 0}, 0.1)))
+    shows = {
+        "callbacks.use._target_": "r2cmn.callbacks.MemoryUse",
+        "callbacks.stop._target_": "lightning.EarlyStopping",
+    }
+    more = identity(read_trial(make_trial(tmp_path / "1", {"seed": 0} | shows, 0.1)))
+    assert more == plain | {"callbacks.stop._target_": "lightning.EarlyStopping"}
+
+
+def test_what_does_not_change_the_training_is_not_compared(tmp_path, make_trial):
+    plain = identity(read_trial(make_trial(tmp_path / "0", {"seed": 0}, 0.1)))
+    other = {
+        "seed": 1,
+        "trainer.enable_progress_bar": False,
+        "data.num_workers": 8,
+        "checkpoint": "last",
+        "data.dir": "/x",
+    }
+    assert identity(read_trial(make_trial(tmp_path / "1", other, 0.1))) == plain
+    given = identity(read_trial(make_trial(tmp_path / "2", {"seed": 0, "checkpoint": "other.ckpt"}, 0.1)))
+    assert given == plain | {"checkpoint": "other.ckpt"}
+
+
+def test_a_value_counts_where_it_is_set_and_not_where_it_is_used(tmp_path, make_sweep, grouped):
+    make_sweep(tmp_path / "s", {"dim": [64, 128], "seed": [0]}, lambda o: 0.1)
+    (family,), _ = grouped()
+    assert [setting.label for setting in family.settings] == ["dim 64", "dim 128"]
+
+
+def test_num_vectors_at_the_root_and_in_the_memory_are_one(tmp_path, make_trial, make_sweep, grouped):
+    make_sweep(tmp_path / "s", {"num_vectors": [16, 512], "seed": [0]}, lambda o: 0.1)
+    make_trial(tmp_path / "s" / "5", {"memory.num_vectors": 16, "seed": 1}, 0.1)
+    (family,), _ = grouped()
+    assert [(setting.label, setting.seeds) for setting in family.settings] == [("N 16", (0, 1)), ("N 512", (0,))]
+
+
+def test_the_same_trial_twice_counts_once_and_is_said(tmp_path, make_trial, grouped):
+    older = make_trial(tmp_path / "a", {"seed": 0}, 0.1)
+    make_trial(tmp_path / "b", {"seed": 0}, 0.2)
+    os.utime(older / "result.json", (1, 1))
+    (family,), notes = grouped()
+    assert family.trials[0].scores["BLEU_4"] == 0.2
+    assert notes == ["a and b are the same trial, seed 0: the newer one, b, counts"]
+
+
+def test_by_chooses_what_is_compared(tmp_path, make_sweep, grouped):
+    make_sweep(tmp_path / "s", {"memory.num_vectors": [16, 32], "memory.num_queried": [1, 2]}, lambda o: 0.1)
+    assert [len(family.settings) for family in grouped("N")[0]] == [2, 2]
+    assert len(grouped()[0][0].settings) == 4

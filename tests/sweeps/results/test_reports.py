@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from r2cmn.metrics.sufficient import SufficientStatistics
+from r2cmn.sweeps.results.frame import Setting
 from r2cmn.sweeps.results.reports import Reports, pairs_of
-from r2cmn.sweeps.results.settings import Setting
 from r2cmn.sweeps.results.trial import read_trial
 
 
@@ -43,19 +43,19 @@ def test_the_p_value_is_that_of_all_exchanges(setting, make_reports):
 
     observed = abs(difference([1] * 6))
     exact = np.mean([abs(difference(kept)) >= observed - 1e-12 for kept in itertools.product([0, 1], repeat=6)])
-    assert Reports(4000).chances(ours, theirs)["BLEU_1"] == pytest.approx(exact, abs=0.02)
+    assert Reports(4000).p_values(ours, theirs)["BLEU_1"] == pytest.approx(exact, abs=0.02)
 
 
 def test_a_clear_difference_is_found_and_none_is_not(setting):
     tested = Reports(500)
-    assert tested.chances(setting("good", 0.7), setting("bad", 0.4))["BLEU_4"] < 0.01
-    assert tested.chances(setting("same", 0.5), setting("alike", 0.5))["BLEU_4"] > 0.05
+    assert tested.p_values(setting("good", 0.7), setting("bad", 0.4))["BLEU_4"] < 0.01
+    assert tested.p_values(setting("same", 0.5), setting("alike", 0.5))["BLEU_4"] > 0.05
 
 
 def test_reports_are_joined_by_id_not_by_row(setting, make_reports):
     rows = make_reports(0.6, 3)
     ours, shuffled = setting("a", 0, rows=rows), setting("b", 0, rows=rows[::-1])
-    assert Reports(100).chances(ours, shuffled)["BLEU_4"] == 1.0
+    assert Reports(100).p_values(ours, shuffled)["BLEU_4"] == 1.0
 
 
 def test_seeds_are_paired_first_and_the_rest_in_their_order(setting):
@@ -66,9 +66,9 @@ def test_seeds_are_paired_first_and_the_rest_in_their_order(setting):
 def test_other_studies_are_not_compared(setting, make_reports):
     tested = Reports(100)
     fewer = setting("b", 0, rows=make_reports(0.5, 0, number=30))
-    assert tested.chances(setting("a", 0.5), fewer) == {}
+    assert tested.p_values(setting("a", 0.5), fewer) == {}
     assert "different studies" in tested.notes[0]
-    assert tested.chances(setting("c", 0.5), setting("d", 0, rows=make_reports(0.5, 0, test_set=1))) == {}
+    assert tested.p_values(setting("c", 0.5), setting("d", 0, rows=make_reports(0.5, 0, test_set=1))) == {}
     assert "references" in tested.notes[1]
 
 
@@ -78,7 +78,7 @@ def test_missing_and_torn_reports_are_said_once(setting, tmp_path):
     (tmp_path / "b0" / "predictions.csv").unlink()
     (tmp_path / "b1" / "predictions.csv").write_text("id,gen\n")
     for _ in range(2):
-        assert tested.chances(ours, theirs) == {}
+        assert tested.p_values(ours, theirs) == {}
     assert len(tested.notes) == 2
     assert "b1/predictions.csv" in tested.notes[0]
     assert "1 trial has no predictions.csv" in tested.notes[1]

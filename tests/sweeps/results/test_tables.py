@@ -7,7 +7,7 @@ import pytest
 
 from r2cmn.sweeps.results import tables
 from r2cmn.sweeps.results.collect import Collection, Sweep
-from r2cmn.sweeps.results.comparison import Cell
+from r2cmn.sweeps.results.compare import Cell
 from r2cmn.sweeps.results.grid import Grid
 from r2cmn.sweeps.results.statistics import Gap, Mean
 
@@ -44,7 +44,7 @@ def test_titles_say_what_a_number_is(metric, title):
 
 def test_missing_trials_are_listed_up_to_a_dozen():
     trials = tuple((f"seed={seed}",) for seed in range(20))
-    found = Collection(sweeps=[Sweep(Path("s"), Grid(trials, ("seed",)), there=[trials[0]])])
+    found = Collection(sweeps=[Sweep(Path("s"), Grid(trials, ("seed",)), present=[trials[0]])])
     (line,) = tables.missing_lines(found)
     assert line.startswith("s: 19 of 20 trials are missing: seed=1; seed=2;")
     assert line.endswith("; seed=12 and 7 more")

@@ -1,15 +1,15 @@
-"""Finding the trials of sweeps, and saying what is missing, unfinished or foreign."""
+"""Finds the trials of sweeps, and what is missing, unfinished or unreadable."""
 
 from __future__ import annotations
 
 import glob
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from r2cmn.sweeps.results.grid import Grid, missing, read_grid, varying
+from r2cmn.files import read_json
+from r2cmn.sweeps.results.grid import Grid, read_grid
 from r2cmn.sweeps.results.trial import Trial, is_trial, own_overrides, read_trial
 
 REUSED = "reused.json"
@@ -24,31 +24,31 @@ class Sweep:
     """A sweep's folder.
 
     Attributes:
-        directory: where it is.
-        grid: which trials it was to have.
-        there: the overrides of the trials that it has, or takes from other sweeps.
+        directory: absolute.
+        grid: its planned trials.
+        present: the overrides of the trials that it has or reuses from other sweeps.
         foreign: folders in it that are no trials.
     """
 
     directory: Path
     grid: Grid
-    there: list[tuple[str, ...]] = field(default_factory=list)
+    present: list[tuple[str, ...]] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
 
     @property
     def missing(self) -> list[str]:
         """The trials of the grid without a folder, by the overrides that tell them apart."""
-        return [varying(self.grid, trial) for trial in missing(self.grid, self.there)]
+        return [self.grid.varying(trial) for trial in self.grid.trials if trial not in {*self.present}]
 
 
 @dataclass
 class Collection:
-    """All that was found.
+    """The trials and sweeps that were found.
 
     Attributes:
         trials: each folder once, in the order of the arguments.
-        sweeps: the sweeps that they belong to.
-        notes: what was passed over, a sentence each.
+        sweeps: the sweeps that were named.
+        notes: what was skipped, a sentence each.
         parents: the grids of sweeps of which only single trials were named.
     """
 
@@ -64,14 +64,14 @@ class Collection:
 
     @property
     def degenerate(self) -> list[str]:
-        """A note where finished trials write one fixed report, or nearly: their scores say nothing of a memory."""
+        """A note if finished trials write (nearly) one fixed report: their scores say nothing about a memory."""
         fixed = [trial.label for trial in self.done if trial.scores.get("most_common", 0.0) >= FIXED]
         if not fixed:
             return []
         named = ", ".join(fixed[:3]) + (", ..." if len(fixed) > 3 else "")
         return [
             f"{len(fixed)} of {len(self.done)} finished trials write the same text for {FIXED:.0%} or more of the test "
-            f"studies ({named}): they do not use the image, and their differences say nothing of what was varied"
+            f"studies ({named}): they do not use the image, and their differences say nothing about what was varied"
         ]
 
     @property
@@ -79,6 +79,19 @@ class Collection:
         """The keys that any of the sweeps varies."""
         grids = [*(sweep.grid for sweep in self.sweeps), *self.parents.values()]
         return {key for grid in grids for key in grid.swept}
+
+    def check_metric(self, metric: str) -> None:
+        """Check that a number can be compared.
+
+        Raises:
+            ValueError: if no trial is finished, or no finished one has this number.
+        """
+        if not self.done:
+            reasons = "; ".join(f"{trial.label}: {trial.status}, {trial.reason}" for trial in self.trials[:3])
+            raise ValueError(f"none of {len(self.trials)} trials is finished: there is nothing to compare ({reasons})")
+        names = sorted({name for trial in self.done for name in trial.value})
+        if metric not in names:
+            raise ValueError(f"--metric {metric}: no finished trial has it; there are {', '.join(names) or 'none'}")
 
 
 def collect(arguments: Sequence[str]) -> Collection:
@@ -88,7 +101,7 @@ def collect(arguments: Sequence[str]) -> Collection:
         arguments: folders of sweeps, of trials, of several of these, or globs of them.
 
     Raises:
-        ValueError: where an argument names no folder, or no trial is found at all.
+        ValueError: if an argument names no folder, or no trial is found at all.
     """
     found = Collection()
     seen: set[Path] = set()
@@ -111,14 +124,14 @@ def _folders(arguments: Iterable[str]) -> list[Path]:
         path = Path(argument).expanduser()
         matches = [path] if path.is_dir() else _matches(str(path))
         if not matches:
-            what = "is a file, not a folder" if path.is_file() else "matches no folder: there is nothing of this name"
+            what = "is a file, not a folder" if path.is_file() else "matches no folder"
             raise ValueError(f"{argument} {what}")
         folders += matches
     return folders
 
 
 def _matches(pattern: str) -> list[Path]:
-    """Return the folders of a glob, absolute or not, which pathlib's own cannot take as one pattern."""
+    """Return the folders of a glob; pathlib's own takes no absolute pattern."""
     return sorted(path for path in map(Path, glob.glob(pattern)) if path.is_dir())  # noqa: PTH207
 
 
@@ -146,10 +159,10 @@ def _walk_sweep(folder: Path, found: Collection, seen: set[Path]) -> None:
             sweep.foreign.append(child.name)
         for each in trials:
             trial = read_trial(each, folder.resolve().name)
-            sweep.there.append(trial.overrides)
+            sweep.present.append(trial.overrides)
             _add(trial, found, seen)
     if sweep.foreign:
-        found.notes.append(f"{folder}: no trials, passed over: {', '.join(sweep.foreign)}")
+        found.notes.append(f"{folder}: skipped, since they are no trials: {', '.join(sweep.foreign)}")
     _take_reused(sweep, found, seen)
 
 
@@ -164,16 +177,16 @@ def _take_reused(sweep: Sweep, found: Collection, seen: set[Path]) -> None:
     if not path.is_file():
         return
     try:
-        entries: Any = json.loads(path.read_text(encoding="utf-8"))
+        entries: Any = read_json(path)
         reused = [(own_overrides(each["overrides"]), sweep.directory / each["directory"]) for each in entries]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        found.notes.append(f"{path} cannot be read ({error}): trials that this sweep takes from others are left out")
+        found.notes.append(f"{path} cannot be read ({error}): trials that this sweep reuses are left out")
         return
     for overrides, folder in reused:
         if not is_trial(folder):
-            found.notes.append(f"{path} names {folder}, where there is no trial any more")
+            found.notes.append(f"{path} names {folder}, which is no trial any more")
             continue
-        sweep.there.append(overrides)
+        sweep.present.append(overrides)
         _add(read_trial(folder, folder.resolve().parent.name), found, seen)
 
 

@@ -1,4 +1,4 @@
-"""A score against the size of something: the points of the paper's Figures 3 and 4."""
+"""The curves of the paper's Figures 3 and 4: a score against a key with numbers as values."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from r2cmn.sweeps.results.claims import kind_of
-from r2cmn.sweeps.results.settings import NO_MEMORY, Family, Setting, short, shown
+from r2cmn.sweeps.results.frame import NO_MEMORY, Family, Setting, short, shown
 from r2cmn.sweeps.results.statistics import Mean, mean
 
-NAMES = {
+FILES = {
     "memory.num_vectors": "memory_size", "memory.num_queried": "queried_vectors", "memory.num_threads": "threads",
 }  # fmt: skip
-"""What the figure of a key is called."""
+"""The file name of a key's figure; the paper's order."""
 AXES = {
     "memory.num_vectors": "memory vectors N",
     "memory.num_queried": "queried vectors K",
@@ -30,8 +29,8 @@ class Point:
         x: the value of the key.
         mean: of the score over seeds.
         values: the score of each seed.
-        parameters: of the model in all; nan where they are not known.
-        extra: the memory's share over the rest of the model, in percent; nan where it is not known.
+        parameters: of the whole model; nan if unknown.
+        extra: the parameters of the memory relative to those of the rest, in percent; nan if unknown.
     """
 
     x: float
@@ -46,7 +45,7 @@ class Curve:
     """Points that differ in one key alone.
 
     Attributes:
-        label: what is common to them among the things that the family varies; "" where that is all.
+        label: the values of the other keys that the family varies; "" if there are none.
         points: by x; at least two.
     """
 
@@ -55,9 +54,9 @@ class Curve:
 
 
 def curves_of(family: Family, key: str, metric: str, level: float = 0.95) -> list[Curve]:
-    """Return the curves of a score over a key: one for every combination of the other keys that has two or more values.
+    """Return a curve for every combination of the other keys that has two or more values of this key.
 
-    Settings without a number for the key, as BASE has no N, are on none.
+    Settings without a number for the key, such as BASE without N, are on no curve.
     """
     grouped: dict[tuple[tuple[str, str], ...], list[Setting]] = {}
     for setting in family.settings:
@@ -74,16 +73,16 @@ def curves_of(family: Family, key: str, metric: str, level: float = 0.95) -> lis
 
 
 def numeric_keys(family: Family) -> list[str]:
-    """Return the keys of a family that have two or more numbers as values: those of the paper first."""
+    """Return the keys of a family with two or more numbers as values, those of the paper first."""
     several = [
         key for key in family.keys if len({s.values[key] for s in family.settings if _is_number(s.values[key])}) > 1
     ]
-    return [key for key in NAMES if key in several] + [key for key in several if key not in NAMES]
+    return [key for key in FILES if key in several] + [key for key in several if key not in FILES]
 
 
 def base_of(family: Family, metric: str, level: float = 0.95) -> Mean | None:
     """Return the score of the only setting without a memory, if there is one."""
-    base = [setting for setting in family.settings if kind_of(setting) == NO_MEMORY]
+    base = [setting for setting in family.settings if setting.choices.get("memory") == NO_MEMORY]
     return mean(list(base[0].numbers(metric).values()), level) if len(base) == 1 else None
 
 

@@ -1,24 +1,25 @@
-"""The paper's Figures 3 and 4 as SVG and PNG: a column wide, told apart without colour, safe for the colour-blind."""
+"""Draws the paper's Figures 3 and 4 as SVG and PNG: a column wide, readable in gray and by the color-blind."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from r2cmn.files import load_optional, whole_file
 from r2cmn.metrics.names import short as score_name
-from r2cmn.sweeps.results.claims import STATED, Claim, claim
-from r2cmn.sweeps.results.curves import AXES, NAMES, Curve, base_of, curves_of
-from r2cmn.sweeps.results.extra import load
-from r2cmn.sweeps.results.settings import Family
+from r2cmn.sweeps.results.compare import Comparison
+from r2cmn.sweeps.results.curves import AXES, FILES, Curve, base_of, curves_of, numeric_keys
+from r2cmn.sweeps.results.export import check_targets
+from r2cmn.sweeps.results.frame import Family
+from r2cmn.sweeps.results.paper import Claim, claim, paper
 from r2cmn.sweeps.results.statistics import Mean
 from r2cmn.sweeps.results.tables import title_of
 
 _COLUMN = (3.35, 2.55)  # inches; a column of a two-column page
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")  # Okabe and Ito (2008)
+_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")  # Okabe and Ito (2008)
 _PARAMETERS = "#D55E00"
 _LETTERS = 57  # of a legend in a column
 _MARKERS = "osD^vP"
@@ -32,40 +33,40 @@ _STYLE = {
 
 
 def most_curves() -> int:
-    """Return how many curves one figure can tell apart."""
-    return len(_COLOURS)
+    """Return the number of curves that one figure can tell apart."""
+    return len(_COLORS)
 
 
 def name_of(key: str) -> str:
     """Return the file name of a key's figure, without suffix."""
-    return NAMES.get(key, key.replace(".", "_"))
+    return FILES.get(key, key.replace(".", "_"))
 
 
 def figure(family: Family, key: str, metric: str, level: float = 0.95) -> Any:
     """Draw a score over a key, with N also the number of parameters on a second axis.
 
     Args:
-        family: whose settings are drawn, one curve for each combination of its other keys.
+        family: the settings, one curve for each combination of its other keys.
         key: of the configuration, with numbers as values.
         metric: the score.
         level: of the intervals.
 
     Raises:
-        ValueError: without matplotlib, where fewer than two values of the key have the score, and where there are more
-            curves than can be told apart; the message names what differs.
+        ValueError: without matplotlib, if fewer than two values of the key have the score, or if there are more curves
+            than can be told apart.
     """
     curves = curves_of(family, key, metric, level)
     _check(curves, family, key, metric)
-    figure_class = load("matplotlib.figure", "a figure").Figure
-    with load("matplotlib", "a figure").rc_context(_STYLE):
+    figure_class = _load("matplotlib.figure").Figure
+    with _styled():
         drawn = figure_class(figsize=_COLUMN, layout="constrained")
         axes = drawn.add_subplot()
         lines = [
             _curve(axes, curve, number, curves, curve.label or score_name(metric))
             for number, curve in enumerate(curves)
         ]
-        _y_axis(axes, curves)
-        lines += _published(axes, claim(family, key, metric), curves) + _base(axes, base_of(family, metric, level))
+        axes.set_ylim(*_frame(curves))
+        lines += _published(axes, claim(family.data, key, metric), curves) + _base(axes, base_of(family, metric, level))
         _x_axis(axes, key, curves)
         axes.set_ylabel(score_name(metric))
         if key == "memory.num_vectors" and not any(math.isnan(point.parameters) for point in curves[0].points):
@@ -84,27 +85,27 @@ def _width(labels: list[str], columns: int) -> int:
 
 
 def caption(family: Family, key: str, metric: str, level: float = 0.95) -> str:
-    """Say what a figure shows: seeds, intervals, what is held fixed, and what the paper states beside it."""
+    """Describe a figure: seeds, intervals, what is held fixed, and what the paper states."""
     curves = curves_of(family, key, metric, level)
     numbers = sorted({point.mean.number for curve in curves for point in curve.points})
     seeds = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    said = [f"{title_of(metric)} against {AXES.get(key, key)}: mean over {seeds} seed{'s' if numbers != [1] else ''}"]
+    parts = [f"{title_of(metric)} against {AXES.get(key, key)}: mean over {seeds} seed{'s' if numbers != [1] else ''}"]
     if numbers[-1] > 1:
-        said[0] += f", bars: {100 * level:g}% t interval over seeds, dots: single seeds"
+        parts[0] += f", bars: {100 * level:g}% t interval over seeds, dots: single seeds"
     else:
-        said[0] += ", so nothing is known of its spread over seeds"
+        parts[0] += ", so nothing is known of its spread over seeds"
     low, high = _frame(curves)
     if any(point.mean.low < low or point.mean.high > high for curve in curves for point in curve.points):
-        said.append("Bars that leave the frame go on outside")
+        parts.append("Bars that leave the frame continue outside")
     if family.label:
-        said.append(f"All with {family.label}")
+        parts.append(f"All with {family.label}")
     last = curves[0].points[-1]
     if key == "memory.num_vectors" and not math.isnan(last.extra):
-        said.append(f"At N = {last.x:g} the memory adds {last.extra:.2f}% to the parameters of the rest")
-    beside = claim(family, key, metric)
+        parts.append(f"At N = {last.x:g} the memory adds {last.extra:.2f}% to the parameters of the rest")
+    beside = claim(family.data, key, metric)
     if beside is not None:
-        said.append(f"Published beside it: {beside.text}")
-    return ". ".join(said) + ". " + STATED.get(key, "")
+        parts.append(f"Published beside it: {beside.text}")
+    return ". ".join(parts) + ". " + paper()["stated"].get(key, "")
 
 
 def svg(drawn: Any) -> str:
@@ -115,27 +116,52 @@ def svg(drawn: Any) -> str:
     return content.getvalue()
 
 
+def draw(compared: Sequence[Comparison], metric: str, folder: Path, overwrite: bool) -> list[tuple[list[Path], str]]:
+    """Draw and write the figures of several comparisons.
+
+    Args:
+        compared: the comparisons, each of one family.
+        metric: the score.
+        folder: of the files.
+        overwrite: whether files may be replaced.
+
+    Returns:
+        The files and the caption of each figure.
+
+    Raises:
+        ValueError: if there is nothing to draw, a file exists or matplotlib is missing; then nothing is written.
+    """
+    wanted = [
+        (one, key, name_of(key) + (f"-{number + 1}" if number else ""))
+        for number, one in enumerate(compared)
+        for key in numeric_keys(one.family)
+    ]
+    if not wanted:
+        raise ValueError("--figures: no key has two numbers as values among the finished trials: there is no curve")
+    check_targets([folder / f"{name}.{suffix}" for _, _, name in wanted for suffix in ("svg", "png")], overwrite)
+    drawn = [figure(one.family, key, metric, one.level) for one, key, _ in wanted]
+    return [
+        (write(picture, folder, name), caption(one.family, key, metric, one.level))
+        for picture, (one, key, name) in zip(drawn, wanted, strict=True)
+    ]
+
+
 def write(drawn: Any, folder: Path, name: str) -> list[Path]:
     """Write a figure as SVG and PNG, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for suffix in ("svg", "png"):
-        path = folder / f"{name}.{suffix}"
-        temporary = folder / f".{name}.{suffix}.part"
-        try:
-            with _styled():
-                drawn.savefig(temporary, format=suffix, metadata=_METADATA if suffix == "svg" else None)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        paths.append(path)
+    paths = [folder / f"{name}.{suffix}" for suffix in ("svg", "png")]
+    for path in paths:
+        with whole_file(path) as file, _styled():
+            suffix = path.suffix[1:]
+            drawn.savefig(file, format=suffix, metadata=_METADATA if suffix == "svg" else None)
     return paths
 
 
-@contextlib.contextmanager
-def _styled() -> Iterator[None]:
-    with load("matplotlib", "a figure").rc_context(_STYLE):
-        yield
+def _styled() -> Any:
+    return _load("matplotlib").rc_context(_STYLE)
+
+
+def _load(module: str) -> Any:
+    return load_optional(module, "a figure", "results")
 
 
 def _check(curves: Sequence[Curve], family: Family, key: str, metric: str) -> None:
@@ -144,25 +170,25 @@ def _check(curves: Sequence[Curve], family: Family, key: str, metric: str) -> No
     if len(curves) > most_curves():
         others = ", ".join(name for name in family.keys if name != key)
         raise ValueError(
-            f"{len(curves)} curves over {key} cannot be told apart in one figure: they differ in {others}; give the "
-            "sweeps one by one, or fewer of them"
+            f"{len(curves)} curves over {key} cannot be told apart in one figure: they differ in {others}; "
+            "give fewer sweeps at a time"
         )
 
 
 def _curve(axes: Any, curve: Curve, number: int, curves: Sequence[Curve], label: str) -> Any:
-    """Draw a curve; several stand a little beside each other, and seeds beside their mean. Hollow: one seed alone."""
+    """Draw a curve, a little to the side of the others; single seeds are dots beside their mean, one is hollow."""
     step = 2**0.07 if _is_log(curves) else 1.0
     place = step ** (2 * number - (len(curves) - 1))
     x, y = [point.x * place for point in curve.points], [point.mean.value for point in curve.points]
     half = [0.0 if math.isnan(point.mean.low) else point.mean.value - point.mean.low for point in curve.points]
-    colour = _COLOURS[number]
-    drawn = axes.errorbar(x, y, yerr=half if any(half) else None, color=colour, marker=_MARKERS[number], capsize=2.5,
-                          elinewidth=0.9, markerfacecolor=colour if any(half) else "white", label=label,
+    color = _COLORS[number]
+    drawn = axes.errorbar(x, y, yerr=half if any(half) else None, color=color, marker=_MARKERS[number], capsize=2.5,
+                          elinewidth=0.9, markerfacecolor=color if any(half) else "white", label=label,
                           zorder=3)  # fmt: skip
     for point in curve.points:
         if point.mean.number > 1:
             beside = [point.x * place * step] * len(point.values)
-            axes.plot(beside, point.values, ".", color=colour, alpha=0.6, markersize=2.5, zorder=2)
+            axes.plot(beside, point.values, ".", color=color, alpha=0.6, markersize=2.5, zorder=2)
     return drawn
 
 
@@ -179,7 +205,7 @@ def _parameters(axes: Any, curve: Curve) -> list[Any]:
 
 
 def _published(axes: Any, beside: Claim | None, curves: Sequence[Curve]) -> list[Any]:
-    """Mark the published point where it does not flatten our curves; the caption names it in any case."""
+    """Mark the published point unless it is so far that it flattens our curves; the caption names it anyway."""
     low, high = axes.get_ylim()
     first, last = curves[0].points[0].x, curves[0].points[-1].x
     if (
@@ -188,8 +214,7 @@ def _published(axes: Any, beside: Claim | None, curves: Sequence[Curve]) -> list
         or not first <= beside.where <= last
     ):
         return []
-    margin = 0.06 * (high - low)
-    axes.set_ylim(min(low, beside.value - margin), max(high, beside.value + margin))
+    _include(axes, beside.value)
     return axes.plot([beside.where], [beside.value], "*", color="black", markerfacecolor="white", markersize=8,
                      label="published", zorder=4)  # fmt: skip
 
@@ -197,19 +222,19 @@ def _published(axes: Any, beside: Claim | None, curves: Sequence[Curve]) -> list
 def _base(axes: Any, base: Mean | None) -> list[Any]:
     if base is None or math.isnan(base.value):
         return []
-    low, high = axes.get_ylim()
-    margin = 0.06 * (high - low)
-    axes.set_ylim(min(low, base.value - margin), max(high, base.value + margin))
+    _include(axes, base.value)
     return [axes.axhline(base.value, color="#555555", linestyle=":", linewidth=1.0, label="BASE", zorder=1)]
 
 
-def _y_axis(axes: Any, curves: Sequence[Curve]) -> None:
-    """Frame what was measured: at least a tenth of the score, or noise looks like an effect; too long bars leave it."""
-    low, high = _frame(curves)
-    axes.set_ylim(low, high)
+def _include(axes: Any, value: float) -> None:
+    """Widen the y axis so that it includes a value."""
+    low, high = axes.get_ylim()
+    margin = 0.06 * (high - low)
+    axes.set_ylim(min(low, value - margin), max(high, value + margin))
 
 
 def _frame(curves: Sequence[Curve]) -> tuple[float, float]:
+    """Return the ends of the y axis: a tenth of the score or more, or noise looks like an effect; long bars are cut."""
     points = [point for curve in curves for point in curve.points]
     low, high = min(min(p.values) for p in points), max(max(p.values) for p in points)
     span = max(high - low, 0.1 * abs(high))
@@ -229,8 +254,8 @@ def _x_axis(axes: Any, key: str, curves: Sequence[Curve]) -> None:
     axes.set_xlabel(AXES.get(key, key))
     if _is_log(curves):
         axes.set_xscale("log", base=2)
-    close = sum(len(f"{tick:g}") + 1.5 for tick in ticks) > 40  # labels of all would touch
-    shown = ticks[::-1][::2][::-1] if close else ticks
+    is_crowded = sum(len(f"{tick:g}") + 1.5 for tick in ticks) > 40  # the labels of all ticks would touch
+    shown = ticks[::-1][::2][::-1] if is_crowded else ticks
     axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
     axes.set_xticks(ticks, minor=True)
-    axes.xaxis.set_minor_formatter(load("matplotlib.ticker", "a figure").NullFormatter())
+    axes.xaxis.set_minor_formatter(_load("matplotlib.ticker").NullFormatter())

@@ -1,104 +1,263 @@
-"""All trials as one tidy table, a row a trial, and their learning curves in long form: for pandas, R, a spreadsheet."""
+"""Settings and families: group-bys of a pandas frame with a row a run.
+
+Runs are repetitions of a setting if nothing differs but the seed: the configuration as composed, the data and the code.
+A value that follows from another one (`${dim}`) counts once, where it is set. Settings belong to one family, and are
+compared in one table or on one curve, if nothing differs but what was ablated.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+import functools
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from r2cmn.evaluation.result import write_whole
-from r2cmn.sweeps.results.extra import load
-from r2cmn.sweeps.results.metrics_file import read_metrics
-from r2cmn.sweeps.results.settings import shown
-from r2cmn.sweeps.results.trial import Trial, key_of
+from r2cmn.groups import COMPARED, choice_names, conf_dir
+from r2cmn.sweeps.results.collect import Collection
+from r2cmn.sweeps.results.identity import covered, identity
+from r2cmn.sweeps.results.paper import rank
+from r2cmn.sweeps.results.trial import Trial
 
-Row = dict[str, Any]
-_PARTS = ("config", "data", "code")
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+NO_MEMORY = "none"
+"""The choice of `memory` that makes the paper's BASE."""
+NAMES = {"N": "memory.num_vectors", "K": "memory.num_queried", "threads": "memory.num_threads"}
+"""The keys that have a short name in tables."""
+GROUPS = ("data", *COMPARED)
+"""The groups that tables name by their choice."""
+_ABSENT = "-"
+_MAX_NAMED = 4
 
 
-def rows(trials: Sequence[Trial]) -> list[Row]:
-    """Return a row a trial, all with the same columns in the same order; what is not known is None.
+@dataclass(frozen=True)
+class Setting:
+    """Trials that differ in their seed alone.
 
-    Columns: sweep, trial, status, `override:KEY` for every override of any trial, memory, num_vectors, num_queried,
-    num_threads, dim, seed, data, objective, val_loss, epochs, seconds, `score:NAME` of the test, `parameters:NAME`,
-    speeds in studies per second, fingerprint and its parts, version, commit, started, reason, directory.
+    Attributes:
+        values: the values, by key, that differ between the settings of its family.
+        trials: one a seed, by seed.
     """
-    made = [_row(trial) for trial in trials]
-    columns = list(dict.fromkeys(name for row in made for name in row))
-    order = sorted(columns, key=lambda name: _PLACES.index(name.partition(":")[0] + ":" * (":" in name)))
-    return [{name: row.get(name) for name in order} for row in made]
+
+    values: Mapping[str, Any]
+    trials: tuple[Trial, ...]
+
+    @property
+    def label(self) -> str:
+        """Its values, `N 512, K 32`; "all trials" for the only setting."""
+        present = {key: value for key, value in self.values.items() if value != _ABSENT}
+        return ", ".join(f"{short(key)} {shown(value)}" for key, value in present.items()) or "all trials"
+
+    @property
+    def seeds(self) -> tuple[Any, ...]:
+        """The seeds that finished."""
+        return tuple(trial.seed for trial in self.trials)
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """The choices of its trials, by group."""
+        return self.trials[0].choices
+
+    def numbers(self, metric: str) -> dict[Any, float]:
+        """Return a score by seed, of the trials that have it."""
+        return {trial.seed: trial.value[metric] for trial in self.trials if metric in trial.value}
 
 
-_PLACES = (
-    "sweep", "trial", "status", "override:", "memory", "num_vectors", "num_queried", "num_threads", "dim", "seed",
-    "data", "objective", "val_loss", "epochs", "seconds", "score:", "parameters:", "train_studies_per_second",
-    "test_studies_per_second", "fingerprint", "part:", "version", "commit", "started", "reason", "directory",
-)  # fmt: skip
+@dataclass(frozen=True)
+class Family:
+    """Settings that differ only in what was ablated.
 
-
-def _row(trial: Trial) -> Row:
-    memory = trial.config.get("memory") or {}
-    data = trial.config.get("data") or {}
-    row: Row = {"sweep": trial.sweep, "trial": trial.directory.name, "status": trial.status}
-    row |= {f"override:{key_of(each)}": each.partition("=")[2] for each in trial.overrides}
-    row |= {"memory": shown(memory["_target_"]) if "_target_" in memory else None}
-    row |= {name: memory.get(name) for name in ("num_vectors", "num_queried", "num_threads")}
-    row |= {"dim": trial.config.get("dim"), "seed": trial.seed}
-    row |= {"data": shown(data["_target_"]) if "_target_" in data else None}
-    row |= {name: trial.value.get(name) for name in ("objective", "val_loss", "epochs", "seconds")}
-    row |= {f"score:{name}": value for name, value in trial.scores.items()}
-    row |= {f"parameters:{name}": int(value) for name, value in trial.parameters.items()}
-    row |= {
-        f"{stage}_studies_per_second": trial.speed.get(f"{stage}_studies_per_second") for stage in ("train", "test")
-    }
-    row |= {"fingerprint": trial.result.get("fingerprint") or trial.start.get("fingerprint")}
-    row |= {f"part:{name}": trial.parts.get(name) for name in _PARTS}
-    row |= {name: trial.start.get(name) for name in ("version", "commit", "started")}
-    return row | {"reason": trial.reason or None, "directory": str(trial.directory)}
-
-
-def curves(trials: Sequence[Trial]) -> Iterator[Row]:
-    """Yield every logged value of every trial: sweep, trial, seed, epoch, step, metric, value."""
-    for trial in trials:
-        for line in read_metrics(trial.directory / "metrics.csv"):
-            where = {"sweep": trial.sweep, "trial": trial.directory.name, "seed": trial.seed,
-                     "epoch": line.get("epoch"), "step": line.get("step")}  # fmt: skip
-            for name, value in line.items():
-                if name not in ("epoch", "step"):
-                    yield where | {"metric": name, "value": value}
-
-
-def write_csv(path: Path, table: Sequence[Row]) -> None:
-    """Write rows as CSV, whole or not at all."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(table[0]) if table else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    write_whole(path, text.getvalue())
-
-
-def write_parquet(path: Path, table: Sequence[Row]) -> None:
-    """Write rows as Parquet, whole or not at all; a column of numbers and texts becomes one of texts.
-
-    Raises:
-        ValueError: without pyarrow.
+    Attributes:
+        settings: in the order of their values.
+        differs: the values, by key, that differ between the families.
     """
-    arrow = load("pyarrow", "--parquet")
-    parquet = load("pyarrow.parquet", "--parquet")
-    columns = {name: _one_type([row[name] for row in table]) for name in (table[0] if table else {})}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        parquet.write_table(arrow.table(columns), temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    settings: tuple[Setting, ...]
+    differs: Mapping[str, Any]
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys in which its settings differ."""
+        return list(self.settings[0].values)
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The trials of all its settings."""
+        return [trial for setting in self.settings for trial in setting.trials]
+
+    @property
+    def data(self) -> str:
+        """The choice of `data`; "" if its trials have several or none."""
+        choices = {trial.choices.get("data", "") for trial in self.trials}
+        return choices.pop() if len(choices) == 1 else ""
+
+    @property
+    def label(self) -> str:
+        """The first few values that differ from other families; "" for the only family."""
+        named = [f"{short(key)} {shown(value)}" for key, value in self.telling.items()]
+        return ", ".join(named[:_MAX_NAMED]) + (", ..." if len(named) > _MAX_NAMED else "")
+
+    @property
+    def telling(self) -> dict[str, Any]:
+        """The values that differ from other families, without the options of a class that is itself another one."""
+        classes = tuple(key.removesuffix("_target_") for key in self.differs if key.endswith("._target_"))
+        return {
+            k: v for k, v in self.differs.items() if k.endswith("._target_") or not k.startswith(classes or ("\0",))
+        }
 
 
-def _one_type(values: list[Any]) -> list[Any]:
-    kinds = {type(value) for value in values if value is not None}
-    if len(kinds) > 1 and kinds <= {int, float}:
-        return [None if value is None else float(value) for value in values]
-    return [None if value is None else str(value) for value in values] if len(kinds) > 1 else values
+def ablated_keys(found: Collection, by: Sequence[str]) -> list[str]:
+    """Return the keys whose values are compared: `by`, else what the sweeps vary, else the memory's.
+
+    Args:
+        found: the trials.
+        by: keys of the configuration, or short names.
+    """
+    return [NAMES.get(key, key) for key in by] or sorted(found.swept - {"seed"}) or ["memory"]
+
+
+def families(trials: Sequence[Trial], ablated: Iterable[str], any_code: bool = False) -> tuple[list[Family], list[str]]:
+    """Group finished trials into settings and these into families.
+
+    Args:
+        trials: finished ones.
+        ablated: keys of the configuration whose values are compared, such as `memory`, with all below them.
+        any_code: whether trials of different code are taken as trials of the same code.
+
+    Returns:
+        The families, the one with most trials first, and a note for each trial that is found twice.
+    """
+    import pandas as pd
+
+    notes = _ignored_code(trials) if any_code else []
+    values = _identities(trials, any_code)
+    below = tuple({"memory.num_vectors" if key == "num_vectors" else key for key in ablated})
+    rest = values[[key for key in values if not covered(key, below)]]
+    runs = pd.DataFrame({"trial": list(trials), "family": _numbers(rest), "setting": _numbers(values)})
+    runs["seed"] = pd.Series([trial.seed for trial in trials], dtype=object)
+    runs["finished"] = [_finished(trial) for trial in trials]
+    runs = _newest(runs, notes)
+    groups = [group for _, group in runs.groupby("family", sort=False)]
+    groups.sort(key=len, reverse=True)
+    differing = _differing(rest.loc[[group.index[0] for group in groups]])
+    return [_family(runs, values, row) for runs, (_, row) in zip(groups, differing.iterrows(), strict=True)], notes
+
+
+def _identities(trials: Sequence[Trial], any_code: bool) -> DataFrame:
+    """Return what a repetition of each trial shares with it: a row a trial, a column a key."""
+    import pandas as pd
+
+    rows = [identity(trial, any_code) for trial in trials]
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    return pd.DataFrame([[row.get(key, _ABSENT) for key in keys] for row in rows], columns=keys, dtype=object)
+
+
+def _numbers(values: DataFrame) -> Any:
+    """Number the distinct rows of a frame; values are equal if they are written the same."""
+    import pandas as pd
+
+    return pd.Series([tuple(map(str, row)) for row in values.to_numpy()], dtype=object).factorize()[0]
+
+
+def _newest(runs: DataFrame, notes: list[str]) -> DataFrame:
+    """Keep the newest of several trials with one setting and seed, and add a note for each of the others."""
+    for _, same in runs.groupby(["setting", "seed"], sort=False, dropna=False):
+        *older, newest = same.sort_values("finished", kind="stable")["trial"]
+        notes += [
+            f"{each.label} and {newest.label} are the same trial, seed {newest.seed}: the newer one, {newest.label}, "
+            "counts"
+            for each in older
+        ]
+    ordered = runs.sort_values("finished", kind="stable")
+    return ordered.drop_duplicates(["setting", "seed"], keep="last").sort_index()
+
+
+def _differing(values: DataFrame) -> DataFrame:
+    """Return the columns whose values are not the same in all rows."""
+    return values[[key for key in values if len({*map(str, values[key])}) > 1]]
+
+
+def _family(runs: DataFrame, values: DataFrame, differs: Any) -> Family:
+    groups = [group for _, group in runs.groupby("setting", sort=False)]
+    table = _differing(values.loc[[group.index[0] for group in groups]])
+    keys = _telling(table, [group["trial"].iloc[0].choices for group in groups])
+    settings = []
+    for group in groups:
+        trials = sorted(group["trial"], key=lambda trial: sort_key(trial.seed))
+        settings.append(Setting(_named(table.loc[group.index[0], keys], trials[0]), tuple(trials)))
+    settings.sort(key=lambda setting: [sort_key(value) for value in setting.values.values()])
+    return Family(tuple(settings), _named(differs, runs["trial"].iloc[0]))
+
+
+def _named(values: Any, trial: Trial) -> dict[str, Any]:
+    """Return the values by key; the choice instead of its class."""
+    choices = {f"{group}._target_": choice for group, choice in trial.choices.items()}
+    return {key: choices.get(key, value) for key, value in values.items()}
+
+
+def _telling(table: DataFrame, choices: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the keys that tell settings apart: groups and short names first, without what their choices say.
+
+    An option of a group says nothing more if all settings that have it share one value, or if each has the default of
+    its choice.
+    """
+    said = set()
+    for group in (group for group in GROUPS if f"{group}._target_" in table):
+        for key in (key for key in table if key.startswith(f"{group}.") and key != f"{group}._target_"):
+            values = [*map(str, table[key])]
+            defaults = [choice_defaults(group, each[group]).get(key.removeprefix(f"{group}.")) for each in choices]
+            pairs = [(value, default) for value, default in zip(values, defaults, strict=True) if value != _ABSENT]
+            is_default = key not in NAMES.values() and all(value == str(default) for value, default in pairs)
+            said |= {key} if is_default or len({value for value, _ in pairs}) < 2 else set()
+    first = [*(f"{group}._target_" for group in GROUPS), *NAMES.values()]
+    keys = [key for key in table if key not in said]
+    return [key for key in first if key in keys] + [key for key in keys if key not in first]
+
+
+@functools.cache
+def choice_defaults(group: str, choice: str) -> dict[str, Any]:
+    """Return the options of a choice of `conf/` by key, as written; {} for a choice of the user's own."""
+    import pandas as pd
+    import yaml
+
+    path = conf_dir() / group / f"{choice}.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return pd.json_normalize(content).to_dict("records")[0] if content else {}
+
+
+def _ignored_code(trials: Sequence[Trial]) -> list[str]:
+    codes = Counter(shown(trial.parts.get("code", "unknown")) for trial in trials)
+    listed = ", ".join(f"{code} ({number})" for code, number in codes.items())
+    return [f"trials of {len(codes)} versions of the code are averaged together: {listed}"] if len(codes) > 1 else []
+
+
+def _finished(trial: Trial) -> float:
+    path = trial.directory / "result.json"
+    return path.stat().st_mtime if path.is_file() else 0.0
+
+
+def short(key: str) -> str:
+    """Return the name of a key in a table."""
+    names = {f"{group}._target_": group for group in GROUPS} | {key: name for name, key in NAMES.items()}
+    return names.get(key, key)
+
+
+def shown(value: Any) -> str:
+    """Return a value of the configuration as a table shows it: a class by its choice or name, a digest cut."""
+    if value is None:
+        return "null"
+    text = str(value)
+    if re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*){2,}", text):  # a class
+        return choice_names().get(text, text.rpartition(".")[2])
+    return text[:12] if re.fullmatch("[0-9a-f]{32,}", text) else text
+
+
+def sort_key(value: Any) -> tuple[int, float, str]:
+    """Order values: what is absent first, then numbers by size, then texts, those of the paper in its order."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return 1, float(value), ""
+    text = shown(value)
+    return (0, -1.0, "") if value == _ABSENT else (2, float(rank(text)), text)

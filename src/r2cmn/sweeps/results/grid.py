@@ -1,4 +1,4 @@
-"""Which trials a sweep was to have: the grid of its `multirun.yaml`, expanded as Hydra expands it."""
+"""The planned trials of a sweep: the grid in its `multirun.yaml`, expanded as Hydra expands it."""
 
 from __future__ import annotations
 
@@ -15,21 +15,26 @@ _MOST_TRIALS = 100_000
 
 @dataclass(frozen=True)
 class Grid:
-    """The trials of a sweep.
+    """The planned trials of a sweep.
 
     Attributes:
-        trials: the overrides of each, in Hydra's order; empty where they are not known.
+        trials: the overrides of each, in Hydra's order; empty if unknown.
         swept: the keys that take several values.
-        unknown: why the trials are not known; "" where they are.
+        unknown: why the trials are unknown; "" if they are known.
     """
 
     trials: tuple[tuple[str, ...], ...] = ()
     swept: tuple[str, ...] = ()
     unknown: str = ""
 
+    def varying(self, trial: Sequence[str]) -> str:
+        """Return the overrides of a trial that not all trials share."""
+        shared = set(self.trials[0]).intersection(*self.trials) if len(self.trials) > 1 else set()
+        return " ".join(each for each in trial if each not in shared) or " ".join(trial)
+
 
 def read_grid(sweep: Path) -> Grid:
-    """Read the grid of a sweep's folder; what cannot be read makes it unknown, never an error."""
+    """Read the grid of a sweep's folder; if it cannot be read, it is unknown."""
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
@@ -52,7 +57,7 @@ def read_grid(sweep: Path) -> Grid:
 
 
 def _expand(overrides: Sequence[str]) -> Grid:
-    """Return the product of the values of all overrides; of two for one key the later counts, as in Hydra."""
+    """Return the product of the values of all overrides; the later override of a key counts, as in Hydra."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     choices: dict[str, list[str]] = {}
@@ -67,23 +72,6 @@ def _expand(overrides: Sequence[str]) -> Grid:
     swept = tuple(key.lstrip("+~") for key, values in choices.items() if len(values) > 1)
     trials = list(itertools.islice(itertools.product(*choices.values()), _MOST_TRIALS))
     return Grid(tuple(own_overrides(list(trial)) for trial in trials), swept)
-
-
-def missing(grid: Grid, there: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Return the trials of a grid of which there is no folder.
-
-    Args:
-        grid: of the sweep.
-        there: the overrides of the trials that there are, as `own_overrides` gives them.
-    """
-    known = set(there)
-    return [trial for trial in grid.trials if trial not in known]
-
-
-def varying(grid: Grid, trial: Sequence[str]) -> str:
-    """Return the overrides of a trial that tell it from the others of its grid."""
-    shared = set(grid.trials[0]).intersection(*grid.trials) if len(grid.trials) > 1 else set()
-    return " ".join(each for each in trial if each not in shared) or " ".join(trial)
 
 
 def _options(value: Any) -> dict[str, Any]:

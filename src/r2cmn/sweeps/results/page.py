@@ -10,18 +10,17 @@ from zlib import crc32
 
 from markupsafe import Markup, escape
 
+from r2cmn.files import load_optional
 from r2cmn.metrics.names import short as score_name
 from r2cmn.pages import Row, Table, render, write
 from r2cmn.sweeps.results import figures, tables
 from r2cmn.sweeps.results.collect import Collection
-from r2cmn.sweeps.results.comparison import Comparison
+from r2cmn.sweeps.results.compare import Comparison
 from r2cmn.sweeps.results.curves import curves_of, numeric_keys
-from r2cmn.sweeps.results.extra import load
 from r2cmn.sweeps.results.identity import identity
-from r2cmn.sweeps.results.metrics_file import read_metrics
-from r2cmn.sweeps.results.settings import Family, Setting, short, shown, sort_key
+from r2cmn.sweeps.results.frame import Family, Setting, short, shown, sort_key
 from r2cmn.sweeps.results.table2 import table2
-from r2cmn.sweeps.results.trial import Trial, key_of
+from r2cmn.sweeps.results.trial import Trial, key_of, read_metrics
 
 CURVES = ("val/BLEU_4", "val/loss", "train/loss")
 """The logged values with a learning curve."""
@@ -62,7 +61,7 @@ def page(
         trials=_trials(found.trials, metric),
         level=f"{100 * (compared[0][0].level if compared else 0.95):g}%",
         data={"curves": lines, "coordinates": _coordinates(families, metric)},
-        plotly=Markup(load("plotly.offline", "--html").get_plotlyjs()),
+        plotly=Markup(load_optional("plotly.offline", "--html", "results").get_plotlyjs()),
     )
 
 

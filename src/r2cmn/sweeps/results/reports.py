@@ -1,22 +1,23 @@
-"""Whether two settings differ on the test reports, for the trainings that there are: approximate randomisation.
+"""The test over reports: approximate randomization of the test reports of two settings, for the trainings that exist.
 
-The same idea as `r2cmn.metrics.significance`, for several trainings of each setting at once: the two settings' reports
-of a study are exchanged in all pairs of trainings together, because trainings that saw one test study are not
-independent. It says nothing of trainings with other seeds.
+The idea of `r2cmn.metrics.significance` for several trainings of each setting at once: the two settings' reports of a
+study are exchanged in all pairs of trainings together, since trainings on one test study are not independent. The test
+says nothing about trainings with other seeds.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from r2cmn.files import read_csv
 from r2cmn.metrics.sufficient import SufficientStatistics
-from r2cmn.sweeps.results.settings import Setting
+from r2cmn.sweeps.results.frame import Setting
 from r2cmn.sweeps.results.trial import Trial
 
 _CHUNK = 2**20
@@ -25,7 +26,7 @@ _TIE = 1e-12
 
 @dataclass
 class Reports:
-    """What trials wrote, counted once each.
+    """The reports of trials, each file read once, and the tests between them.
 
     Args:
         num_resamples: exchanges of a test; the smallest p-value is 1 / (num_resamples + 1).
@@ -33,7 +34,7 @@ class Reports:
         meteor: whether METEOR is tested, too, which starts Java for every trial.
 
     Attributes:
-        without: files that are not there.
+        without: missing files.
         refused: what else could not be tested, a sentence each.
     """
 
@@ -42,53 +43,49 @@ class Reports:
     meteor: bool = False
     without: list[Path] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
-    _chances: dict[tuple[Path, ...], dict[str, float]] = field(default_factory=dict)
+    _tested: dict[tuple[Path, ...], dict[str, float]] = field(default_factory=dict)
     _counted: dict[Path, tuple[tuple[str, ...], SufficientStatistics] | None] = field(default_factory=dict)
 
     @property
     def notes(self) -> list[str]:
         """What could not be tested, a sentence each."""
-        number = len(self.without)
-        absent = (
-            f"{number} trial{'s have' if number > 1 else ' has'} no predictions.csv, such as "
-            f"{'/'.join(self.without[0].parts[-3:-1])}: "
-            if number
-            else ""
-        )
-        return self.refused + ([absent + "not compared by report"] if number else [])
+        if not self.without:
+            return self.refused
+        number, first = len(self.without), "/".join(self.without[0].parts[-3:-1])
+        have = "trials have" if number > 1 else "trial has"
+        return [*self.refused, f"{number} {have} no predictions.csv, such as {first}: not compared by report"]
 
-    def chances(self, ours: Setting, theirs: Setting) -> dict[str, float]:
-        """Return the two-sided p-value of no difference by score; {} where reports are missing or not comparable.
+    def p_values(self, ours: Setting, theirs: Setting) -> dict[str, float]:
+        """Return the two-sided p-value of no difference by score; {} if reports are missing or not comparable.
 
-        Trainings are paired by seed where both have it, the others in their order; of a setting with more trainings
-        those without a partner are left out.
+        Trainings are paired as in `pairs_of`.
 
         Args:
             ours: a setting.
             theirs: the reference.
         """
         trials = pairs_of(ours, theirs)
-        places = tuple(trial.directory for pair in trials for trial in pair)
-        if places not in self._chances:
-            self._chances[places] = self._tested(ours, theirs, trials)
-        return self._chances[places]
+        paths = tuple(trial.directory for pair in trials for trial in pair)
+        if paths not in self._tested:
+            self._tested[paths] = self._test(f"{ours.label} and {theirs.label}", trials)
+        return self._tested[paths]
 
-    def _tested(self, ours: Setting, theirs: Setting, trials: Sequence[tuple[Trial, Trial]]) -> dict[str, float]:
-        pairs = [(self._of(a), self._of(b)) for a, b in trials]
+    def _test(self, names: str, trials: Sequence[tuple[Trial, Trial]]) -> dict[str, float]:
+        pairs = [(self._count(a), self._count(b)) for a, b in trials]
         known = [(a, b) for a, b in pairs if a is not None and b is not None]
         if not known or len(known) < len(pairs):
             return {}
         if len({ids for pair in known for ids, _ in pair}) > 1:
-            self._note(f"{ours.label} and {theirs.label} wrote reports for different studies: not compared by report")
+            self._note(f"{names} wrote reports for different studies: not compared by report")
             return {}
         try:
             both = [a[1].followed_by(b[1]) for a, b in known]
         except ValueError as error:
-            self._note(f"{ours.label} and {theirs.label} are not compared by report: {error}")
+            self._note(f"{names} are not compared by report: {error}")
             return {}
-        return self._randomised(both, len(known[0][0][0]))
+        return self._randomize(both, len(known[0][0][0]))
 
-    def _randomised(self, both: Sequence[SufficientStatistics], number: int) -> dict[str, float]:
+    def _randomize(self, both: Sequence[SufficientStatistics], number: int) -> dict[str, float]:
         """Return the p-values of mean differences, of pairs of 2n reports each."""
         random = np.random.default_rng([self.seed, 1])
         observed = _mean_difference(both, np.ones((1, number)))
@@ -103,25 +100,23 @@ class Reports:
             for name, value in observed.items()
         }
 
-    def _of(self, trial: Trial) -> tuple[tuple[str, ...], SufficientStatistics] | None:
+    def _count(self, trial: Trial) -> tuple[tuple[str, ...], SufficientStatistics] | None:
         path = trial.directory / "predictions.csv"
         if path not in self._counted:
             self._counted[path] = self._read(path)
         return self._counted[path]
 
     def _read(self, path: Path) -> tuple[tuple[str, ...], SufficientStatistics] | None:
-        from r2cmn.evaluation.tables import read_csv
-
         if not path.is_file():
             self.without.append(path)
             return None
         try:
-            rows = sorted(read_csv(path, ("id",)).rows, key=lambda row: row["id"])
+            rows = sorted(read_csv(path, ("id", "generated", "reference")), key=lambda row: row["id"])
             generated, references = [row["generated"] for row in rows], [row["reference"] for row in rows]
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # METEOR is said to be left out once, by its nan
+                warnings.simplefilter("ignore")  # METEOR that is left out shows as nan
                 counted = SufficientStatistics.of(generated, references, meteor="auto" if self.meteor else False)
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, OSError) as error:
             self._note(f"{path} cannot be compared by report: {error}")
             return None
         return tuple(row["id"] for row in rows), counted
@@ -132,20 +127,18 @@ class Reports:
 
 
 def pairs_of(ours: Setting, theirs: Setting) -> list[tuple[Trial, Trial]]:
-    """Return the trainings of two settings in pairs: of one seed where there is such a pair, else in their order."""
-    first = {trial.seed: trial for trial in ours.trials}
-    second = {trial.seed: trial for trial in theirs.trials}
+    """Return the trainings of two settings in pairs: of one seed if both have it, the others in their order.
+
+    Trainings without a partner are left out.
+    """
+    first, second = ({trial.seed: trial for trial in setting.trials} for setting in (ours, theirs))
     both = [seed for seed in first if seed in second]
-    rest = zip(_without(first, both), _without(second, both), strict=False)
-    return [(first[seed], second[seed]) for seed in both] + list(rest)
-
-
-def _without(trials: Mapping[int | None, Trial], seeds: Sequence[int | None]) -> list[Trial]:
-    return [trial for seed, trial in trials.items() if seed not in seeds]
+    rest = zip(*([t for seed, t in side.items() if seed not in both] for side in (first, second)), strict=False)
+    return [*((first[seed], second[seed]) for seed in both), *rest]
 
 
 def _mean_difference(both: Sequence[SufficientStatistics], kept: np.ndarray) -> dict[str, np.ndarray]:
-    """Return (R,) the mean difference of the pairs, where `kept` (R, n) says which reports are not exchanged."""
+    """Return (R,) the mean difference of the pairs if the reports in `kept` (R, n) are not exchanged."""
     ours, theirs = np.concatenate([kept, 1 - kept], axis=1), np.concatenate([1 - kept, kept], axis=1)
     total: dict[str, np.ndarray] = {}
     for each in both:

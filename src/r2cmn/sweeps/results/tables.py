@@ -1,4 +1,4 @@
-"""What was found as tables of text, for a terminal."""
+"""Tables for the terminal: trials that are not done, and the settings of a comparison."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rich.text import Text
 from r2cmn.metrics.names import NLG, parse_ce
 from r2cmn.metrics.names import short as score_name
 from r2cmn.sweeps.results.collect import Collection
-from r2cmn.sweeps.results.comparison import BOTH, SEEDS, TRAININGS, Cell, Comparison
-from r2cmn.sweeps.results.settings import Setting, short, shown
+from r2cmn.sweeps.results.compare import BOTH, SEEDS, TRAININGS, Cell, Comparison
+from r2cmn.sweeps.results.frame import Setting, short, shown
 
 _MOST_MISSING = 12
 _NUMBERS = {
@@ -26,42 +26,41 @@ _NUMBERS = {
 
 
 def score(value: float, digits: int = 4) -> str:
-    """Return a number as a table has it; `-` where there is none."""
+    """Format a number; `-` for nan."""
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def signed(value: float) -> str:
-    """Return a difference; `-` where there is none."""
+    """Format a difference; `-` for nan."""
     return "-" if math.isnan(value) else f"{value:+.4f}"
 
 
 def margin(value: float, high: float) -> str:
-    """Return what a t interval adds to a value on either side; nothing where there is none."""
+    """Format the half width of an interval; nothing for nan."""
     return "" if math.isnan(high) else f" ±{high - value:.4f}"
 
 
 def marks(cells: Sequence[Cell], level: float) -> list[str]:
-    """Say what the marks mean that are there."""
-    there = {cell.mark for cell in cells}
+    """Explain the marks that the cells have."""
+    used = {cell.mark for cell in cells}
     meaning = {
         BOTH: f"{BOTH} below {1 - level:.2g} over seeds and over reports",
         SEEDS: f"{SEEDS} below {1 - level:.2g} over seeds; reports not tested",
         TRAININGS: f"{TRAININGS} below {1 - level:.2g} over reports, for these trainings; seeds not tested",
     }
-    return [words for mark, words in meaning.items() if mark in there]
+    return [words for mark, words in meaning.items() if mark in used]
 
 
 def chance(p: float) -> str:
-    """Return a p-value; `-` where there is none."""
+    """Format a p-value; `-` for nan."""
     return "-" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def state(found: Collection) -> list[RenderableType]:
-    """Return what there is: counts, a row for every trial that is not done, what is missing, and the notes."""
+    """Return the counts of trials, those that are missing, and a table of those that are not done."""
     counts = Counter(trial.status for trial in found.trials)
-    parts = [f"{len(found.trials)} trials: " + ", ".join(f"{number} {name}" for name, number in counts.most_common())]
-    lines = [*parts, *missing_lines(found)]
-    shown_parts: list[RenderableType] = [Text("\n".join(lines))]
+    total = f"{len(found.trials)} trials: " + ", ".join(f"{number} {name}" for name, number in counts.most_common())
+    shown_parts: list[RenderableType] = [Text("\n".join([total, *missing_lines(found)]))]
     unfinished = [trial for trial in found.trials if trial.status != "done"]
     if unfinished:
         table = _table("trials that are not done", "trial", "status", "why")
@@ -72,7 +71,7 @@ def state(found: Collection) -> list[RenderableType]:
 
 
 def missing_lines(found: Collection) -> list[str]:
-    """Return a line for every sweep of which trials are missing, or cannot be known to be."""
+    """Return a line for each sweep: whether trials are missing, or why this is not known."""
     lines = []
     for sweep in found.sweeps:
         name, absent = sweep.directory.name, sweep.missing
@@ -96,10 +95,8 @@ def settings(comparison: Comparison, metric: str) -> Table:
     for column, name in zip(table.columns, names, strict=False):
         column.min_width = max(len(part) for part in name.split("."))
     for column in table.columns[len(names) :]:
-        column.no_wrap, column.justify = (
-            column is not table.columns[-1],
-            "right",
-        )  # in a narrow place the verdict breaks
+        column.justify = "right"
+        column.no_wrap = column is not table.columns[-1]  # in a narrow terminal only the verdict wraps
     for setting, cells in comparison.rows():
         style = "bold" if setting is comparison.reference else None
         table.add_row(*(Text(field) for field in fields(setting, cells[metric])), style=style)
@@ -107,30 +104,21 @@ def settings(comparison: Comparison, metric: str) -> Table:
 
 
 def title_of(metric: str) -> str:
-    """Return what a number is, for a title."""
-    score_of_test = metric in NLG or parse_ce(metric) is not None
-    return f"{score_name(metric)} of the test" if score_of_test else _NUMBERS.get(metric, metric)
+    """Return the name of a number for a title."""
+    is_test_score = metric in NLG or parse_ce(metric) is not None
+    return f"{score_name(metric)} of the test" if is_test_score else _NUMBERS.get(metric, metric)
 
 
-def columns_of(comparison: Comparison) -> tuple[list[str], str, str, str, str, str, str, str, str]:
-    """Return the names of the columns of a table of settings: those that tell them apart, and the rest."""
+def columns_of(comparison: Comparison) -> tuple[list[str], *tuple[str, ...]]:
+    """Return the names of the columns: those that tell settings apart in a list, then the others."""
     interval = f"± {100 * comparison.level:g}%"
     keys = [short(key) for key in comparison.family.keys] or ["setting"]
-    return (
-        keys,
-        "seeds",
-        f"mean {interval}",
-        "sd",
-        f"difference {interval}",
-        "p\nseeds",
-        "p\nreports",
-        "p\nHolm",
-        "verdict",
-    )
+    difference = f"difference {interval}"
+    return keys, "seeds", f"mean {interval}", "sd", difference, "p\nseeds", "p\nreports", "p\nHolm", "verdict"
 
 
 def fields(setting: Setting, cell: Cell) -> list[str]:
-    """Return the row of a setting."""
+    """Return the fields of a setting's row."""
     gap = cell.gap
     between = "" if gap is None else signed(gap.value) + margin(gap.value, gap.high)
     chances = [""] * 3 if gap is None else [chance(p) for p in (gap.p, cell.p_reports, cell.corrected)]
@@ -142,23 +130,22 @@ def fields(setting: Setting, cell: Cell) -> list[str]:
 
 
 def caption(comparison: Comparison) -> str:
-    """Say in a few sentences what the columns and marks mean, for what there is."""
+    """Explain the columns and marks that the table has."""
     cells = [cell for row in comparison.cells for cell in row.values()]
     tested = [cell for cell in cells if cell.gap is not None]
-    alone = any(cell.mean.number == 1 for cell in cells)
     paired = {cell.gap.paired for cell in tested if cell.gap is not None and not math.isnan(cell.gap.p)}
     kinds = {True: "paired t", False: "Welch's t"}
-    said = [f"reference: {comparison.reference.label}; ±: t interval over seeds"]
+    parts = [f"reference: {comparison.reference.label}; ±: t interval over seeds"]
     if paired:
-        said.append(f"p seeds: {' or '.join(kinds[each] for each in sorted(paired, reverse=True))} test over seeds")
+        parts.append(f"p seeds: {' or '.join(kinds[each] for each in sorted(paired, reverse=True))} test over seeds")
     if any(not math.isnan(cell.p_reports) for cell in tested):
-        said.append("p reports: paired randomisation of the test reports, for these trainings")
+        parts.append("p reports: paired randomisation of the test reports, for these trainings")
     if comparison.number:
-        said.append(f"p Holm: the larger of the two, corrected for {comparison.number} tests")
-    said += marks(cells, comparison.level)
-    if alone:
-        said.append("one seed: no interval, and nothing is known of other seeds")
-    return "; ".join(said)
+        parts.append(f"p Holm: the larger of the two, corrected for {comparison.number} tests")
+    parts += marks(cells, comparison.level)
+    if any(cell.mean.number == 1 for cell in cells):
+        parts.append("one seed: no interval, and nothing is known of other seeds")
+    return "; ".join(parts)
 
 
 def _table(title: str, *columns: str, caption: str = "") -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import json
 import math
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from r2cmn.sweeps.results.metrics_file import read_metrics
+from r2cmn.groups import TAGGED, choice_names, read_choices
 
 STATUSES = ("done", "running", "failed", "stopped", "pruned")
 _MARKS = ("result.json", "trial.json", "FAILED", "trial.log", ".hydra/overrides.yaml")
@@ -72,6 +73,17 @@ class Trial:
         """Its lowest validation loss: tells models apart, too, whose reports are all the same; nan without one."""
         rows = read_metrics(self.directory / "metrics.csv")
         return min((row["val/loss"] for row in rows if "val/loss" in row), default=math.nan)
+
+    @functools.cached_property
+    def choices(self) -> dict[str, str]:
+        """The choice of each group in `TAGGED` that has a class; a class without a known choice by its name."""
+        parts = {group: _mapping(self.config.get(group)).get("_target_") for group in TAGGED}
+        targets = {group: str(target) for group, target in parts.items() if target}
+        names = choice_names()
+        own = read_choices(self.directory) if any(target not in names for target in targets.values()) else {}
+        return {
+            group: names.get(target) or own.get(group) or target.rpartition(".")[2] for group, target in targets.items()
+        }
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -234,3 +246,20 @@ def _mapping(value: Any) -> dict[str, Any]:
 def _numbers(value: Any) -> dict[str, float]:
     pairs = _mapping(value).items()
     return {str(k): float(v) for k, v in pairs if isinstance(v, int | float) and not isinstance(v, bool)}
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """Return the rows of a `metrics.csv` without empty fields; a torn last row loses what cannot be read."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        lines = list(csv.DictReader(line.replace("\0", "") for line in file))
+    return [{str(k): number for k, v in line.items() if (number := _number(v)) is not None} for line in lines]
+
+
+def _number(text: Any) -> float | None:
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    return None if math.isnan(value) else value

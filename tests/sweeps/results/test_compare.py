@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from r2cmn.sweeps.results.collect import collect
-from r2cmn.sweeps.results.comparison import compare, find_reference
+from r2cmn.sweeps.results.compare import compare, find_reference
+from r2cmn.sweeps.results.frame import Family, Setting, ablated_keys, families
 from r2cmn.sweeps.results.reports import Reports
-from r2cmn.sweeps.results.settings import Family, Setting, ablated_keys, families
 from r2cmn.sweeps.results.trial import Trial
 
 
@@ -106,8 +106,9 @@ def test_the_reference_is_base_or_the_papers_values_or_the_first():
     sizes = drawn("memory.num_vectors", [512, 2048, 4096], lambda n: 0.1)
     assert find_reference(sizes, {}).label == "N 2048"
     assert find_reference(drawn("memory.num_vectors", [64, 512], lambda n: 0.1), {}).label == "N 64"
-    kinds = [f"r2cmn.memory.{name}" for name in ("CrossModalMemory", "NoMemory")]
-    assert find_reference(drawn("memory._target_", kinds, lambda n: 0.1), {}).label == "memory none"
+    kinds = drawn("memory._target_", ["cross_modal", "none"], lambda n: 0.1)
+    assert find_reference(kinds, {}).label == "memory none"
+    assert find_reference(kinds, {"memory": "cross_modal"}).label == "memory cross_modal"
     with pytest.raises(ValueError, match=r"fits none of the settings.*N 512; N 2048; N 4096"):
         find_reference(sizes, {"N": "7"})
     with pytest.raises(ValueError, match="do not differ in seed"):

@@ -1,0 +1,89 @@
+"""What the paper prints of its ablations, to show beside ours: read from `experiments/published.yaml`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from r2cmn.evaluation.published import Published, published, published_file
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One published number.
+
+    Attributes:
+        value: of the score.
+        where: the value of the ablated key that it belongs to.
+        text: what it is, with its source.
+    """
+
+    value: float
+    where: float
+    text: str
+
+
+@functools.cache
+def paper() -> dict[str, Any]:
+    """Return the content of `published.yaml`: defaults, default_system, data, systems, stated."""
+    import yaml
+
+    content: dict[str, Any] = yaml.safe_load(published_file().with_suffix(".yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def system_of(choices: Mapping[str, str]) -> dict[str, str] | None:
+    """Return the entry of `published.yaml` whose choices a run has; choices of groups that it does not name are free.
+
+    Args:
+        choices: of the run, by group.
+    """
+    return next((row for row in paper()["systems"] if _choices(row).items() <= choices.items()), None)
+
+
+def compared_groups() -> set[str]:
+    """Return the groups whose choices tell the published systems apart."""
+    return {group for row in paper()["systems"] for group in _choices(row)}
+
+
+def rank(choice: str) -> int:
+    """Return the place of a choice in the paper's tables; 99 for one that is not in them."""
+    choices = list(dict.fromkeys(name for row in paper()["systems"] for name in _choices(row).values()))
+    return choices.index(choice) if choice in choices else 99
+
+
+def published_system(data: str, row: Mapping[str, str]) -> Published | None:
+    """Return the published scores of an entry of `published.yaml`; None if there are none for the data set.
+
+    Args:
+        data: the choice of `data`.
+        row: of `system_of`.
+    """
+    if data not in paper()["data"]:
+        return None
+    wanted = row["system"], row["source"]
+    return next((each for each in published(data) if (each.system, each.source) == wanted), None)
+
+
+def claim(data: str, key: str, metric: str) -> Claim | None:
+    """Return the published score at the paper's default values; None for another data set, key or score.
+
+    Args:
+        data: the choice of `data`.
+        key: the ablated key.
+        metric: the score.
+    """
+    defaults = paper()["defaults"]
+    row = next(row for row in paper()["systems"] if row["system"] == paper()["default_system"])
+    found = published_system(data, row)
+    if found is None or metric not in found.scores or key not in defaults:
+        return None
+    value = found.scores[metric]
+    text = f"{row['source']}, {paper()['data'][data]}, N {{}}, K {{}}, {{}} threads: {value:.3f}"
+    return Claim(value, defaults[key], text.format(*defaults.values()))
+
+
+def _choices(row: Mapping[str, str]) -> dict[str, str]:
+    return {group: choice for group, choice in row.items() if group not in ("system", "source")}
