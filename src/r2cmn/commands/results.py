@@ -57,7 +57,6 @@ def results(
 
     What is averaged, tested and marked, and how: docs/ablate/results.md.
     """
-    from r2cmn import __version__
     from r2cmn.evaluation.table import console
     from r2cmn.files import write_whole
     from r2cmn.sweeps.results import export, tables
@@ -106,4 +105,4 @@ def results(
     if html is not None:
         from r2cmn.sweeps.results.page import write_page
 
-        write_page(html, found, compared, metric, [*found.notes, *notes], __version__)
+        write_page(html, found, compared, metric, [*found.notes, *notes])

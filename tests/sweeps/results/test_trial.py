@@ -6,7 +6,8 @@ import math
 import pytest
 from omegaconf import OmegaConf
 
-from r2cmn.sweeps.results.trial import is_trial, read_trial
+from r2cmn.runs.folder import RunFolder
+from r2cmn.sweeps.results.trial import read_trial
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_a_trial_of_an_older_version_has_its_parameters_from_the_log(folder):
             "exit 1: ValueError: K > N",
         ),
         ("trial 0: seed=1\nreason: stopped by SIGINT\n", "stopped", "stopped by SIGINT"),
-        ("", "failed", "nothing is said why"),
+        ("", "failed", "no reason is given"),
     ],
 )
 def test_a_failed_trial_says_why(folder, failure, status, reason):
@@ -99,7 +100,7 @@ def test_without_result_and_failure_it_runs_or_was_killed(folder):
     (folder / "result.json").unlink()
     trial = read_trial(folder)
     assert trial.status == "running"
-    assert "killed; last sign of it 20" in trial.reason
+    assert "killed; last change of its logs 20" in trial.reason
     assert math.isnan(trial.objective)
 
 
@@ -122,7 +123,7 @@ def test_a_torn_file_fails_the_trial_with_its_name(folder, name, content):
 
 def test_a_folder_of_something_else_is_no_trial(tmp_path):
     (tmp_path / "wandb").mkdir()
-    assert not is_trial(tmp_path / "wandb")
+    assert not RunFolder(tmp_path / "wandb").is_run
     (tmp_path / "multirun.yaml").write_text("")
     (tmp_path / "trial.log").write_text("")
-    assert not is_trial(tmp_path)
+    assert not RunFolder(tmp_path).is_run

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from r2cmn.files import read_json
-from r2cmn.sweeps.results.grid import Grid, read_grid
-from r2cmn.sweeps.results.trial import Trial, is_trial, own_overrides, read_trial
+from r2cmn.runs.folder import MULTIRUN, REUSED, RunFolder
+from r2cmn.sweeps.results.grid import Grid, read_grid, trial_key
+from r2cmn.sweeps.results.trial import Trial, read_trial
 
-REUSED = "reused.json"
-"""A sweep's list of finished trials of other sweeps: `[{"overrides": [...], "directory": ...}]`."""
 FIXED = 0.9
 """The share of one text among a trial's reports from which it counts as fixed, as in the callback `Degeneracy`."""
 _DEEPEST = 4  # folders between an argument and a trial, for `sweep.subdir` and for a folder of many sweeps
@@ -136,12 +135,12 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _walk(folder: Path, found: Collection, seen: set[Path], deepest: int) -> None:
-    if is_trial(folder):
-        sweep = folder.parent if (folder.parent / "multirun.yaml").is_file() else None
+    if RunFolder(folder).is_run:
+        sweep = folder.parent if (folder.parent / MULTIRUN).is_file() else None
         if sweep and sweep not in found.parents:
             found.parents[sweep] = read_grid(sweep)
         _add(read_trial(folder, sweep.resolve().name if sweep else ""), found, seen)
-    elif (folder / "multirun.yaml").is_file():
+    elif (folder / MULTIRUN).is_file():
         _walk_sweep(folder, found, seen)
     elif deepest:
         for child in _children(folder):
@@ -167,7 +166,7 @@ def _walk_sweep(folder: Path, found: Collection, seen: set[Path]) -> None:
 
 
 def _trials_below(folder: Path, deepest: int) -> list[Path]:
-    if is_trial(folder):
+    if RunFolder(folder).is_run:
         return [folder]
     return [trial for child in _children(folder) for trial in _trials_below(child, deepest - 1)] if deepest else []
 
@@ -178,12 +177,12 @@ def _take_reused(sweep: Sweep, found: Collection, seen: set[Path]) -> None:
         return
     try:
         entries: Any = read_json(path)
-        reused = [(own_overrides(each["overrides"]), sweep.directory / each["directory"]) for each in entries]
+        reused = [(trial_key(each["overrides"]), sweep.directory / each["directory"]) for each in entries]
     except (OSError, ValueError, TypeError, KeyError) as error:
         found.notes.append(f"{path} cannot be read ({error}): trials that this sweep reuses are left out")
         return
     for overrides, folder in reused:
-        if not is_trial(folder):
+        if not RunFolder(folder).is_run:
             found.notes.append(f"{path} names {folder}, which is no trial any more")
             continue
         sweep.present.append(overrides)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r2cmn.files import load_optional, whole_file, write_whole
-from r2cmn.sweeps.results.trial import Trial, key_of, read_metrics
+from r2cmn.runs.folder import override_key
+from r2cmn.sweeps.results.trial import Trial
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -38,9 +39,9 @@ def curves(trials: Sequence[Trial]) -> DataFrame:
     rows = []
     for trial in trials:
         known: dict[str, Any] = {"sweep": trial.sweep, "trial": trial.directory.name, "seed": trial.seed}
-        for line in read_metrics(trial.directory / "metrics.csv"):
-            known |= {name: line.pop(name, None) for name in ("epoch", "step")}
-            rows += [{**known, "metric": name, "value": value} for name, value in line.items()]
+        for line in trial.metrics:
+            known |= {name: line.get(name) for name in ("epoch", "step")}
+            rows += [{**known, "metric": name, "value": value} for name, value in line.items() if name not in known]
     return _frame(rows, ["sweep", "trial", "seed", "epoch", "step", "metric", "value"])
 
 
@@ -91,7 +92,7 @@ def _one_type(column: Series) -> Series:
 def _row(trial: Trial) -> dict[str, Any]:
     memory = trial.config.get("memory") or {}
     row: dict[str, Any] = {"sweep": trial.sweep, "trial": trial.directory.name, "status": trial.status}
-    row |= {f"override:{key_of(each)}": each.partition("=")[2] for each in trial.overrides}
+    row |= {f"override:{override_key(each)}": each.partition("=")[2] for each in trial.overrides}
     row |= {"memory": trial.choices.get("memory"), "data": trial.choices.get("data")}
     row |= {name: memory.get(name) for name in ("num_vectors", "num_queried", "num_threads")}
     row |= {"dim": trial.config.get("dim"), "seed": trial.seed}

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from r2cmn.groups import COMPARED, choice_names, conf_dir
+from r2cmn.runs.folder import RunFolder
 from r2cmn.sweeps.results.collect import Collection
-from r2cmn.sweeps.results.identity import covered, identity
 from r2cmn.sweeps.results.paper import rank
-from r2cmn.sweeps.results.trial import Trial
+from r2cmn.sweeps.results.trial import Trial, covered, identity
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -235,7 +235,7 @@ def _ignored_code(trials: Sequence[Trial]) -> list[str]:
 
 
 def _finished(trial: Trial) -> float:
-    path = trial.directory / "result.json"
+    path = RunFolder(trial.directory).result_json
     return path.stat().st_mtime if path.is_file() else 0.0
 
 

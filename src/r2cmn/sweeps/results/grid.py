@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2cmn.sweeps.results.trial import own_overrides
+from r2cmn.runs.folder import MULTIRUN, own_overrides
 
 _MOST_TRIALS = 100_000
 
@@ -38,7 +38,7 @@ def read_grid(sweep: Path) -> Grid:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
-    path = sweep / "multirun.yaml"
+    path = sweep / MULTIRUN
     if not path.is_file():
         return Grid(unknown="it has no multirun.yaml")
     try:
@@ -56,6 +56,11 @@ def read_grid(sweep: Path) -> Grid:
         return Grid(unknown=f"the overrides in {path} cannot be read: {str(error).splitlines()[0]}")
 
 
+def trial_key(overrides: Sequence[str]) -> tuple[str, ...]:
+    """Return the overrides that define a trial, sorted."""
+    return tuple(sorted(own_overrides(overrides)))
+
+
 def _expand(overrides: Sequence[str]) -> Grid:
     """Return the product of the values of all overrides; the later override of a key counts, as in Hydra."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -71,7 +76,7 @@ def _expand(overrides: Sequence[str]) -> Grid:
             return Grid(swept=(key,), unknown=f"{key} is drawn from a range, not from a grid")
     swept = tuple(key.lstrip("+~") for key, values in choices.items() if len(values) > 1)
     trials = list(itertools.islice(itertools.product(*choices.values()), _MOST_TRIALS))
-    return Grid(tuple(own_overrides(list(trial)) for trial in trials), swept)
+    return Grid(tuple(map(trial_key, trials)), swept)
 
 
 def _options(value: Any) -> dict[str, Any]:

@@ -13,14 +13,14 @@ from markupsafe import Markup, escape
 from r2cmn.files import load_optional
 from r2cmn.metrics.names import short as score_name
 from r2cmn.pages import Row, Table, render, write
+from r2cmn.runs.folder import override_key
 from r2cmn.sweeps.results import figures, tables
 from r2cmn.sweeps.results.collect import Collection
 from r2cmn.sweeps.results.compare import Comparison
 from r2cmn.sweeps.results.curves import curves_of, numeric_keys
-from r2cmn.sweeps.results.identity import identity
 from r2cmn.sweeps.results.frame import Family, Setting, short, shown, sort_key
 from r2cmn.sweeps.results.table2 import table2
-from r2cmn.sweeps.results.trial import Trial, key_of, read_metrics
+from r2cmn.sweeps.results.trial import Trial, identity
 
 CURVES = ("val/BLEU_4", "val/loss", "train/loss")
 """The logged values with a learning curve."""
@@ -139,7 +139,7 @@ def _trials(trials: Sequence[Trial], metric: str) -> Table:
 
 
 def _overrides(trial: Trial) -> str:
-    return " ".join(each for each in trial.overrides if key_of(each) != "data.dir")  # a path may name a patient
+    return " ".join(each for each in trial.overrides if override_key(each) != "data.dir")  # a path may name a patient
 
 
 def _whole(value: float) -> str:
@@ -167,7 +167,7 @@ def _label(family: Family, setting: Setting) -> str:
 def _logged(trial: Trial) -> dict[str, list[list[float]]]:
     """Return the logged values by epoch; several in an epoch, such as those of training steps, become their mean."""
     collected: dict[str, dict[float, list[float]]] = {}
-    for row in read_metrics(trial.directory / "metrics.csv"):
+    for row in trial.metrics:
         for name in CURVES:
             if name in row and "epoch" in row and math.isfinite(row[name]):
                 collected.setdefault(name, {}).setdefault(row["epoch"], []).append(row[name])

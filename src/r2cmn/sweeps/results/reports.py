@@ -17,6 +17,7 @@ import numpy as np
 
 from r2cmn.files import read_csv
 from r2cmn.metrics.sufficient import SufficientStatistics
+from r2cmn.runs.folder import RunFolder
 from r2cmn.sweeps.results.frame import Setting
 from r2cmn.sweeps.results.trial import Trial
 
@@ -101,7 +102,7 @@ class Reports:
         }
 
     def _count(self, trial: Trial) -> tuple[tuple[str, ...], SufficientStatistics] | None:
-        path = trial.directory / "predictions.csv"
+        path = RunFolder(trial.directory).predictions_csv
         if path not in self._counted:
             self._counted[path] = self._read(path)
         return self._counted[path]
