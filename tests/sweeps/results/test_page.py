@@ -6,9 +6,9 @@ import re
 import pytest
 
 from r2cmn.sweeps.results.collect import collect
-from r2cmn.sweeps.results.comparison import compare, find_reference
+from r2cmn.sweeps.results.compare import compare, find_reference
+from r2cmn.sweeps.results.frame import ablated_keys, families
 from r2cmn.sweeps.results.page import page
-from r2cmn.sweeps.results.settings import ablated_keys, families
 
 from ...pages.checker import MARKUP, check_escaped
 
