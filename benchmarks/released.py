@@ -18,8 +18,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from r2cmn.encoder_decoder.attention import MultiHeadAttention
-from r2cmn.encoder_decoder.norm import LayerNorm
-from r2cmn.encoder_decoder.positions import sinusoids
+from r2cmn.encoder_decoder.layers import LayerNorm, sinusoids
 from r2cmn.memory import MemoryNetwork
 from r2cmn.types import Batch
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from r2cmn.kernels.dropout import Dropout
-from r2cmn.kernels.folding import Folded
-from r2cmn.kernels.recompute import run_recomputing
+from r2cmn.kernels.kept import Kept
+from r2cmn.kernels.trunk import run_trunk
 
 _CONNECT_SECONDS = 5
 _WAYS_OUT = "give backbone.pretrained=/path/to/weights (.pth or .safetensors) or backbone.pretrained=false"
@@ -44,11 +44,10 @@ class Backbone(nn.Module):
         ValueError: where timm knows no such trunk, or its weights cannot be had.
     """
 
-    # of a subclass that builds its trunk by itself, too
+    # class attributes, also for a subclass that builds its own trunk
     channels_last: bool | None = None
     recompute: bool = True
-    """Run the trunk's first stage again in the backward pass, see `r2cmn.kernels.recompute`."""
-    _folded: Folded | None = None
+    """Run the first stage of a ResNet again in the backward pass, see `r2cmn.kernels.trunk`."""
 
     def __init__(
         self,
@@ -62,6 +61,7 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.trunk = _create_trunk(name, pretrained, image_size)
+        self.kept = Kept()
         self.channels_last = channels_last
         self.frozen = frozen
         # Departs from the paper: Eq. 3 leaves the projection unsaid; this one is the released code's.
@@ -93,54 +93,22 @@ class Backbone(nn.Module):
 
     def train(self, mode: bool = True) -> Backbone:
         """Switch to training mode, except a frozen trunk."""
-        self._folded = None
         super().train(mode)
         if self.frozen:
             self.trunk.eval()
         return self
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Backbone:
-        self._folded = None
-        return super()._apply(fn, recurse)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_folded": None}
-
     def _patches(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to their patches in row-major order (B, P, F)."""
-        self._folded = self._folded or Folded()
-        folded = self._folded.of(self.trunk)
-        trunk = self.trunk if folded is None else folded
-        # Images alone are laid out: the maps follow them. Weights stay as they are, since torch's fused optimizers read
-        # the state of one that was saved in another layout as if it had theirs.
-        last = folded is not None or self._puts_channels_last(images)
-        images = images.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
-        feature_map = ((run_recomputing(trunk, images) if self.recompute else None) or trunk(images))[-1]
+        if not hasattr(self, "kept"):  # a subclass that builds its own trunk
+            self.kept = Kept()
+        feature_map = run_trunk(self.trunk, images, self.kept, self.channels_last, self.recompute)
         if getattr(self.trunk, "output_fmt", "NCHW") == "NHWC":
             return feature_map.flatten(1, 2)
         return feature_map.flatten(2).transpose(1, 2)
 
-    def _puts_channels_last(self, images: Tensor) -> bool:
-        if images.device.type == "cpu" and any(map(_breaks_channels_last, self.trunk.modules())):
-            return False
-        if self.channels_last is not None:
-            return self.channels_last
-        is_wide = torch.backends.cpu.get_cpu_capability().startswith(("AVX512", "AVX10"))
-        is_measured = is_wide and images.device.type == "cpu" and images.dtype == torch.float32
-        return is_measured and any(isinstance(module, nn.BatchNorm2d) for module in self.trunk.modules())
-
     def _shares_statistics(self) -> bool:
         return any(isinstance(module, _BatchNorm) and module.training for module in self.trunk.modules())
-
-
-def _breaks_channels_last(module: nn.Module) -> bool:
-    """Tell the convolutions whose backward pass, channels last, writes past its workspace and corrupts the heap.
-
-    oneDNN's issue 6035, also in torch 2.14: one pixel wide, with a stride, and fewer than 16 channels to read.
-    """
-    if not isinstance(module, nn.Conv2d) or module.kernel_size != (1, 1):
-        return False
-    return module.stride != (1, 1) and module.in_channels < 16
 
 
 def _create_trunk(name: str, pretrained: bool | str, image_size: int) -> Any:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from r2cmn.kernels.dropout import Dropout
+from r2cmn.kernels.kept import Kept, stamp
 from r2cmn.kernels.topk import Queried, respond, score
 
 
@@ -73,7 +74,7 @@ class MemoryNetwork(nn.Module):
         self.dropout = Dropout(dropout)
         for linear in (self.query, self.key, self.value, self.output):
             nn.init.xavier_uniform_(linear.weight)
-        self._projected: tuple[Any, Tensor, Tensor] | None = None
+        self.kept = Kept()
 
     def forward(self, features: Tensor) -> Tensor:
         """Respond to features (B, L, D) with (B, L, D), Eqs. 4-13."""
@@ -105,39 +106,23 @@ class MemoryNetwork(nn.Module):
         matrix for every word would take longer than all the rest.
         """
         keeps = not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
-        stamp = self._stamp() if keeps else None
-        if stamp is not None and self._projected is not None and self._projected[0] == stamp:
-            return self._projected[1:]
+        return self.kept.get(self._stamp() if keeps else None, self._keys_and_values)
+
+    def _keys_and_values(self) -> tuple[Tensor, Tensor]:
         with torch.autocast(self.matrix.device.type, enabled=False):
             keys = self._split(self.key(self.matrix))  # Eq. 4
-        values = self._split(self.value(self.matrix))  # Eq. 11
-        self._projected = None if stamp is None else (stamp, keys, values)
-        return keys, values
+        return keys, self._split(self.value(self.matrix))  # Eq. 11
 
     def _stamp(self) -> Any:
-        """Tell one state of the parameters from another; None where they cannot say that they changed."""
-        parts = (self.matrix, self.key.weight, self.key.bias, self.value.weight, self.value.bias)
-        if any(part.is_inference() for part in parts):
-            return None
+        """Return the state of the parameters and the precision of the values, for `Kept`."""
+        state = stamp([self.matrix, self.key.weight, self.key.bias, self.value.weight, self.value.bias])
         device = self.matrix.device.type
         cast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        return cast, *((part.data_ptr(), part._version, part.device, part.dtype) for part in parts)
+        return None if state is None else (cast, state)
 
     def _split(self, rows: Tensor) -> Tensor:
         """Split rows (R, D) into threads (threads, R, D / threads)."""
         return rows.unflatten(-1, (self.num_threads, -1)).transpose(0, 1)
-
-    def train(self, mode: bool = True) -> MemoryNetwork:
-        """Forget the kept keys and values: weights written through `.data` bear no new version."""
-        self._projected = None
-        return super().train(mode)
-
-    def _apply(self, fn: Any, recurse: bool = True) -> MemoryNetwork:
-        self._projected = None
-        return super()._apply(fn, recurse)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_projected": None}
 
 
 class NoMemory(nn.Module):

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
+from r2cmn.kernels.pairs import unique_pairs
 from r2cmn.types import EncoderDecoder, Memory, Source, State
-
-_PLACES = 2**32
-"""More than there are words: makes one number of a word and its position."""
 
 
 class CMN(nn.Module):
     """Figure 2 of the paper: a visual extractor, a memory for both modalities, an encoder and a decoder.
 
     Args:
-        backbone: images (B, I, 3, H, W), or the kept features of its trunk (B, S, F) -> patches (B, S, D).
-        memory: an nn.Module that answers patches and words (B, S or T, D).
+        backbone: images (B, I, 3, H, W), or cached features of its trunk (B, S, F) -> patches (B, S, D).
+        memory: an nn.Module that responds to patches and words (B, S or T, D).
         encoder_decoder: an nn.Module that reads patches and writes words.
     """
 
@@ -52,15 +49,15 @@ class CMN(nn.Module):
         return self.encoder_decoder.start(source)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Read one word (B,) of every report and return log-probabilities (B, W) of the next, and the next state.
+        """Read one word (B,) of every report; return log-probabilities (B, W) of the next word, and the next state.
 
-        Only the newest word is embedded and sent to the memory: its response depends on nothing else. So rows that
-        read the same word at the same position, as most beams do, share one response.
+        Only the newest word is embedded and sent to the memory: its response depends on nothing else. Rows that read
+        the same word at the same position, as most beams do, therefore share one response.
         """
         position = state["position"]
-        if self.training or tokens.device.type != "cpu":  # dropout differs by row; finding the same costs a GPU more
+        if self.training or tokens.device.type != "cpu":  # dropout differs by row; a GPU is faster without the search
             words = self.encoder_decoder.embed(tokens[:, None], position)
             return self.encoder_decoder.step(tokens, self.memory.textual(words), state)
-        pairs, row = torch.unique(position * _PLACES + tokens, return_inverse=True)
-        words = self.encoder_decoder.embed(pairs[:, None] % _PLACES, pairs // _PLACES)
+        positions, distinct, row = unique_pairs(position, tokens)
+        words = self.encoder_decoder.embed(distinct[:, None], positions)
         return self.encoder_decoder.step(tokens, self.memory.textual(words)[row], state)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from r2cmn.encoder_decoder.positions import sinusoids
+from r2cmn.encoder_decoder.layers import sinusoids
 from r2cmn.encoder_decoder.transformer import Transformer
 
 DIM, HEADS, WORDS = 8, 2, 11

@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 
 from r2cmn.backbone import Backbone
-from r2cmn.encoder_decoder.positions import sinusoids
+from r2cmn.encoder_decoder.layers import sinusoids
 from r2cmn.encoder_decoder.transformer import Transformer
 from r2cmn.memory import CrossModalMemory
 from r2cmn.model import CMN

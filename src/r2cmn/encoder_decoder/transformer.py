@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from r2cmn.encoder_decoder.attention import MultiHeadAttention
 from r2cmn.encoder_decoder.caches import CachedState, KeysAndValues
-from r2cmn.encoder_decoder.norm import LayerNorm
-from r2cmn.encoder_decoder.positions import sinusoids
+from r2cmn.encoder_decoder.layers import LayerNorm, sinusoids
 from r2cmn.kernels.dropout import Dropout
 from r2cmn.types import Source, State
 

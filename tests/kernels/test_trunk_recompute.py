@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-import r2cmn.backbone
 from r2cmn.backbone import Backbone
-from r2cmn.kernels.recompute import run_recomputing
+from r2cmn.kernels import trunk as kernel
+from r2cmn.kernels.trunk import run_recomputing
 
 RESNETS = ["test_resnet", "resnet18", "resnet26d", "resnext50_32x4d"]
 OTHERS = ["vgg11_bn", "convnext_atto", "efficientnet_lite0", "resnetv2_50"]
@@ -133,7 +133,7 @@ def test_statistics_survive_an_error_in_the_backward_pass(monkeypatch):
 def test_it_is_on_unless_turned_off(monkeypatch):
     ours, plain = pair()
     asked = []
-    monkeypatch.setattr(r2cmn.backbone, "run_recomputing", lambda *given: asked.append(given))
+    monkeypatch.setattr(kernel, "run_recomputing", lambda *given: asked.append(given))
     plain(images())
     assert not asked
     ours(images())

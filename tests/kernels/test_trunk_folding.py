@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from r2cmn.backbone import Backbone
-from r2cmn.kernels.folding import Folded, fold
+from r2cmn.kernels.kept import Kept
+from r2cmn.kernels.trunk import fold, fold_kept
 
 
 def backbone(name="test_resnet", **options):
@@ -31,7 +32,7 @@ def test_the_folded_trunk_is_the_same_function(name):
     assert plain.requires_grad
     with torch.no_grad():
         folded = module.features(images())
-        assert module._folded.of(module.trunk) is not None
+        assert fold_kept(module.trunk, module.kept) is not None
     assert not torch.equal(folded, plain)  # it did run another way
     torch.testing.assert_close(folded, plain.detach(), rtol=1e-10, atol=1e-10)
 
@@ -50,8 +51,8 @@ def test_a_trunk_that_changed_is_folded_anew():
     with torch.no_grad():
         before = module.features(images())
         assert torch.equal(module.features(images()), before)
-        first = module._folded.of(module.trunk)
-        assert module._folded.of(module.trunk) is first
+        first = fold_kept(module.trunk, module.kept)
+        assert fold_kept(module.trunk, module.kept) is first
         next(module.trunk.parameters()).mul_(2)
         after = module.features(images())
     assert not torch.allclose(after, before)
@@ -82,7 +83,7 @@ def test_training_and_validation_in_turn_keep_the_trunk_right():
         torch.testing.assert_close(folded.clone(), module.features(images()).detach(), rtol=1e-10, atol=1e-10)
     module.train()
     with torch.no_grad():
-        assert Folded().of(module.trunk) is None  # batch statistics cannot be folded
+        assert fold_kept(module.trunk, Kept()) is None  # batch statistics cannot be folded
 
 
 def test_a_hook_on_the_trunk_is_called():
@@ -93,7 +94,7 @@ def test_a_hook_on_the_trunk_is_called():
         module.features(images())
         handle.remove()
         assert seen
-        assert module._folded.of(module.trunk) is not None
+        assert fold_kept(module.trunk, module.kept) is not None
 
 
 def test_the_copy_is_in_no_checkpoint_and_in_no_copy():
@@ -103,7 +104,7 @@ def test_the_copy_is_in_no_checkpoint_and_in_no_copy():
         module.features(images())
     assert set(module.state_dict()) == names
     assert sum(1 for _ in module.modules()) == sum(1 for _ in backbone().modules())
-    assert module._folded is not None
-    assert copy.deepcopy(module)._folded is None
-    assert pickle.loads(pickle.dumps(module))._folded is None
-    assert module.float()._folded is None
+    assert module.kept._kept is not None
+    assert copy.deepcopy(module).kept._kept is None
+    assert pickle.loads(pickle.dumps(module)).kept._kept is None
+    assert module.float().kept._kept is None

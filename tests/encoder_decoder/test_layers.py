@@ -1,11 +1,11 @@
-"""Layer norm against the released formula, number by number."""
+"""Layer norm against the released formula, and sinusoids against theirs, number by number."""
 
 import math
 
 import pytest
 import torch
 
-from r2cmn.encoder_decoder.norm import LayerNorm
+from r2cmn.encoder_decoder.layers import LayerNorm, sinusoids
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
@@ -25,7 +25,7 @@ def test_it_is_the_released_formula(dim, scale):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_goes_in_and_out(dtype):
+def test_the_norm_takes_and_returns_half_precision(dtype):
     rows = (100 + torch.randn(5, 64)).to(dtype)
     norm = LayerNorm(64)
     expected = norm(rows.float())
@@ -37,3 +37,23 @@ def test_a_constant_row_has_finite_gradients():
     rows = torch.ones(2, 8, requires_grad=True)
     LayerNorm(8)(rows).sum().backward()
     assert rows.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("dim", [8, 7])
+def test_sines_and_cosines_in_turn(dim):
+    positions = torch.tensor([[0, 1, 2], [59, 1000, 100_000]])
+    encoded = sinusoids(positions, dim, torch.float64)
+    assert encoded.shape == (2, 3, dim)
+    for row in range(2):
+        for column in range(3):
+            for d in range(dim):
+                angle = positions[row, column].item() / 10000 ** ((d - d % 2) / dim)
+                expected = math.cos(angle) if d % 2 else math.sin(angle)
+                assert encoded[row, column, d].item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_sinusoids_in_half_precision_are_rounded_only_at_the_end():
+    positions = torch.arange(500)
+    exact = sinusoids(positions, 16, torch.float32)
+    assert torch.equal(sinusoids(positions, 16, torch.bfloat16), exact.bfloat16())
+    assert torch.allclose(exact.double(), sinusoids(positions, 16, torch.float64), atol=1e-4)
