@@ -398,7 +398,7 @@ def truncated_jpeg(data):
 
 BROKEN = {
     missing_folder: "no data folder .*data: set data.dir",
-    malformed_annotation: "annotation.json is not valid JSON at line 1, column",
+    malformed_annotation: "annotation.json is not a JSON file: .* line 1 column",
     empty_report: "train/study_6: its report has no words.*data.on_bad_sample=skip",
     study_in_two_splits: "no study may be in two splits.*study_0",
     missing_image: "train/study_6: there is no image at .*study_6/1.png",

@@ -137,7 +137,7 @@ def test_another_model_of_one_data_module_is_given_its_own_features(data_dir):
 
 def test_what_cannot_be_right_is_refused(data_dir):
     data, module = make(data_dir, True, {**BACKBONE, "frozen": False})
-    with pytest.raises(ValueError, match=r"this trunk learns: set backbone\.frozen=true"):
+    with pytest.raises(ValueError, match=r"this one is trained: set backbone\.frozen=true"):
         fit(data, module)
     with pytest.raises(ValueError, match=r"call take_features_of\(module\.model\.backbone\) first"):
         make(data_dir, True)[0].train_dataloader()
@@ -146,7 +146,7 @@ def test_what_cannot_be_right_is_refused(data_dir):
 @pytest.mark.parametrize("value", ["true", "float32"])
 def test_the_command_line_refuses_a_trunk_that_learns_before_data_is_read(value):
     overrides = [f"data.cache_features={value}", "data.images.random_crop=false"]
-    with pytest.raises(ValueError, match=r"this trunk learns: set backbone\.frozen=true"):
+    with pytest.raises(ValueError, match=r"this one is trained: set backbone\.frozen=true"):
         check(compose(overrides))
     check(compose([*overrides, "backbone.frozen=true"]))
     check(compose(["data.cache_features=none"]))

@@ -3,7 +3,9 @@
 import csv
 import gzip
 import io
+import os
 import stat
+import time
 
 import pytest
 
@@ -17,6 +19,7 @@ from r2cmn.files import (
     read_csv,
     read_json,
     read_object,
+    remove_stale,
     whole_file,
     write_json,
     write_whole,
@@ -50,6 +53,18 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
 def _fail_after_writing(file):
     file.write(b"half")
     raise RuntimeError("interrupted")
+
+
+def test_only_stale_files_and_folders_are_removed(tmp_path):
+    day_ago = (time.time() - 25 * 3600,) * 2
+    (tmp_path / "old.part").write_bytes(b"x")
+    (tmp_path / "new.part").write_bytes(b"x")
+    for name in ("old", "growing"):
+        (tmp_path / name / "images").mkdir(parents=True)
+    for path in ("old.part", "old/images", "old", "growing"):
+        os.utime(tmp_path / path, day_ago)
+    remove_stale([*tmp_path.iterdir(), tmp_path / "missing"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["growing", "new.part"]
 
 
 def test_json_goes_there_and_back(tmp_path):

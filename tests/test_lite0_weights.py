@@ -10,7 +10,7 @@ import timm
 import torch
 
 from r2cmn.backbone import Backbone
-from r2cmn.data.images import normalise
+from r2cmn.data.images import normalize
 
 FILE = Path(__file__).parents[1] / "experiments" / "lite0_weights.py"
 
@@ -60,7 +60,7 @@ def test_the_trunk_sees_what_the_network_saw(script, network, tmp_path):
     backbone = Backbone("tf_efficientnet_lite0", dim=8, pretrained=str(tmp_path / "w.pth"), frozen=True).double().eval()
     pixels = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     theirs = network.double().bn1(network.conv_stem((pixels.double() / 255 - 0.5) / 0.5))
-    ours = backbone.trunk.bn1(backbone.trunk.conv_stem(normalise(pixels[0])[None].double()))
+    ours = backbone.trunk.bn1(backbone.trunk.conv_stem(normalize(pixels[0])[None].double()))
     # the last row and column read the padding, whose 0 is another gray on either side
     torch.testing.assert_close(ours[..., :-1, :-1], theirs[..., :-1, :-1], rtol=0, atol=1e-5)
 

@@ -11,11 +11,13 @@ import importlib
 import io
 import json
 import os
+import shutil
 import tempfile
+import time
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -204,6 +206,23 @@ def make_private_folder(folder: Path) -> None:
     missing = missing[: next(i for i, path in enumerate(missing) if path.exists())]
     for path in reversed(missing):
         path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+
+
+_STALE_SECONDS = 24 * 3600
+
+
+def remove_stale(paths: Iterable[Path]) -> None:
+    """Remove unfinished files and folders that killed processes left behind.
+
+    Args:
+        paths: files and folders with temporary names. One that changed within a day, or of which an entry did, is kept.
+    """
+    for path in paths:
+        with suppress(OSError):
+            entries = path.iterdir() if path.is_dir() else ()
+            if time.time() - max(entry.stat().st_mtime for entry in (path, *entries)) < _STALE_SECONDS:
+                continue
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def cache_dir(*parts: str) -> Path:

@@ -273,7 +273,7 @@ def test_a_damaged_memory_of_images_is_done_without(sound, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda dir: (dir / "annotation.json").write_text("{"), "not valid JSON"),
+        (lambda dir: (dir / "annotation.json").write_text("{"), "not a JSON file"),
         (lambda dir: (dir / "annotation.json").write_text('{"train": [], "val": [], "test": []}'), "holds no studies"),
         (lambda dir: (dir / "prepare.json").write_text("[]"), "is damaged"),
         (lambda dir: (dir / "mesh.json").write_text("[1]"), "holds no tags"),

@@ -138,7 +138,7 @@ def test_an_even_image_is_black(tmp_path, make_dicom):
         ({"Modality": "CT"}, "is of modality 'CT', not a radiograph"),
         ({"Modality": ""}, "is of modality '', not a radiograph"),
         ({"NumberOfFrames": 2}, "has 2 frames"),
-        ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "holds colours"),
+        ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "holds colors"),
         ({"WindowCenter": 5, "WindowWidth": 0}, "window that cannot be applied"),
         ({"WindowCenter": 5, "WindowWidth": 9, "VOILUTFunction": "CUBIC"}, "function CUBIC is unknown"),
     ],
@@ -239,5 +239,5 @@ def test_images_are_known_by_suffix_or_by_mark(tmp_path, make_dicom):
     assert load_image("in memory", io.BytesIO(path.read_bytes())) == image
     other = tmp_path / "b.dcm"
     other.write_bytes(b"\0" * 300)
-    with pytest.raises(ImageError, match="lacks the mark DICM"):
+    with pytest.raises(ImageError, match="lacks the marker DICM"):
         load_image(other)

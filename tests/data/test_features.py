@@ -1,4 +1,4 @@
-"""What a frozen trunk says of the images is computed once, and is what it would say again."""
+"""Cached features equal those that the frozen trunk computes."""
 
 import copy
 import errno
@@ -22,7 +22,7 @@ PREPARATION = TRANSFORM.preparation(training=True)
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("R2CMN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(features_module, "_STUDIES_PER_SHARD", 4)
+    monkeypatch.setattr(features_module, "_STUDIES_PER_FILE", 4)
     return tmp_path / "cache" / "features"
 
 
@@ -74,7 +74,7 @@ def test_the_second_reading_runs_no_trunk_and_opens_no_image(paths, monkeypatch)
     monkeypatch.setattr("r2cmn.data.views.load_image", None)
     assert torch.equal(stack(read(backbone, paths)), first)
     assert torch.equal(stack(read(copy.deepcopy(backbone), paths)), first)
-    assert torch.equal(stack(read(make(dropout=0.1), paths)), first), "the projection is not kept"
+    assert torch.equal(stack(read(make(dropout=0.1), paths)), first), "the projection is not cached"
 
 
 def _edit_weight(backbone):
@@ -149,7 +149,9 @@ def test_computing_draws_no_number_of_the_run(paths):
 
 
 def test_a_trunk_that_learns_or_shows_no_features_is_refused(paths):
-    with pytest.raises(ValueError, match=r"this trunk learns: set backbone\.frozen=true, or data\.cache_features=none"):
+    with pytest.raises(
+        ValueError, match=r"this one is trained: set backbone\.frozen=true, or data\.cache_features=none"
+    ):
         read(make(frozen=False), paths)
     with pytest.raises(ValueError, match="Linear has no 'trunk' with 'features'"):
         check_frozen(nn.Linear(2, 2))
@@ -159,7 +161,7 @@ def test_features_beyond_float16_are_refused(paths, cache):
     backbone = make()
     for parameter in list(backbone.trunk.parameters())[-2:]:
         parameter.data *= 1e8
-    with pytest.raises(ValueError, match=r"cannot hold this trunk's features, of up to .*: set data\.cache_features=f"):
+    with pytest.raises(ValueError, match=r"cannot hold features as large as .*: set data\.cache_features=f"):
         read(backbone, paths, "float16")
     assert list(cache.glob("*.rows")) == []
     assert stack(read(backbone, paths, "float32")).isfinite().all()
@@ -169,7 +171,7 @@ def test_a_full_disk_is_one_sentence(paths, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("r2cmn.data.shard.os.fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"data\.cache_features: No space left on device; set R2CMN_CACHE to a folder"):
         read(make(), paths)
 
@@ -177,4 +179,4 @@ def test_a_full_disk_is_one_sentence(paths, monkeypatch):
 def test_what_was_done_is_logged(paths, caplog):
     with caplog.at_level(logging.INFO, logger="r2cmn"):
         read(make(), paths)
-    assert caplog.records[-1].getMessage().startswith("running the frozen trunk: 10 kept in ")
+    assert caplog.records[-1].getMessage().startswith("running the frozen trunk: 10 cached in ")

@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from r2cmn.data import images
-from r2cmn.data.images import ImageError, ImageTransform, image_digest, load_image, normalise
+from r2cmn.data.images import ImageError, ImageTransform, image_digest, load_image, normalize
 
 
 def _save(image, path, **options):
@@ -127,7 +127,7 @@ def test_a_truncated_png_a_folder_and_real_numbers_are_refused(tmp_path):
         load_image(path)
     with pytest.raises(ImageError, match="cannot be read whole"):
         load_image(tmp_path)
-    with pytest.raises(ImageError, match=r"f\.tif holds real numbers"):
+    with pytest.raises(ImageError, match=r"f\.tif holds floating-point"):
         load_image(_save(Image.new("F", (4, 4)), tmp_path / "f.tif"))
     with pytest.raises(ImageError, match="outside 0 to 65,535"):
         load_image(_save(Image.fromarray(np.array([[70_000]], dtype=np.int32)), tmp_path / "i.tif"))
@@ -147,7 +147,7 @@ def _rgb(height, width):
     return Image.fromarray(np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def test_evaluation_resizes_to_a_square_and_normalises():
+def test_evaluation_resizes_to_a_square_and_normalizes():
     transform = ImageTransform(resize=40, size=32)
     image = _rgb(50, 70)
     resized = torch.from_numpy(np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR)).copy()).permute(2, 0, 1)
@@ -166,8 +166,8 @@ def test_train_cuts_a_square_of_the_resized_image_at_a_random_place():
     assert any(not torch.equal(crops[0], crop) for crop in crops[1:])
     mean = torch.tensor([0.485, 0.456, 0.406])
     std = torch.tensor([0.229, 0.224, 0.225])
-    normalised = ((expected / 255 - mean) / std).permute(2, 0, 1)
-    windows = normalised.unfold(1, 32, 1).unfold(2, 32, 1)  # (3, 9, 25, 32, 32)
+    normalized = ((expected / 255 - mean) / std).permute(2, 0, 1)
+    windows = normalized.unfold(1, 32, 1).unfold(2, 32, 1)  # (3, 9, 25, 32, 32)
     for crop in crops:
         distance = (windows - crop[:, None, None]).abs().amax(dim=(0, 3, 4))
         assert distance.min() < 1e-5
@@ -231,11 +231,11 @@ def test_without_random_crop_training_images_are_those_of_evaluation():
     assert ImageTransform(32, 32).is_random
 
 
-def test_one_channel_is_normalised_as_three_equal_ones():
+def test_one_channel_is_normalized_as_three_equal_ones():
     pixels = torch.randint(0, 256, (1, 5, 7), dtype=torch.uint8)
     out = torch.full((3, 5, 7), 9.0)
-    assert torch.equal(normalise(pixels, out), normalise(pixels.expand(3, -1, -1)))
-    assert torch.equal(out, normalise(pixels))
+    assert torch.equal(normalize(pixels, out), normalize(pixels.expand(3, -1, -1)))
+    assert torch.equal(out, normalize(pixels))
 
 
 def test_a_preparation_is_named_by_what_its_first_step_depends_on():

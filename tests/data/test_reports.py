@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from r2cmn.data.images import ImageTransform, normalise
+from r2cmn.data.images import ImageTransform, normalize
 from r2cmn.data.reports import DataError, ReportDataset, Sample, Study, collate, read_annotation, view_paths
 from r2cmn.data.tokenizer import UNKNOWN, Tokenizer
 from r2cmn.data.views import StudyViews, read_images
@@ -52,9 +52,9 @@ def test_missing_folder_and_file_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b'{"train": [', "is not valid JSON at line 1, column 12"),
-        (b"", "is not valid JSON at line 1, column 1"),
-        (b'{"train": "\xff"}', "is not UTF-8 text at byte 11"),
+        (b'{"train": [', r"annotation\.json is not a JSON file: .* line 1 column 12"),
+        (b"", r"annotation\.json is not a JSON file: .* line 1 column 1 "),
+        (b'{"train": "\xff"}', r"annotation\.json is not a JSON file: .* position 11"),
         (b"[]", "holds no object with the splits train, val, test"),
         (b'{"train": [], "val": [], "    ": []}', "lacks a list 'test': it holds 'train', 'val', '    '"),
         (b'{"train": {}}', "lacks a list 'train'"),
@@ -78,12 +78,12 @@ def test_malformed_annotations_are_refused(tmp_path, content, sentence):
         (_entry(id=7), "entry 1 .* has a 'id' of type int instead of str"),
         (_entry(report=None), r"\(id a\) has a 'report' of type NoneType instead of str"),
         (_entry(image_path="a/0.png"), "has a 'image_path' of type str instead of list"),
-        (_entry(image_path=["a/0.png", 3]), "an 'image_path' that holds something else than text"),
-        (_entry(labels=[0] * 13), "'labels' that are not 14 whole numbers from -2 to 1"),
-        (_entry(labels=[0.0] * 14), "'labels' that are not 14 whole numbers"),
-        (_entry(labels=[True] * 14), "'labels' that are not 14 whole numbers"),
-        (_entry(labels=[2] * 14), "'labels' that are not 14 whole numbers"),
-        (_entry(labels="all"), "'labels' that are not 14 whole numbers"),
+        (_entry(image_path=["a/0.png", 3]), "an 'image_path' with a value that is not a string"),
+        (_entry(labels=[0] * 13), "'labels' that are not 14 integers from -2 to 1"),
+        (_entry(labels=[0.0] * 14), "'labels' that are not 14 integers"),
+        (_entry(labels=[True] * 14), "'labels' that are not 14 integers"),
+        (_entry(labels=[2] * 14), "'labels' that are not 14 integers"),
+        (_entry(labels="all"), "'labels' that are not 14 integers"),
     ],
 )
 def test_entries_at_fault_are_named(tmp_path, entry, sentence):
@@ -114,7 +114,7 @@ def test_samples_are_the_first_views_and_the_encoded_report(studies):
         assert (sample.tokens.dtype, sample.labels) == (torch.int64, None)
         for view in range(2):
             expected = ImageTransform(16, 16).evaluation(Image.open(study.images[view]).convert("RGB"))
-            assert torch.equal(normalise(sample.images[view]), expected)
+            assert torch.equal(normalize(sample.images[view]), expected)
             assert torch.equal(collate([sample]).images[0, view], expected)
     with pytest.raises(IndexError):
         dataset[4]
@@ -169,15 +169,15 @@ def test_collate_pads_with_zero_to_the_longest_row():
     assert batch.labels is None
 
 
-def test_collate_normalises_gray_and_coloured_views_alike():
+def test_collate_normalizes_gray_and_colored_views_alike():
     gray = torch.randint(0, 256, (1, 4, 4), dtype=torch.uint8)
-    colour = torch.randint(0, 256, (3, 4, 4), dtype=torch.uint8)
+    color = torch.randint(0, 256, (3, 4, 4), dtype=torch.uint8)
     tokens = torch.tensor([0, 1, 0])
-    batch = collate([Sample(0, (gray, colour), tokens, None), Sample(1, (colour, gray.expand(3, 4, 4)), tokens, None)])
+    batch = collate([Sample(0, (gray, color), tokens, None), Sample(1, (color, gray.expand(3, 4, 4)), tokens, None)])
     assert (batch.images.shape, batch.images.dtype) == ((2, 2, 3, 4, 4), torch.float32)
     assert torch.equal(batch.images[0, 0], batch.images[1, 1])
     assert torch.equal(batch.images[0, 1], batch.images[1, 0])
-    assert torch.equal(batch.images[0, 0], normalise(gray))
+    assert torch.equal(batch.images[0, 0], normalize(gray))
 
 
 def test_collate_keeps_labels_only_where_all_have_them():

@@ -1,4 +1,4 @@
-"""Images that are kept are those that are decoded, bit for bit, in training and in evaluation."""
+"""Cached images equal decoded images bit for bit, in training and in evaluation."""
 
 import errno
 import itertools
@@ -13,8 +13,8 @@ from PIL import Image
 from r2cmn.data import images, views
 from r2cmn.data.datamodule import ReportDataModule
 from r2cmn.data.images import ImageError, ImageTransform
-from r2cmn.data.shards import cache_dir
-from r2cmn.data.views import KeptImages, read_images
+from r2cmn.data.views import CachedImages, read_images
+from r2cmn.files import cache_dir
 
 SHAPES = [(50, 70), (70, 50), (40, 40), (90, 33), (20, 160)]
 
@@ -26,18 +26,18 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def small_shards(monkeypatch):
-    monkeypatch.setattr(views, "_IMAGES_PER_SHARD", 4)
+def small_files(monkeypatch):
+    monkeypatch.setattr(views, "_IMAGES_PER_FILE", 4)
 
 
 @pytest.fixture
 def paths(tmp_path):
-    """Gray and coloured images, JPEG and PNG, 8 and 16 bits, of all shapes."""
+    """Gray and colored images, JPEG and PNG, 8 and 16 bits, of all shapes."""
     generator = np.random.default_rng(0)
     found = []
     for number, shape in enumerate(SHAPES * 2):
-        colour = number % 3 == 0
-        pixels = generator.integers(0, 256, (*shape, 3) if colour else shape, dtype=np.uint8)
+        color = number % 3 == 0
+        pixels = generator.integers(0, 256, (*shape, 3) if color else shape, dtype=np.uint8)
         path = tmp_path / f"{number}.{'png' if number % 2 else 'jpg'}"
         Image.fromarray(pixels).save(path)
         found.append(path)
@@ -55,12 +55,12 @@ def test_kept_images_are_the_decoded_ones(paths, cache, training, random_crop, h
     preparation = transform.preparation(training)
     plain = transform.train if training else transform.evaluation
     kept = read_images(paths, preparation, cache)
-    assert isinstance(kept, KeptImages)
+    assert isinstance(kept, CachedImages)
     for seed, (position, path) in itertools.product(range(3), enumerate(paths)):
         torch.manual_seed(seed)
         expected = plain(images.load_image(path))
         torch.manual_seed(seed)
-        assert torch.equal(images.normalise(preparation.cut(kept[position])), expected)
+        assert torch.equal(images.normalize(preparation.cut(kept[position])), expected)
 
 
 def test_gray_images_take_one_channel(paths):
@@ -110,7 +110,7 @@ def test_a_changed_image_or_setting_is_read_anew(paths, monkeypatch):
 
     Image.new("L", (40, 40), 7).save(paths[5])  # another size
     assert read_images(paths, preparation, "disk")[5].unique().tolist() == [7]
-    assert sorted(opened) == sorted(path.name for path in paths[4:8]), "only the shard of the image"
+    assert sorted(opened) == sorted(path.name for path in paths[4:8]), "only the file of the image"
     opened.clear()
 
     status = paths[5].stat()
@@ -141,19 +141,19 @@ def test_a_full_disk_costs_time_but_no_run(paths, cache, monkeypatch, caplog):
         if len(calls) == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("r2cmn.data.shard.os.fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     preparation = ImageTransform(40, 32).preparation(False)
     with caplog.at_level(logging.WARNING):
         kept = read_images(paths, preparation, "disk")
     assert [record.getMessage() for record in caplog.records] == [
-        f"data.cache=disk: No space left on device ({cache}): images that are not there are decoded each epoch; set "
-        "R2CMN_CACHE to a folder with room, or data.cache=none"
+        f"data.cache=disk: No space left on device ({cache}): missing images are decoded each epoch; set R2CMN_CACHE "
+        "to a folder with room, or data.cache=none"
     ]
     plain = read_images(paths, preparation)
     expected = [plain[position] for position in range(len(paths))]
     opened = count(monkeypatch)
     assert all(torch.equal(kept[n].expand(3, -1, -1), image) for n, image in enumerate(expected))
-    assert len(opened) == len(paths) - 4, "the shard that was written is used"
+    assert len(opened) == len(paths) - 4, "the file that was written is used"
 
 
 def test_a_folder_that_cannot_be_written_costs_time_but_no_run(paths, tmp_path, monkeypatch, caplog):
@@ -203,4 +203,4 @@ def test_the_real_images_are_kept_bit_for_bit(iu_xray_dir):
             torch.manual_seed(position)
             expected = plain(images.load_image(path))
             torch.manual_seed(position)
-            assert torch.equal(images.normalise(preparation.cut(kept[position])), expected)
+            assert torch.equal(images.normalize(preparation.cut(kept[position])), expected)

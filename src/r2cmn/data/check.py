@@ -1,4 +1,4 @@
-"""Checks every study before the first batch, so that no run ends on a broken file hours later."""
+"""Checks every study before training starts, so that no run fails on a broken file hours later."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from r2cmn.data.index import measure_images
 from r2cmn.data.reports import DataError, Study
 
 MAX_LISTED = 20
-"""Bad samples listed by name; of the others the count is given."""
+"""Number of bad samples that are listed; the others are counted."""
 
 _MIN_SHOWN = 2000  # images from which on a progress bar is shown
 
 
 class BadSample(NamedTuple):
-    """A study that cannot be used, and why."""
+    """A study that cannot be used, and the reason."""
 
     split: str
     id: str
@@ -33,13 +33,13 @@ class BadSample(NamedTuple):
 
 @dataclass(frozen=True)
 class Funnel:
-    """What became of the studies of a data set; rich prints it as a small table.
+    """Counts of the studies that were read and used; rich prints it as a table.
 
     Attributes:
-        read: studies of each split in the annotation.
-        kept: studies of each split that are used.
-        repeated: share, 0 to 1, of each split's kept reports that are word for word a report of train; without train.
-        bad: the studies left out.
+        read: number of studies by split in the annotation.
+        kept: number of studies by split that are used.
+        repeated: by split other than train, the share (0 to 1) of used reports that equal a report of train.
+        bad: the studies that are left out.
     """
 
     read: dict[str, int]
@@ -61,19 +61,21 @@ class Funnel:
 def check_studies(
     studies_by_split: dict[str, list[Study]], num_views: int, on_bad_sample: str = "error"
 ) -> tuple[dict[str, list[Study]], Funnel]:
-    """Find repeated ids, empty reports, missing views and images that cannot be read whole.
+    """Check for repeated ids, empty reports, missing views and images that cannot be decoded.
 
-    Ids and reports come first; images are decoded in threads, and an image found good is remembered by its path, size
-    and time of change in `$R2CMN_CACHE` or `~/.cache/r2cmn`.
+    Images are checked last; those that were decoded before and did not change are not opened (`r2cmn.data.index`).
 
     Args:
-        studies_by_split: what `read_annotation` returns.
-        num_views: images that a study needs; only these are opened.
-        on_bad_sample: "error" refuses the data set, "skip" leaves bad studies out.
+        studies_by_split: the result of `read_annotation`.
+        num_views: number of images that a study needs; only these are opened.
+        on_bad_sample: "error" raises an error if there are bad studies, "skip" leaves them out.
+
+    Returns:
+        The studies to use, by split, and their counts.
 
     Raises:
-        DataError: under "error" naming the bad studies; always where two splits share a study or a patient, and where
-            a split has no studies left.
+        DataError: if there are bad studies and `on_bad_sample` is "error"; always if two splits share a study or a
+            patient, or a split has no studies left.
         ValueError: for another `on_bad_sample`.
     """
     if on_bad_sample not in ("error", "skip"):
@@ -95,7 +97,7 @@ def check_studies(
 
 
 _Bad = dict[tuple[str, int], BadSample]
-"""Bad samples by split and position, because ids may be repeated."""
+"""Bad samples by split and position; ids may be repeated."""
 
 
 def _refuse_overlap(studies_by_split: dict[str, list[Study]]) -> None:
@@ -110,7 +112,7 @@ def _refuse_overlap(studies_by_split: dict[str, list[Study]]) -> None:
         if shared:
             noun = "study" if what == "id" else "patient"
             names = _first(list(shared.values()))
-            raise DataError(f"no {noun} may be in two splits, or the model is tested on what it learnt from: {names}")
+            raise DataError(f"no {noun} may be in two splits, or the model is tested on training data: {names}")
 
 
 def _bad_entries(studies_by_split: dict[str, list[Study]], num_views: int) -> _Bad:
@@ -185,7 +187,7 @@ def _refusal(bad: _Bad, studies_by_split: dict[str, list[Study]]) -> str:
     total = sum(len(studies) for studies in studies_by_split.values())
     named = _first([f"{sample.split}/{sample.id}: {sample.reason}" for sample in bad.values()])
     return (
-        f"{len(bad)} of {total} studies cannot be used ({named}): mend or remove them, "
+        f"{len(bad)} of {total} studies cannot be used ({named}): repair or remove them, "
         "or set data.on_bad_sample=skip to leave them out"
     )
 

@@ -1,4 +1,4 @@
-"""A data folder as Lightning's data module: checked once, tokenised, batched."""
+"""Lightning data module of a data folder: checks, tokenizes and batches its studies."""
 
 from __future__ import annotations
 
@@ -18,47 +18,52 @@ from torch.utils.data import DataLoader
 from r2cmn.data.check import Funnel, check_studies
 from r2cmn.data.features import PRECISIONS, FrozenTrunk, check_frozen, read_features
 from r2cmn.data.images import ImageTransform
-from r2cmn.data.reports import DataError, Inputs, ReportDataset, Rewrite, Study, collate, read_annotation, view_paths
+from r2cmn.data.reports import (
+    LICENSE_CLASSES,
+    DataError,
+    Inputs,
+    ReportDataset,
+    Rewrite,
+    Study,
+    collate,
+    read_annotation,
+    view_paths,
+)
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.data.views import CACHES, StudyViews, read_images
 from r2cmn.types import Batch
 
-LICENSE_CLASSES = ("public", "non_commercial", "dua")
-"""What may be shown of a data set: under `dua`, a data use agreement, neither text nor images reach a logger."""
-
 
 class ReportDataModule(pl.LightningDataModule):
-    """Chest X-ray studies of a folder with `annotation.json` and `images/`, as `r2cmn.data.reports` describes it.
+    """Chest X-ray studies of a data folder with `annotation.json` and `images/` (see `r2cmn.data.reports`).
 
-    Use it as it is for data of your own; a data set with fixed choices is a subclass with other defaults.
+    Use this class for your own data. A data set with other defaults is a subclass.
 
     Attributes:
-        studies: of each split, those that passed the check; the index of a sample is its position here.
-        tokenizer: its words are those of the training reports.
-        transform: what is done to images.
-        num_views: images taken of each study.
-        funnel: what the check found.
+        studies: the studies by split that passed the check; the index of a sample is its position here. Set by `setup`.
+        tokenizer: has the words of the training reports. Set by `setup`.
+        transform: prepares the images.
+        num_views: images of a study. Set by `setup`.
+        funnel: the counts of the check. Set by `setup`.
         license_class: public, non_commercial or dua.
 
-    The first two, `num_views` and `funnel` stand after `setup`.
-
     Args:
-        dir: the data folder; None for the one that the environment variable `dir_variable` names.
+        dir: the data folder; None for the value of the environment variable `dir_variable`.
         text: `max_length`, `threshold` and `cleaning` of `Tokenizer.build`.
-        images: `resize`, `size`, `horizontal_flip` and `random_crop` of `ImageTransform`, and `num_views`: images
-            taken of each study, None for the fewest that any study with images has.
-        batch_size: studies of a batch.
-        num_workers: processes that load; 0 loads in the process that trains.
-        on_bad_sample: "error" refuses a data set with bad studies, "skip" leaves them out and says how many.
-        license_class: public, non_commercial or dua; None for the data set's own.
-        cache: where decoded images are kept between epochs, "none", "memory" or "disk" (`$R2CMN_CACHE/images`); what
-            a model reads is the same.
-        cache_features: "float16" (or True) or "float32" keeps what a frozen trunk says of the images in
-            `$R2CMN_CACHE/features`, and batches carry that instead of images; "none" (or False) does not.
+        images: `resize`, `size`, `horizontal_flip` and `random_crop` of `ImageTransform`, and `num_views`: images of
+            a study, None for the smallest number that a study with images has.
+        batch_size: studies in a batch.
+        num_workers: worker processes that load data; 0 loads in the main process.
+        on_bad_sample: "error" raises an error if there are bad studies, "skip" leaves them out.
+        license_class: public, non_commercial or dua; None for the default of the data set.
+        cache: where decoded images are kept between epochs: "none", "memory" or "disk" (`$R2CMN_CACHE/images`). The
+            model's input is the same.
+        cache_features: "float16" (or True) or "float32" caches the features of a frozen trunk in
+            `$R2CMN_CACHE/features`, and batches carry features instead of images; "none" (or False) does not.
 
     Raises:
-        DataError: where no folder is named.
-        ValueError: for an unknown option or an impossible value, here, before any data is read.
+        DataError: if no folder is given.
+        ValueError: if an option is unknown or a value is invalid; no data is read before.
     """
 
     text_defaults: ClassVar[dict[str, Any]] = {"max_length": 60, "threshold": 3, "cleaning": "iu_xray"}
@@ -71,7 +76,7 @@ class ReportDataModule(pl.LightningDataModule):
     }
     license_default: ClassVar[str] = "non_commercial"
     dir_variable: ClassVar[str | None] = None
-    """The environment variable that names the folder where `dir` is None."""
+    """Environment variable that names the folder if `dir` is None."""
 
     def __init__(
         self,
@@ -109,16 +114,16 @@ class ReportDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.on_bad_sample = on_bad_sample
         self._text = _merged("text", self.text_defaults, text)
-        Tokenizer.build([], **self._text)  # refuses impossible values before the data is read
+        Tokenizer.build([], **self._text)  # checks the values before the data is read
         image_options = _merged("images", self.images_defaults, images)
         self._num_views: int | None = image_options.pop("num_views")
         if self._num_views is not None and self._num_views < 1:
-            raise ValueError(f"images.num_views is {self._num_views}, but a study is seen from at least 1 view")
+            raise ValueError(f"images.num_views is {self._num_views}, but must be at least 1")
         self.transform = ImageTransform(**image_options)
         if self.cache_features != "none" and self.transform.is_random:
             raise ValueError(
-                "data.cache_features keeps one reading of each image, but training images are cut or mirrored at "
-                "random: set data.images.random_crop=false and data.images.horizontal_flip=false"
+                "data.cache_features needs fixed images, but training images are cropped or mirrored at random: set "
+                "data.images.random_crop=false and data.images.horizontal_flip=false"
             )
         self.num_views: int
         self.tokenizer: Tokenizer
@@ -129,14 +134,14 @@ class ReportDataModule(pl.LightningDataModule):
         self._rewrite: Rewrite | None = None
 
     def prepare_data(self) -> None:
-        """Check the images where one process a machine does it, so that the others find the result."""
+        """Check the images in one process per machine; the others find the result in the index of images."""
         self.setup()
 
     def setup(self, stage: str | None = None) -> None:
         """Read and check the data and build the tokenizer, once for all stages.
 
         Raises:
-            DataError: in one sentence that names the file or the study at fault.
+            DataError: if a file or a study cannot be used.
         """
         if self.studies:
             return
@@ -147,7 +152,7 @@ class ReportDataModule(pl.LightningDataModule):
         rank_zero_only(Console(stderr=True).print)(self.funnel)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of train in a new order each epoch, with random crops."""
+        """Batches of train, shuffled anew each epoch, with random crops."""
         return self._loader("train")
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -159,7 +164,7 @@ class ReportDataModule(pl.LightningDataModule):
         return self._loader("test")
 
     def describe(self) -> dict[str, Any]:
-        """Return what a checkpoint carries of the data, in plain containers: enough to read images and write words."""
+        """Return what a checkpoint needs to prepare images and decode tokens, in plain containers."""
         self.setup()
         return {
             "tokenizer": self.tokenizer.to_dict(),
@@ -168,13 +173,13 @@ class ReportDataModule(pl.LightningDataModule):
         }
 
     def take_features_of(self, backbone: FrozenTrunk) -> None:
-        """Name the backbone whose frozen trunk reads the images where `cache_features` is set.
+        """Set the backbone whose features are cached if `cache_features` is set; `CMNModule` calls this in its setup.
 
-        `CMNModule` does so when a trainer sets it up. The trunk runs, where it must, when a loader is first asked for:
-        with the weights and on the device that the backbone then has.
+        Missing features are computed when a loader is first requested, with the weights and on the device that the
+        backbone has then.
 
         Raises:
-            ValueError: where its trunk is not frozen.
+            ValueError: if its trunk is not frozen.
         """
         check_frozen(backbone)
         self._backbone = backbone
@@ -214,19 +219,19 @@ class ReportDataModule(pl.LightningDataModule):
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=partial(start_worker, rank=self.trainer.global_rank if self.trainer else 0),
-            # Workers that lived on would keep their generators, and a resumed run would crop otherwise than the first.
+            # persistent workers keep their generators, and a resumed run would crop differently
             persistent_workers=False,
         )
 
 
 def start_worker(_worker: int, rank: int) -> None:
-    """Make a worker of the loader crop otherwise than those of other ranks, and keep it small.
+    """Seed a worker by its rank, so that ranks crop differently, and limit its memory.
 
-    DataLoader seeds worker w with base + w; ranks of one run draw the same base, so the rank is mixed in here.
+    DataLoader seeds worker w with base + w; the ranks of a run draw the same base.
     """
     if rank:
         torch.manual_seed(hash((torch.initial_seed(), rank)))
-    gc.freeze()  # a collection would write to every object of the parent, and so copy its page
+    gc.freeze()  # a collection writes to every object of the parent process and so copies its memory page
 
 
 def _precision(cache_features: bool | str) -> str:

@@ -1,18 +1,19 @@
-"""From a DICOM file of a radiograph to an 8-bit picture, by the grayscale pipeline of DICOM PS3.4 N.2.
+"""Converts DICOM radiographs to 8-bit images by the grayscale pipeline of DICOM PS3.4 N.2.
 
-Only the tags that this needs are read, none of which tells of a patient, so none can be kept or printed. pydicom comes
-with `pip install 'r2cmn[dicom]'`.
+Only the tags that it needs are read. None of them identifies a patient, so none can be stored or printed. pydicom is
+installed by `pip install 'r2cmn[dicom]'`.
 """
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
+
+from r2cmn.files import load_optional
 
 SUFFIXES = (".dcm", ".dicom")
 MODALITIES = {"CR": "computed radiography", "DX": "digital radiography", "RG": "radiographic imaging"}
@@ -27,17 +28,17 @@ _PLUGINS = {"JPEG 2000": "pylibjpeg pylibjpeg-openjpeg", "High-Throughput": "pyl
 
 
 class DicomError(ValueError):
-    """A DICOM file is not a single radiograph that can be read whole."""
+    """A DICOM file is not a single, complete radiograph."""
 
 
 @dataclass(frozen=True)
 class Radiograph:
-    """What was read of a DICOM file.
+    """An image from a DICOM file.
 
     Attributes:
-        image: 8-bit gray, air black.
-        steps: what was done to the stored values, in order.
-        view: the header's View Position, such as PA or LL, or an empty text. Often missing or wrong.
+        image: 8-bit gray; air is black.
+        steps: the operations on the stored values, in order.
+        view: the header's View Position, such as PA or LL, or "". Often missing or wrong.
     """
 
     image: Image.Image
@@ -46,7 +47,7 @@ class Radiograph:
 
 
 def is_dicom(head: bytes) -> bool:
-    """Whether a file that begins with these bytes, 132 or more, is a DICOM file."""
+    """Whether a file with these first bytes (at least 132) is a DICOM file."""
     return head[128:132] == b"DICM"
 
 
@@ -56,20 +57,20 @@ def read_dicom(
     clip: tuple[float, float] | None = None,
     max_pixels: int | None = None,
 ) -> Radiograph:
-    """Read a radiograph: rescale, VOI LUT or else window, invert MONOCHROME1, clip, 8 bits.
+    """Read a radiograph: rescale, apply the VOI LUT or else the window, invert MONOCHROME1, clip, convert to 8 bits.
 
-    Where the file has neither a VOI LUT nor a window, its lowest and highest value become 0 and 255. Padding is black.
+    If the file has neither a VOI LUT nor a window, its lowest and highest value become 0 and 255. Padding is black.
 
     Args:
-        name: the file, or what to call it in an error where `stream` is given.
-        stream: read this instead.
+        name: the file; if `stream` is given, only its name in error messages.
+        stream: a file object to read instead.
         clip: two percentiles, 0 to 100, that become 0 and 255 at the end; (0.5, 99.5) drops labels and metal.
-        max_pixels: rows times columns at most.
+        max_pixels: maximum of rows times columns.
 
     Raises:
-        DicomError: where pydicom or a decoder is missing, the file is no DICOM file or cut short, has several frames,
-            colours, or another modality than CR, DX and RG.
-        ValueError: for impossible percentiles.
+        DicomError: if pydicom or a decoder is missing, the file is truncated or not a DICOM file, or it has several
+            frames, colors or another modality than CR, DX and RG.
+        ValueError: if the percentiles are invalid.
     """
     if clip is not None and not 0 <= clip[0] < clip[1] <= 100:
         raise ValueError(f"clip is {clip[0]:g}, {clip[1]:g}: two percentiles, 0 <= low < high <= 100")
@@ -78,22 +79,22 @@ def read_dicom(
     stored = _stored_values(name, header)
     try:
         return _rendered(header, stored, clip)
-    except Exception as error:  # pydicom turns text into numbers, or not, when they are asked for
+    except Exception as error:  # pydicom parses numbers, or fails to, at the first access
         raise DicomError(f"{name} has a rescale, LUT or window that cannot be applied: {error}") from None
 
 
 def _read_tags(name: str | Path, stream: BinaryIO | None) -> Any:
     try:
-        pydicom = importlib.import_module("pydicom")
-    except ImportError:
-        raise DicomError(f"{name} is a DICOM file, which needs pydicom: pip install 'r2cmn[dicom]'") from None
+        pydicom = load_optional("pydicom", f"{name} is a DICOM file and", "dicom")
+    except ValueError as error:
+        raise DicomError(str(error)) from None
     try:
         return pydicom.dcmread(stream if stream is not None else name, specific_tags=_TAGS)
     except FileNotFoundError:
         raise DicomError(f"there is no image at {name}") from None
     except pydicom.errors.InvalidDicomError:
-        raise DicomError(f"{name} is not a DICOM file: it lacks the mark DICM") from None
-    except Exception as error:  # a torn file raises EOFError, ValueError, struct.error and others
+        raise DicomError(f"{name} is not a DICOM file: it lacks the marker DICM") from None
+    except Exception as error:  # a truncated file raises EOFError, ValueError, struct.error and others
         raise DicomError(f"{name} cannot be read whole: {error}") from None
 
 
@@ -106,9 +107,9 @@ def _check(name: str | Path, header: Any, max_pixels: int | None) -> None:
         raise DicomError(f"{name} holds no image: it lacks {missing[0]}")
     frames = header.get("NumberOfFrames") or 1
     if int(frames) != 1:
-        raise DicomError(f"{name} has {frames} frames: save the one to be read as a file of its own")
+        raise DicomError(f"{name} has {frames} frames: save one of them as a file of its own")
     if header.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
-        raise DicomError(f"{name} holds colours ({header.PhotometricInterpretation}), not the gray values of an X-ray")
+        raise DicomError(f"{name} holds colors ({header.PhotometricInterpretation}), not the gray values of an X-ray")
     if max_pixels is not None and header.Rows * header.Columns > max_pixels:
         raise DicomError(f"{name} has {header.Columns} x {header.Rows} pixels, more than {max_pixels:,}")
 
@@ -116,7 +117,7 @@ def _check(name: str | Path, header: Any, max_pixels: int | None) -> None:
 def _stored_values(name: str | Path, header: Any) -> np.ndarray:
     try:
         return np.asarray(header.pixel_array)
-    except Exception as error:  # of pydicom and of the decoder that it found
+    except Exception as error:  # of pydicom or a decoder
         syntax = header.file_meta.get("TransferSyntaxUID")
         if syntax is not None and syntax.is_compressed and "missing dependencies" in str(error):
             plugin = next(p for key, p in {**_PLUGINS, "": "pylibjpeg"}.items() if key in syntax.name)
@@ -127,7 +128,7 @@ def _stored_values(name: str | Path, header: Any) -> np.ndarray:
 def _rendered(header: Any, stored: np.ndarray, clip: tuple[float, float] | None) -> Radiograph:
     steps = []
     padding = _padding(header, stored)
-    values = importlib.import_module("pydicom.pixels").apply_modality_lut(stored, header)
+    values = load_optional("pydicom.pixels", "a DICOM file", "dicom").apply_modality_lut(stored, header)
     if "ModalityLUTSequence" in header:
         steps.append("modality LUT")
     elif "RescaleSlope" in header:
@@ -146,7 +147,7 @@ def _rendered(header: Any, stored: np.ndarray, clip: tuple[float, float] | None)
 
 
 def _padding(header: Any, stored: np.ndarray) -> np.ndarray:
-    """Return where the image was filled up, by the stored values of PS3.3 C.7.5.1.1.2."""
+    """Return the mask of padding pixels, by PS3.3 C.7.5.1.1.2."""
     value = header.get("PixelPaddingValue")
     if value is None:
         return np.zeros(stored.shape, dtype=bool)
@@ -156,10 +157,10 @@ def _padding(header: Any, stored: np.ndarray) -> np.ndarray:
 
 
 def _values_of_interest(header: Any, values: np.ndarray, padding: np.ndarray) -> tuple[np.ndarray, str]:
-    """Return the values as shares, 0 to 1, of the range shown, and what was done."""
+    """Return the values as fractions of the displayed range, 0 to 1, and the name of the step."""
     if header.get("VOILUTSequence"):
         entries, first = _table(header.VOILUTSequence[0])
-        # pydicom.pixels.apply_voi keeps positions in the type of the entries, where 12 bits do not fit into 8
+        # pydicom.pixels.apply_voi keeps positions in the type of the entries, and 12 bits do not fit into 8
         positions = np.clip(np.rint(values).astype(np.int64) - first, 0, len(entries) - 1)
         return _stretch(entries[positions], entries.min(), entries.max()), "VOI LUT"
     if header.get("WindowWidth") not in (None, "") and header.get("WindowCenter") not in (None, ""):
@@ -171,7 +172,7 @@ def _values_of_interest(header: Any, values: np.ndarray, padding: np.ndarray) ->
 
 
 def _table(item: Any) -> tuple[np.ndarray, int]:
-    """Return the entries of a lookup table and the value that the first one stands for."""
+    """Return the entries of a lookup table and the value of the first entry."""
     number = int(item.LUTDescriptor[0]) or 2**16
     data = item.LUTData
     if isinstance(data, bytes):
@@ -182,9 +183,9 @@ def _table(item: Any) -> tuple[np.ndarray, int]:
 
 
 def _window(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray:
-    """Return the shares, 0 to 1, of PS3.3 C.11.2.1.2.1 (LINEAR), C.11.2.1.3.1 (SIGMOID) and C.11.2.1.3.2 (EXACT).
+    """Return fractions, 0 to 1, by PS3.3 C.11.2.1.2.1 (LINEAR), C.11.2.1.3.1 (SIGMOID) and C.11.2.1.3.2 (EXACT).
 
-    Not pydicom.pixels.apply_windowing, which turns the image over where the rescale slope is negative.
+    pydicom.pixels.apply_windowing is not used: it inverts the image if the rescale slope is negative.
     """
     if function == "SIGMOID":
         if width <= 0:
@@ -204,12 +205,12 @@ def _window(values: np.ndarray, center: float, width: float, function: str) -> n
 def _first(value: Any) -> float:
     try:
         return float(value)
-    except TypeError:  # several windows: the first one is meant
+    except TypeError:  # several windows: take the first
         return float(value[0])
 
 
 def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return (values - low) / (high - low) in float64, cut to 0 and 1; all 0 where there is no range."""
+    """Return (values - low) / (high - low) in float64, clipped to 0 and 1; all 0 if the range is empty."""
     if high <= low:
         return np.zeros(values.shape)
     return np.clip((values.astype(np.float64) - low) / (float(high) - float(low)), 0, 1)

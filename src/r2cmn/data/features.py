@@ -1,7 +1,7 @@
-"""The features of a frozen trunk, computed once: training reads them instead of images and never runs the trunk.
+"""Features of a frozen trunk, computed once and cached: training reads them and never runs the trunk.
 
-They are right only where the trunk would say the same of an image in every epoch: its weights are frozen and nothing is
-drawn at random, neither a crop nor a flip.
+They are valid only if the trunk gives the same output for an image in every epoch: its weights are frozen, and images
+are neither cropped nor flipped at random.
 
 Shapes: B studies, I views, S patches of all views, F features of the trunk.
 """
@@ -18,20 +18,21 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from r2cmn.data.cache import RowCache
 from r2cmn.data.images import Preparation, image_digest
 from r2cmn.data.reports import collate_images
-from r2cmn.data.shards import Shards, cache_dir
 from r2cmn.data.views import StudyViews, read_images
+from r2cmn.files import cache_dir
 
 PRECISIONS = ("none", "float16", "float32")
-"""How the features of a frozen trunk are kept."""
+"""Precision of the cached features; "none" turns the cache off."""
 
 _VERSION = 1  # of what a row of features holds
-_STUDIES_PER_SHARD = 256  # 103 MB of float16 for two views of 224 pixels and a ResNet-101
+_STUDIES_PER_FILE = 256  # 103 MB of float16 for two views of 224 pixels and a ResNet-101
 
 
 class FrozenTrunk(Protocol):
-    """What `r2cmn.backbone.Backbone` has."""
+    """The part of `r2cmn.backbone.Backbone` that is used here."""
 
     frozen: bool
     trunk: nn.Module
@@ -40,28 +41,11 @@ class FrozenTrunk(Protocol):
         """Map images (B, I, 3, H, W) to features (B, S, F)."""
 
 
-class StudyFeatures:
-    """The features of each study, (S, F).
-
-    Args:
-        shards: where they are kept.
-    """
-
-    def __init__(self, shards: Shards):
-        self.shards = shards
-
-    def __len__(self) -> int:
-        return len(self.shards)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.shards[index]
-
-
 def check_frozen(backbone: Any) -> None:
-    """Refuse a trunk whose features change, or cannot be had.
+    """Check that the features of a backbone can be cached.
 
     Raises:
-        ValueError: naming the option at fault.
+        ValueError: if the trunk is not frozen or the backbone does not offer its features.
     """
     if not all(hasattr(backbone, name) for name in ("frozen", "trunk", "features")):
         raise ValueError(
@@ -70,44 +54,44 @@ def check_frozen(backbone: Any) -> None:
         )
     if not backbone.frozen:
         raise ValueError(
-            "data.cache_features keeps what the trunk says of an image, but this trunk learns: "
-            "set backbone.frozen=true, or data.cache_features=none"
+            "data.cache_features needs a frozen trunk, but this one is trained: set backbone.frozen=true, or "
+            "data.cache_features=none"
         )
 
 
 def read_features(
     backbone: FrozenTrunk, paths: Sequence[Path], preparation: Preparation, num_views: int, precision: str,
     batch_size: int = 16, num_workers: int = 0,
-) -> StudyFeatures:  # fmt: skip
-    """Return the features of studies, computed in float32 where they do not stand in `$R2CMN_CACHE/features` yet.
+) -> RowCache:  # fmt: skip
+    """Return the features (S, F) of each study; those that `$R2CMN_CACHE/features` lacks are computed in float32.
 
-    They are bound to the weights of the trunk, the preparation, the image files and the precision. Processes that ask
-    at once, such as those of DDP, share the work, each on its own device.
+    A cached row depends on the weights of the trunk, the preparation, the image files and the precision. Processes
+    that call this at the same time, such as the ranks of DDP, share the work, each on its own device.
 
     Args:
         backbone: frozen, on the device that computes.
-        paths: the images, those of a study one behind the other.
-        preparation: of the images; nothing in it is random.
+        paths: the images of all studies, `num_views` for each.
+        preparation: how images are prepared; nothing in it is random.
         num_views: images of a study.
         precision: "float16" or "float32".
-        batch_size: studies that the trunk reads at once.
-        num_workers: processes that decode meanwhile.
+        batch_size: studies in a batch of the trunk.
+        num_workers: worker processes that decode images.
 
     Raises:
-        ValueError: for a trunk that is not frozen, or whose features are beyond float16.
-        OSError: where the disk has no room or may not be written.
+        ValueError: if the trunk is not frozen, or its features do not fit into float16.
+        OSError: if the cache cannot be written or has no room.
     """
     check_frozen(backbone)
     views = StudyViews(read_images(paths, preparation), preparation.cut, num_views)
 
     def make(positions: range) -> list[Tensor]:
         loader: DataLoader[Tensor] = DataLoader(
-            views,  # type: ignore[arg-type]  # its length is not asked for
+            views,  # type: ignore[arg-type]  # its length is not needed
             batch_size,
             sampler=positions,
             num_workers=num_workers,
             collate_fn=collate_images,
-            # of its own, so that the run draws the same numbers whether or not there is something to compute
+            # its own generator, so that filling the cache does not change the random numbers of the run
             generator=torch.Generator(),
         )
         return [row for images in loader for row in _features(backbone, images, precision)]
@@ -115,18 +99,17 @@ def read_features(
     digests = [image_digest(path) for path in paths]
     studies = [b"".join(digests[start : start + num_views]) for start in range(0, len(digests), num_views)]
     settings = f"features {_VERSION}, {preparation.name}, {precision}, {trunk_digest(backbone.trunk)}"
-    folder = cache_dir() / "features"
-    shards = Shards(folder, settings, studies, _STUDIES_PER_SHARD)
+    cache = RowCache(cache_dir("features"), settings, studies, _STUDIES_PER_FILE)
     try:
-        shards.fill(make, "running the frozen trunk")
+        cache.fill(make, "running the frozen trunk")
     except OSError as error:
-        why = f"data.cache_features: {error.strerror or error}; set R2CMN_CACHE to a folder with room"
-        raise OSError(error.errno, why, str(folder)) from error
-    return StudyFeatures(shards)
+        reason = f"data.cache_features: {error.strerror or error}; set R2CMN_CACHE to a folder with room"
+        raise OSError(error.errno, reason, str(cache.folder)) from error
+    return cache
 
 
 def trunk_digest(trunk: nn.Module) -> str:
-    """Return a text that changes with the layers of a trunk and with every weight and statistic."""
+    """Return a hash of the layers, weights and statistics of a trunk."""
     layers = re.sub(r" at 0x[0-9a-f]+", "", repr(trunk))  # an address differs from process to process
     digest = hashlib.blake2b(layers.encode(), digest_size=20)
     for name, value in trunk.state_dict().items():
@@ -140,10 +123,10 @@ def _features(backbone: FrozenTrunk, images: Tensor, precision: str) -> Tensor:
     weight = next(backbone.trunk.parameters(), images)
     with torch.autocast(weight.device.type, enabled=False):
         features = backbone.features(images.to(weight.device, weight.dtype))
-    kept = features.to(getattr(torch, precision)).cpu()
-    if not kept.isfinite().all():
+    cached = features.to(getattr(torch, precision)).cpu()
+    if not cached.isfinite().all():
         raise ValueError(
-            f"data.cache_features={precision} cannot hold this trunk's features, of up to {features.abs().max():g}: "
+            f"data.cache_features={precision} cannot hold features as large as {features.abs().max():g}: "
             "set data.cache_features=float32"
         )
-    return kept
+    return cached

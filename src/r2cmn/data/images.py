@@ -1,4 +1,4 @@
-"""From an image file to the tensor that a backbone reads."""
+"""Reads image files and prepares the tensors for the backbone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from r2cmn.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from r2cmn.data.dicom import DicomError, is_dicom, read_dicom
 
 MAX_PIXELS = 89_478_485
-"""Pixels of an image at most; Pillow's own limit, and five times the largest detector of a chest X-ray machine."""
+"""Largest number of pixels of an image: Pillow's own limit, five times that of the largest chest X-ray detector."""
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -26,22 +26,22 @@ _IMAGENET_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
 
 class ImageError(ValueError):
-    """A file is not an image that can be read whole."""
+    """A file is not a complete image."""
 
 
 def load_image(path: str | Path, stream: BinaryIO | None = None) -> Image.Image:
-    """Read an image whole, as 8-bit RGB.
+    """Decode an image to 8-bit RGB.
 
-    16-bit images are scaled by their full range, 65,535 to 255; transparency is laid over black, as air is in an
-    X-ray; a palette is resolved; an orientation in the EXIF data is ignored, as in the released code. DICOM files are
-    read as `r2cmn.data.dicom.read_dicom` describes it.
+    16-bit images are scaled by their full range, 65,535 to 255. Transparent pixels are blended with black, the color
+    of air in an X-ray. Palettes are resolved. The EXIF orientation is ignored, as in the released code. DICOM files
+    are decoded by `r2cmn.data.dicom.read_dicom`.
 
     Args:
-        path: the file, or what to call it in an error where `stream` is given.
-        stream: read this instead, from its beginning; such as a file of an archive, in memory.
+        path: the file; if `stream` is given, only its name in error messages.
+        stream: a file object to read instead, from its beginning.
 
     Raises:
-        ImageError: where the file is missing, truncated, empty, no image, of an unusual number format or too large.
+        ImageError: if the file is missing, truncated, empty, not an image, too large or has an unknown value range.
     """
     path = Path(path)
     if path.suffix.lower() in DICOM_SUFFIXES:
@@ -65,7 +65,7 @@ def load_image(path: str | Path, stream: BinaryIO | None = None) -> Image.Image:
 
 
 def _unidentified(path: Path, stream: BinaryIO | None) -> Image.Image:
-    """Read a DICOM file whose name does not say so; of other files say what they are not."""
+    """Read a DICOM file without its suffix; raise for any other file."""
     if stream is not None:
         stream.seek(0)
         head = stream.read(132)
@@ -86,15 +86,15 @@ def _radiograph(path: Path, stream: BinaryIO | None) -> Image.Image:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """Return a picture as 8-bit RGB, as `load_image` describes it.
+    """Convert a Pillow image to 8-bit RGB, as `load_image` does.
 
     Raises:
-        ImageError: for a number format whose range is unknown.
+        ImageError: if the value range is unknown.
     """
     if image.mode in _SIXTEEN_BIT_MODES:
         return _sixteen_to_eight_bits(image).convert("RGB")
     if image.mode == "F":
-        raise ImageError(f"{_name(image)} holds real numbers, whose range is unknown: save it with 8 or 16 bits")
+        raise ImageError(f"{_name(image)} holds floating-point values of unknown range: save it with 8 or 16 bits")
     if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
         pixels = image.convert("RGBA")
         black = Image.new("RGBA", pixels.size, (0, 0, 0, 255))
@@ -107,7 +107,7 @@ def _name(image: Image.Image) -> str:
 
 
 def _sixteen_to_eight_bits(image: Image.Image) -> Image.Image:
-    # Pillow's own conversion cuts at 255, which turns a 16-bit X-ray white.
+    # Pillow clips at 255, which turns a 16-bit X-ray white.
     values = v2.functional.pil_to_tensor(image.convert("I")).to(torch.int64)
     if values.min() < 0 or values.max() > 65_535:
         raise ImageError(f"{_name(image)} holds values outside 0 to 65,535: save it with 8 or 16 bits")
@@ -115,35 +115,35 @@ def _sixteen_to_eight_bits(image: Image.Image) -> Image.Image:
 
 
 def image_digest(path: Path) -> bytes:
-    """Return 16 bytes that change with the path of a file, its size and its time of change.
+    """Return a hash, 16 bytes, of the path, size and modification time of a file.
 
     Raises:
-        OSError: where there is no such file.
+        OSError: if the file does not exist.
     """
     status = path.stat()
-    # not resolve(), which asks the file system for each part of the path
+    # resolve() would look up each part of the path in the file system
     key = f"{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}"
     return hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=16).digest()
 
 
-def normalise(pixels: Tensor, out: Tensor | None = None) -> Tensor:
+def normalize(pixels: Tensor, out: Tensor | None = None) -> Tensor:
     """Map pixels (1 or 3, H, W) uint8 to (3, H, W) float32 with ImageNet's mean and standard deviation.
 
     Args:
-        pixels: one channel is taken for three equal ones.
-        out: (3, H, W) float32 to write to.
+        pixels: one channel stands for three equal ones.
+        out: output tensor (3, H, W) float32.
     """
     scaled = v2.functional.to_dtype(pixels, torch.float32, scale=True)
     return torch.sub(scaled, _IMAGENET_MEAN, out=out).div_(_IMAGENET_STD)
 
 
 class Preparation(NamedTuple):
-    """What is done to the images of a split, in two steps, so that the first can be kept.
+    """The two steps that prepare the images of a split; the result of the first can be cached.
 
     Attributes:
-        resize: image -> (3, h, w) uint8, always the same.
-        cut: (C, h, w) -> (C, size, size) uint8, at random in training.
-        name: of the first step, with all that its result depends on besides the file.
+        resize: image -> (3, h, w) uint8, deterministic.
+        cut: (C, h, w) -> (C, size, size) uint8, random in training.
+        name: describes everything that `resize` depends on besides the image.
     """
 
     resize: Callable[[Image.Image], Tensor]
@@ -152,17 +152,17 @@ class Preparation(NamedTuple):
 
 
 class ImageTransform:
-    """Cuts and normalises images as the released code does, with ImageNet's mean and standard deviation.
+    """Resizes, crops and normalizes images as the released code does.
 
     Args:
         resize: pixels of the short side before a random crop; at least `size`.
-        size: pixels of both sides of what the backbone reads.
-        random_crop: cut a training image at a random place; off, it is resized to a square as in evaluation.
-        horizontal_flip: mirror half of the training images. Off, because a mirrored X-ray contradicts a report that
-            says left or right; the released code has it on.
+        size: height and width in pixels of the backbone's input.
+        horizontal_flip: mirror half of the training images. Off by default, because a mirrored X-ray contradicts a
+            report that says left or right; the released code has it on.
+        random_crop: crop training images at random; if False, they are resized to a square as in evaluation.
 
     Raises:
-        ValueError: where the crop would be larger than the image.
+        ValueError: if the crop is larger than the image.
     """
 
     def __init__(self, resize: int = 256, size: int = 224, horizontal_flip: bool = False, random_crop: bool = True):
@@ -178,31 +178,31 @@ class ImageTransform:
 
     @property
     def is_random(self) -> bool:
-        """Whether a training image differs from one reading to the next."""
+        """Whether training images are cropped or mirrored at random."""
         return self.horizontal_flip or self.random_crop
 
     def preparation(self, training: bool) -> Preparation:
-        """Return the two steps before `normalise`, of training or of evaluation."""
+        """Return the steps before `normalize` for training or for evaluation."""
         resize = self._resize_short_side if training and self.random_crop else self._resize_to_square
         name = f"short side {self.resize}" if training and self.random_crop else f"square {self.size}"
         return Preparation(resize, self._cut if training else _whole, f"{name}, Pillow {PIL.__version__}")
 
     def train(self, image: Image.Image) -> Tensor:
-        """Resize the short side and cut a square at a random place, drawn from torch's generator: (3, size, size)."""
+        """Prepare a training image, with random numbers of torch's generator: (3, size, size)."""
         return self._apply(self.preparation(training=True), image)
 
     def evaluation(self, image: Image.Image) -> Tensor:
-        """Resize to a square, whatever the shape was: (3, size, size)."""
+        """Resize to a square, whatever the aspect ratio: (3, size, size)."""
         return self._apply(self.preparation(training=False), image)
 
     def to_dict(self) -> dict[str, int | bool]:
-        """Return plain values from which `ImageTransform(**transform.to_dict())` builds an equal transform."""
+        """Return the arguments of the constructor as plain values."""
         names = ("resize", "size", "horizontal_flip", "random_crop")
         return {name: getattr(self, name) for name in names}
 
     @staticmethod
     def _apply(preparation: Preparation, image: Image.Image) -> Tensor:
-        return normalise(preparation.cut(preparation.resize(image)))
+        return normalize(preparation.cut(preparation.resize(image)))
 
     def _resize_short_side(self, image: Image.Image) -> Tensor:
         return v2.functional.pil_to_tensor(v2.functional.resize(image, [self.resize]))
@@ -212,7 +212,7 @@ class ImageTransform:
 
     def _cut(self, pixels: Tensor) -> Tensor:
         if self.random_crop:
-            # the place is drawn as v2.RandomCrop draws it, but a slice takes a tenth of its time
+            # same random numbers as v2.RandomCrop, but a slice takes a tenth of its time
             place = self._crop.make_params([pixels])
             top, left = place["top"], place["left"]
             pixels = pixels[:, top : top + self.size, left : left + self.size]

@@ -1,4 +1,4 @@
-"""MIMIC-CXR (Johnson et al., 2019) in the format and the split of R2Gen."""
+"""MIMIC-CXR (Johnson et al., 2019) in the format and split of R2Gen."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from r2cmn.data.datamodule import ReportDataModule
 
 
 class MIMICCXRDataModule(ReportDataModule):
-    """MIMIC-CXR: one view an entry, at most 100 ids a report, words used ten times or more (section 3.1).
+    """MIMIC-CXR: one view per entry, at most 100 ids per report, words that occur at least 10 times (section 3.1).
 
-    PhysioNet's data use agreement holds for its reports and images, and for weights trained on them.
+    PhysioNet's data use agreement covers its reports, its images and the weights trained on them.
     """
 
     text_defaults: ClassVar[dict[str, Any]] = {"max_length": 100, "threshold": 10, "cleaning": "mimic_cxr"}

@@ -1,4 +1,4 @@
-"""The 14 observations that chest X-ray labellers read, in CheXbert's order (Smit et al., 2020)."""
+"""The 14 observations of chest X-ray labelers, in CheXbert's order (Smit et al., 2020)."""
 
 OBSERVATIONS = (
     "Enlarged Cardiomediastinum",

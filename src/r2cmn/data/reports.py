@@ -1,13 +1,12 @@
-"""Studies on disk, and the samples and batches made of them.
+"""Reads the studies of a data folder and makes samples and batches of them.
 
 A data folder holds `annotation.json`, {"train": [entry, ...], "val": [...], "test": [...]}, and `images/`. An entry is
-{"id": str, "report": str, "image_path": [path below images/, ...]} and may add "labels", 14 values in the order of
+{"id": str, "report": str, "image_path": [path in images/, ...]}; optional keys are "labels", 14 values in the order of
 `OBSERVATIONS`, and "subject_id" or "patient".
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,31 +17,35 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from r2cmn.data.images import normalise
+from r2cmn.data.images import normalize
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.tokenizer import Tokenizer
+from r2cmn.files import read_json
 from r2cmn.types import Batch
 
 SPLITS = ("train", "val", "test")
 
+LICENSE_CLASSES = ("public", "non_commercial", "dua")
+"""License classes of a data set. Under `dua`, a data use agreement, text and images are not sent to a logger."""
+
 Rewrite = Callable[[str], list[int]]
-"""A report -> the ids that a model learns to write."""
+"""Maps a report to the ids that the model learns to write."""
 
 
 class DataError(ValueError):
-    """A data folder cannot be used as it is."""
+    """A data folder is missing, malformed or contains bad studies."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """One study: its images and what the radiologist wrote.
+    """Images and report of one study.
 
     Attributes:
         id: unique in the data set.
         report: as written.
         images: the files of its views.
         split: train, val or test.
-        patient: whom it shows, where the annotation says so.
+        patient: identifier of the patient, if known.
         labels: 14 observations in the order of `OBSERVATIONS`: 1 positive, 0 negative, -1 uncertain, -2 not mentioned.
     """
 
@@ -55,41 +58,41 @@ class Study:
 
 
 def read_annotation(dir: str | Path) -> dict[str, list[Study]]:
-    """Read the studies of a data folder, by split; the images are not opened.
+    """Read the studies of a data folder by split; the images are not opened.
 
     Raises:
-        DataError: for a missing folder or file, and naming the entry that lacks a key or has a value of a wrong type.
+        DataError: if the folder or the annotation is missing, or an entry lacks a key or has a value of a wrong type.
     """
     dir = Path(dir)
-    content = _read_json(dir)
-    if not isinstance(content, dict):
-        raise DataError(f"{dir / 'annotation.json'} holds no object with the splits {', '.join(SPLITS)}")
+    path = dir / "annotation.json"
+    content = _read_object(path)
     studies: dict[str, list[Study]] = {}
     for split in SPLITS:
         entries = content.get(split)
         if not isinstance(entries, list):
             found = ", ".join(repr(key) for key in content) or "nothing"
-            raise DataError(f"{dir / 'annotation.json'} lacks a list '{split}': it holds {found}")
-        studies[split] = [_study(dir, split, index, entry) for index, entry in enumerate(entries)]
+            raise DataError(f"{path} lacks a list '{split}': it holds {found}")
+        studies[split] = [_study(path, split, index, entry) for index, entry in enumerate(entries)]
     return studies
 
 
-def _read_json(dir: Path) -> Any:
-    path = dir / "annotation.json"
-    if not dir.is_dir():
-        raise DataError(f"there is no data folder {dir}: set data.dir to the folder that holds annotation.json")
+def _read_object(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise DataError(f"the data folder {dir} holds no annotation.json: set data.dir to the folder that does")
+        fault = f"the data folder {path.parent} holds no {path.name}"
+        if not path.parent.is_dir():
+            fault = f"there is no data folder {path.parent}"
+        raise DataError(f"{fault}: set data.dir to the folder that holds {path.name}")
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text at byte {error.start}") from None
+        content = read_json(path)
+    except ValueError as error:
+        raise DataError(str(error)) from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds no object with the splits {', '.join(SPLITS)}")
+    return content
 
 
-def _study(dir: Path, split: str, index: int, entry: Any) -> Study:
-    name = f"entry {index} of '{split}' in {dir / 'annotation.json'}"
+def _study(path: Path, split: str, index: int, entry: Any) -> Study:
+    name = f"entry {index} of '{split}' in {path}"
     if not isinstance(entry, dict):
         raise DataError(f"{name} is {type(entry).__name__}, not an object with id, report and image_path")
     if isinstance(entry.get("id"), str):
@@ -99,13 +102,13 @@ def _study(dir: Path, split: str, index: int, entry: Any) -> Study:
             raise DataError(f"{name} lacks '{key}'")
         if not isinstance(entry[key], kind):
             raise DataError(f"{name} has a '{key}' of type {type(entry[key]).__name__} instead of {kind.__name__}")
-    if not all(isinstance(path, str) for path in entry["image_path"]):
-        raise DataError(f"{name} has an 'image_path' that holds something else than text")
+    if not all(isinstance(image, str) for image in entry["image_path"]):
+        raise DataError(f"{name} has an 'image_path' with a value that is not a string")
     patient = entry.get("subject_id", entry.get("patient"))
     return Study(
         id=entry["id"],
         report=entry["report"],
-        images=tuple(dir / "images" / path for path in entry["image_path"]),
+        images=tuple(path.parent / "images" / image for image in entry["image_path"]),
         split=split,
         patient=None if patient is None else str(patient),
         labels=_labels(name, entry.get("labels")),
@@ -120,12 +123,12 @@ def _labels(name: str, labels: Any) -> tuple[int, ...] | None:
         or len(labels) != len(OBSERVATIONS)
         or any(type(value) is not int or not -2 <= value <= 1 for value in labels)
     ):
-        raise DataError(f"{name} has 'labels' that are not {len(OBSERVATIONS)} whole numbers from -2 to 1")
+        raise DataError(f"{name} has 'labels' that are not {len(OBSERVATIONS)} integers from -2 to 1")
     return tuple(labels)
 
 
 class Inputs(Protocol):
-    """What the model reads of each study: `r2cmn.data.views.StudyViews`, or the features of a frozen trunk."""
+    """Model input by study: `r2cmn.data.views.StudyViews`, or the cached features of a frozen trunk."""
 
     def __getitem__(self, index: int) -> Tensor | tuple[Tensor, ...]: ...
 
@@ -135,10 +138,10 @@ class Sample:
     """One study of a split.
 
     Attributes:
-        index: its position in the split.
-        images: its I views, each (1 or 3, H, W) uint8, or features (S, F).
+        index: position in the split.
+        images: I views, each (1 or 3, H, W) uint8, or features (S, F).
         tokens: (T,) int64, [0, words..., 0].
-        labels: (14,) int8, or None.
+        labels: (14,) int8, or None if there are none.
         rewritten: (T',) int64, see `Batch`, or None.
     """
 
@@ -150,10 +153,10 @@ class Sample:
 
 
 def view_paths(studies: Sequence[Study], num_views: int) -> list[Path]:
-    """Return the first `num_views` images of each study, one study behind the other.
+    """Return the first `num_views` images of every study in one list.
 
     Raises:
-        DataError: where a study has fewer.
+        DataError: if a study has fewer images.
     """
     for study in studies:
         if len(study.images) < num_views:
@@ -164,14 +167,14 @@ def view_paths(studies: Sequence[Study], num_views: int) -> list[Path]:
 class ReportDataset(Dataset[Sample]):
     """The samples of a split.
 
-    What a worker reads lies in a few flat tensors: a list of Python objects would be copied into every worker, page
-    by page, as their reference counts change.
+    All values are stored in a few flat tensors: a list of Python objects would be copied into every worker, page by
+    page, as their reference counts change.
 
     Args:
         studies: the studies of one split.
         tokenizer: encodes the reports, once.
-        inputs: what the model reads of each study, by its position.
-        rewrite: encodes the reports as the model learns to write them, if other than the tokenizer does.
+        inputs: model input by position of the study.
+        rewrite: encodes the reports as the model learns to write them; None for the encoding of the tokenizer.
     """
 
     def __init__(self, studies: Sequence[Study], tokenizer: Tokenizer, inputs: Inputs, rewrite: Rewrite | None = None):
@@ -187,7 +190,7 @@ class ReportDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
-            raise IndexError(f"study {index} of a split of {len(self)}")
+            raise IndexError(f"index {index} is out of range for a split of {len(self)} studies")
         labels = self._labels[index] if self._has_labels[index] else None
         rewritten = None if self._rewritten is None else self._rewritten[index]
         return Sample(index, self.inputs[index], self._tokens[index], labels, rewritten)
@@ -205,7 +208,7 @@ class _Rows:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Make a batch: token rows are padded with 0 to the longest; labels are None where a sample lacks them."""
+    """Make a batch: token rows are padded with 0 to the longest; labels are None if a sample has none."""
     labels = [sample.labels for sample in samples if sample.labels is not None]
     rewritten = [sample.rewritten for sample in samples if sample.rewritten is not None]
     return Batch(
@@ -218,11 +221,11 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def collate_images(images: Sequence[Tensor | tuple[Tensor, ...]]) -> Tensor:
-    """Normalise the views of each study: (B, I, 3, H, W) float32; put features behind each other: (B, S, F)."""
+    """Normalize and stack the views of each study, (B, I, 3, H, W) float32, or stack features, (B, S, F)."""
     if isinstance(images[0], Tensor):
         return torch.stack(images)  # type: ignore[arg-type]
     batch = torch.empty(len(images), len(images[0]), 3, *images[0][0].shape[1:])
     for study, views in zip(batch, images, strict=True):
         for out, pixels in zip(study, views, strict=True):
-            normalise(pixels, out)  # where it belongs: a batch that is stacked of views is written twice more
+            normalize(pixels, out)  # directly into the batch: stacking views would copy it twice more
     return batch

@@ -1,4 +1,4 @@
-"""What a model reads of each study: its views, decoded anew or kept as pixels, or the features of a frozen trunk."""
+"""Images of studies: decoded each time, or decoded once and cached as pixels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from r2cmn.data.cache import RowCache
 from r2cmn.data.images import Preparation, image_digest, load_image
-from r2cmn.data.shards import Shards, cache_dir
+from r2cmn.files import cache_dir
 
 CACHES = ("none", "memory", "disk")
 """Where decoded images are kept between epochs."""
@@ -23,24 +24,24 @@ CACHES = ("none", "memory", "disk")
 log = logging.getLogger("r2cmn")
 
 _VERSION = 1  # of what a row of pixels holds
-_IMAGES_PER_SHARD = 512  # 34 MB at 256 pixels
+_IMAGES_PER_FILE = 512  # 34 MB at 256 pixels
 
 
 class Pixels(Protocol):
-    """Images by position, as (1 or 3, h, w) uint8 that is not to be written to; one channel stands for three equal."""
+    """Images by position, (1 or 3, h, w) uint8, read-only; one channel stands for three equal ones."""
 
     def __getitem__(self, position: int) -> Tensor: ...
 
 
 class ImageFiles:
-    """Images that are read and resized each time they are asked for.
+    """Images that are decoded and resized at each access.
 
-    Their names lie in two flat tensors: a list of Python objects would be copied into every worker, page by page, as
-    their reference counts change.
+    Their paths are stored in two flat tensors: a list of Python objects would be copied into every worker, page by
+    page, as their reference counts change.
 
     Args:
         paths: the files.
-        preparation: its first step is done.
+        preparation: its first step, `resize`, is applied.
     """
 
     def __init__(self, paths: Sequence[Path], preparation: Preparation):
@@ -54,56 +55,56 @@ class ImageFiles:
         return self.resize(load_image(bytes(name.numpy()).decode(errors="surrogateescape")))
 
 
-class KeptImages:
-    """Images that were read and resized once; one that could not be kept is read each time.
+class CachedImages:
+    """Images that were decoded and resized once; one that could not be cached is decoded at each access.
 
     Args:
-        files: where they come from.
-        shards: where they are kept.
+        files: the image files.
+        cache: their pixels.
     """
 
-    def __init__(self, files: ImageFiles, shards: Shards):
+    def __init__(self, files: ImageFiles, cache: RowCache):
         self.files = files
-        self.shards = shards
+        self.cache = cache
 
     def __getitem__(self, position: int) -> Tensor:
         try:
-            return self.shards[position]
+            return self.cache[position]
         except KeyError:
             return self.files[position]
 
 
 def read_images(paths: Sequence[Path], preparation: Preparation, cache: str = "none") -> Pixels:
-    """Return the images of these files, resized, as the same numbers whatever the cache.
+    """Return resized images; the pixels are the same with every cache.
 
     Args:
         paths: the files.
-        preparation: its first step is done, and what the cache holds is bound to its name.
-        cache: "none" decodes each time; "memory" once, into this process; "disk" once, into `$R2CMN_CACHE/images`,
-            from where all processes read. The last two decode what is not there yet now, in threads. Where the disk
-            is full or may not be written, a warning is logged and the rest is decoded each time.
+        preparation: its first step, `resize`, is applied; the cache depends on its name.
+        cache: "none" decodes at each access; "memory" decodes now, into this process; "disk" decodes now, into
+            `$R2CMN_CACHE/images`, which all processes share. If the disk is full or cannot be written, a warning is
+            logged and the missing images are decoded at each access.
 
     Raises:
-        ImageError: for a file that is not an image.
-        OSError: where memory does not suffice.
+        ImageError: if a file is not an image.
+        OSError: if memory does not suffice.
     """
     files = ImageFiles(paths, preparation)
     if cache == "none":
         return files
-    folder = cache_dir() / "images" if cache == "disk" else None
+    folder = cache_dir("images") if cache == "disk" else None
     digests = [image_digest(path) for path in paths]
-    shards = Shards(folder, f"images {_VERSION}, {preparation.name}", digests, _IMAGES_PER_SHARD)
+    rows = RowCache(folder, f"images {_VERSION}, {preparation.name}", digests, _IMAGES_PER_FILE)
     with ThreadPoolExecutor(max_workers=min(32, os.cpu_count() or 1)) as pool:
         try:
-            shards.fill(lambda positions: list(pool.map(partial(_one_channel, files), positions)), "decoding images")
+            rows.fill(lambda positions: list(pool.map(partial(_one_channel, files), positions)), "decoding images")
         except OSError as error:
             if cache == "memory":
                 raise
             log.warning(
-                "data.cache=disk: %s (%s): images that are not there are decoded each epoch; set R2CMN_CACHE to a "
-                "folder with room, or data.cache=none", error.strerror or error, folder
+                "data.cache=disk: %s (%s): missing images are decoded each epoch; set R2CMN_CACHE to a folder with "
+                "room, or data.cache=none", error.strerror or error, folder
             )  # fmt: skip
-    return KeptImages(files, shards)
+    return CachedImages(files, rows)
 
 
 def _one_channel(files: ImageFiles, position: int) -> Tensor:
@@ -117,7 +118,7 @@ class StudyViews:
     """The views of each study, cut to the size that the model reads, at random in training.
 
     Args:
-        pixels: of all images, those of a study one behind the other.
+        pixels: the images of all studies, `num_views` for each.
         cut: `Preparation.cut`.
         num_views: images of a study.
     """

@@ -1,19 +1,19 @@
-"""Rows computed once: whole or not there, shared by processes, and none taken for another."""
+"""Cache of tensors: files are written whole, shared by processes and never mixed up."""
 
 import errno
 import multiprocessing
 import os
 import pickle
 import signal
+import stat
 import time
 from collections import namedtuple
 
 import pytest
 import torch
 
-from r2cmn.data import shards as shards_module
-from r2cmn.data.shard import Shard
-from r2cmn.data.shards import Shards, cache_dir
+from r2cmn.data import cache as cache_module
+from r2cmn.data.cache import RowCache
 
 DIGESTS = [bytes([number]) * 4 for number in range(11)]
 ROWS = [torch.arange(number % 4 + 1, dtype=torch.uint8).view(1, -1) + number for number in range(11)]
@@ -27,34 +27,36 @@ def never(positions):
     raise AssertionError(f"rows {list(positions)} were made again")
 
 
-def equal(shards):
-    return all(torch.equal(shards[position], row) for position, row in enumerate(ROWS))
+def equal(cache):
+    return all(torch.equal(cache[position], row) for position, row in enumerate(ROWS))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32])
-def test_a_file_gives_back_rows_of_any_shape_and_type(tmp_path, dtype):
+def test_rows_of_any_shape_and_type_are_stored(tmp_path, dtype):
     rows = [torch.randint(0, 200, shape).to(dtype) for shape in ((1, 3, 5), (3, 2, 2), (1, 1, 1))]
-    shard = Shard.of(rows)
-    shard.write(tmp_path / "a")
-    for each in (shard, Shard.open(tmp_path / "a")):
-        assert [each.row(number).dtype for number in range(3)] == [dtype] * 3
-        assert all(torch.equal(each.row(number), row) for number, row in enumerate(rows))
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    for folder in (None, tmp_path, tmp_path):
+        cache = RowCache(folder, "s", [b"0", b"1", b"2"], 3)
+        cache.fill(lambda _: rows, "making")
+        assert [cache[number].dtype for number in range(3)] == [dtype] * 3
+        assert all(torch.equal(cache[number], row) for number, row in enumerate(rows))
+    (file,) = tmp_path.glob("*.rows")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert sorted(tmp_path.iterdir()) == [tmp_path / ".lock", file]
 
 
 def test_rows_in_memory_and_on_disk_are_those_made(tmp_path):
     for folder in (None, tmp_path / "deep" / "cache"):
-        shards = Shards(folder, "s", DIGESTS, 4)
-        shards.fill(make, "making")
-        assert len(shards) == 11
-        assert equal(shards)
-        assert equal(pickle.loads(pickle.dumps(shards)))
+        cache = RowCache(folder, "s", DIGESTS, 4)
+        cache.fill(make, "making")
+        assert len(cache) == 11
+        assert equal(cache)
+        assert equal(pickle.loads(pickle.dumps(cache)))
     assert len(list((tmp_path / "deep" / "cache").glob("*.rows"))) == 3
 
 
 def test_what_stands_is_not_made_again_and_what_changed_is(tmp_path):
-    Shards(tmp_path, "s", DIGESTS, 4).fill(make, "making")
-    again = Shards(tmp_path, "s", DIGESTS, 4)
+    RowCache(tmp_path, "s", DIGESTS, 4).fill(make, "making")
+    again = RowCache(tmp_path, "s", DIGESTS, 4)
     again.fill(never, "making")
     assert equal(again)
     made = []
@@ -64,25 +66,25 @@ def test_what_stands_is_not_made_again_and_what_changed_is(tmp_path):
         return make(positions)
 
     changed = [*DIGESTS[:5], b"changed", *DIGESTS[6:]]
-    Shards(tmp_path, "s", changed, 4).fill(note, "making")
+    RowCache(tmp_path, "s", changed, 4).fill(note, "making")
     assert made == [4, 5, 6, 7]
     made.clear()
-    Shards(tmp_path, "other", DIGESTS, 4).fill(note, "making")
+    RowCache(tmp_path, "other", DIGESTS, 4).fill(note, "making")
     assert made == list(range(11))
 
 
 def test_a_row_that_was_not_made_is_a_key_error(tmp_path):
     for folder in (None, tmp_path / "nowhere"):
         with pytest.raises(KeyError):
-            Shards(folder, "s", DIGESTS, 4)[5]
+            RowCache(folder, "s", DIGESTS, 4)[5]
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", None])
 def test_a_damaged_file_is_made_again(tmp_path, content):
-    Shards(tmp_path, "s", DIGESTS, 11).fill(make, "making")
+    RowCache(tmp_path, "s", DIGESTS, 11).fill(make, "making")
     path = next(tmp_path.glob("*.rows"))
     path.write_bytes(path.read_bytes()[:-1] if content is None else content)
-    damaged = Shards(tmp_path, "s", DIGESTS, 11)
+    damaged = RowCache(tmp_path, "s", DIGESTS, 11)
     with pytest.raises(KeyError):
         damaged[0]
     damaged.fill(make, "making")
@@ -91,14 +93,14 @@ def test_a_damaged_file_is_made_again(tmp_path, content):
 
 def test_hundreds_of_files_take_no_file_descriptor(tmp_path):
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    shards = Shards(tmp_path, "s", DIGESTS, 1)
-    shards.fill(make, "making")
-    assert equal(shards)
+    cache = RowCache(tmp_path, "s", DIGESTS, 1)
+    cache.fill(make, "making")
+    assert equal(cache)
     assert len(os.listdir("/proc/self/fd")) <= before + 1  # noqa: PTH208
 
 
 def test_a_disk_without_room_is_refused_before_hours_are_spent(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards_module.shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(20))
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(20))
     asked = []
 
     def large(positions):
@@ -106,16 +108,16 @@ def test_a_disk_without_room_is_refused_before_hours_are_spent(tmp_path, monkeyp
         return [torch.zeros(2, 2)] * len(positions)
 
     with pytest.raises(OSError, match=r"GB are needed and the disk of .* has 0\.0 GB") as caught:
-        Shards(tmp_path, "s", DIGESTS, 2).fill(large, "making")
+        RowCache(tmp_path, "s", DIGESTS, 2).fill(large, "making")
     assert caught.value.errno == errno.ENOSPC
     assert asked == [0, 1], "the first shard tells the size of all"
     assert list(tmp_path.glob("*.rows")) == list(tmp_path.glob(".*.part")) == []
 
 
 def test_memory_without_room_is_refused(monkeypatch):
-    monkeypatch.setattr(shards_module, "_memory_size", lambda: 10)
+    monkeypatch.setattr(cache_module, "_memory_size", lambda: 10)
     with pytest.raises(OSError, match=r"GB are needed and memory has 0\.0 GB"):
-        Shards(None, "s", DIGESTS, 4).fill(make, "making")
+        RowCache(None, "s", DIGESTS, 4).fill(make, "making")
 
 
 def test_a_write_that_fails_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):
@@ -123,13 +125,13 @@ def test_a_write_that_fails_leaves_nothing_that_looks_whole(tmp_path, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("r2cmn.data.shard.os.fsync", full)
-        shards = Shards(tmp_path, "s", DIGESTS, 4)
+        patched.setattr(os, "fsync", full)
+        cache = RowCache(tmp_path, "s", DIGESTS, 4)
         with pytest.raises(OSError, match="No space left"):
-            shards.fill(make, "making")
+            cache.fill(make, "making")
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
-    shards.fill(make, "making")
-    assert equal(shards)
+    cache.fill(make, "making")
+    assert equal(cache)
 
 
 def test_what_killed_builds_left_goes_after_a_day(tmp_path):
@@ -137,15 +139,8 @@ def test_what_killed_builds_left_goes_after_a_day(tmp_path):
     for path, age in ((old, 25 * 3600), (new, 3600)):
         path.write_bytes(b"x")
         os.utime(path, (time.time() - age,) * 2)
-    Shards(tmp_path, "s", DIGESTS, 4).fill(make, "making")
+    RowCache(tmp_path, "s", DIGESTS, 4).fill(make, "making")
     assert (old.exists(), new.exists()) == (False, True)
-
-
-def test_the_folder_is_named_by_the_environment(monkeypatch, tmp_path):
-    monkeypatch.setenv("R2CMN_CACHE", str(tmp_path))
-    assert cache_dir() == tmp_path
-    monkeypatch.delenv("R2CMN_CACHE")
-    assert cache_dir().parts[-2:] == (".cache", "r2cmn")
 
 
 @pytest.fixture
@@ -166,7 +161,7 @@ def start():
 
 
 def build(folder, name, seconds=0.0, stop=-1):
-    """Make six shards of two rows and write down which; the shard that starts at `stop` is never done."""
+    """Make six cache of two rows and write down which; the shard that starts at `stop` is never done."""
 
     def make(positions):
         with (folder / "made").open("a") as file:
@@ -174,9 +169,9 @@ def build(folder, name, seconds=0.0, stop=-1):
         time.sleep(600 if positions.start == stop else seconds)
         return [ROWS[position] for position in positions]
 
-    shards = Shards(folder / "cache", "s", DIGESTS, 2)
-    shards.fill(make, "making")
-    assert equal(shards)
+    cache = RowCache(folder / "cache", "s", DIGESTS, 2)
+    cache.fill(make, "making")
+    assert equal(cache)
 
 
 def made(folder):
@@ -210,9 +205,9 @@ def test_a_killed_build_is_gone_on_with_by_one_that_waits(tmp_path, start):
     waiting.join(60)
     assert waiting.exitcode == 0
     assert made(tmp_path) == [("killed", n) for n in "0246"] + [("waiting", n) for n in ("8", "10", "6")]
-    shards = Shards(tmp_path / "cache", "s", DIGESTS, 2)
-    shards.fill(never, "making")
-    assert equal(shards)
+    cache = RowCache(tmp_path / "cache", "s", DIGESTS, 2)
+    cache.fill(never, "making")
+    assert equal(cache)
 
 
 def build_and_die(folder):
@@ -226,7 +221,7 @@ def build_and_die(folder):
         fsync(number)
 
     os.fsync = die
-    Shards(folder, "s", DIGESTS, 4).fill(make, "making")
+    RowCache(folder, "s", DIGESTS, 4).fill(make, "making")
 
 
 def test_a_build_killed_while_it_writes_leaves_nothing_that_is_read(tmp_path, start):
@@ -240,17 +235,17 @@ def test_a_build_killed_while_it_writes_leaves_nothing_that_is_read(tmp_path, st
         asked.append(positions.start)
         return make(positions)
 
-    shards = Shards(tmp_path, "s", DIGESTS, 4)
-    shards.fill(note, "making")
+    cache = RowCache(tmp_path, "s", DIGESTS, 4)
+    cache.fill(note, "making")
     assert asked == [4, 8]
-    assert equal(shards)
+    assert equal(cache)
 
 
 def test_without_locks_two_processes_do_the_same_work(tmp_path, start, monkeypatch):
     def unsupported(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(shards_module.fcntl, "lockf", unsupported)
+    monkeypatch.setattr(cache_module.fcntl, "lockf", unsupported)
     processes = [start(build, tmp_path, name, 0.05) for name in "ab"]
     for process in processes:
         process.join(60)

@@ -1,0 +1,199 @@
+"""Cache of tensors that are computed once: memory-mapped files shared by all processes, or the memory of one process.
+
+A file holds some hundred tensors. Its name is a hash of everything that they depend on, so an outdated file is never
+read. Files are written whole or not at all: if a process is killed, the next one continues. Processes that fill a
+cache at the same time share the work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import pickle
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from r2cmn.files import PRIVATE_FILE, remove_stale, whole_file
+
+try:
+    import fcntl
+except ImportError:  # Windows: two processes then do the same work
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger("r2cmn")
+
+_POLL_SECONDS = 0.1  # while another process makes the last files
+
+Make = Callable[[range], Sequence[Tensor]]
+"""Computes the rows at these positions; all rows have the same type and number of dimensions."""
+
+
+class _Rows(NamedTuple):
+    """Tensors stored one after another: `values` is flat, `ends` (rows + 1,) says where each begins and ends."""
+
+    values: Tensor
+    shapes: Tensor
+    ends: Tensor
+
+    @classmethod
+    def of(cls, values: Tensor, shapes: Tensor) -> _Rows:
+        return cls(values, shapes, torch.cat([shapes.new_zeros(1), shapes.prod(1).cumsum(0)]))
+
+    def row(self, number: int) -> Tensor:
+        start, end = self.ends[number : number + 2].tolist()
+        return self.values[start:end].view(*self.shapes[number].tolist())
+
+
+class RowCache:
+    """Tensors by position. A tensor that it returns must not be written to.
+
+    Args:
+        folder: folder of the files; None keeps the rows in the memory of this process.
+        settings: everything that all rows depend on.
+        digests: for each row, a digest of what this row depends on.
+        rows_per_file: number of rows in a file.
+    """
+
+    def __init__(self, folder: Path | None, settings: str, digests: Sequence[bytes], rows_per_file: int):
+        self.folder = folder
+        self.rows_per_file = rows_per_file
+        self._num_rows = len(digests)
+        starts = range(0, len(digests), rows_per_file)
+        self._names = [_name(settings, digests[start : start + rows_per_file]) for start in starts]
+        self._files: dict[int, _Rows] = {}
+
+    def __len__(self) -> int:
+        return self._num_rows
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a spawned worker maps the files itself; rows in memory reach it through shared memory
+        return self.__dict__ | ({"_files": {}} if self.folder else {})
+
+    def __getitem__(self, position: int) -> Tensor:
+        """Return the row at a position.
+
+        Raises:
+            KeyError: if `fill` has not made it.
+        """
+        number, row = divmod(position, self.rows_per_file)
+        if not self._has(number):
+            raise KeyError(position)
+        return self._files[number].row(row)
+
+    def fill(self, make: Make, what: str) -> None:
+        """Make the missing rows; processes that call this at the same time each make a part.
+
+        Args:
+            make: called with the positions of one file at a time.
+            what: description of the work for the progress bar and the log.
+
+        Raises:
+            OSError: if the folder cannot be written or has no room; rows that were made before are kept.
+        """
+        missing = self._missing()
+        if not missing:
+            return
+        start = time.monotonic()
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            remove_stale(self.folder.glob(".*.part"))
+        made = [number for number in _tracked(missing, what) if self._make(number, make)]
+        while missing := self._missing():  # another process makes them, or was killed
+            more = [number for number in missing if self._make(number, make)]
+            made += more
+            if not more:
+                time.sleep(_POLL_SECONDS)
+        if self.folder is not None:
+            rows = sum(len(self._positions(number)) for number in made)
+            log.info("%s: %d cached in %s, %.0f s", what, rows, self.folder, time.monotonic() - start)
+
+    def _positions(self, number: int) -> range:
+        return range(number * self.rows_per_file, min((number + 1) * self.rows_per_file, self._num_rows))
+
+    def _path(self, number: int) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{self._names[number]}.rows"
+
+    def _missing(self) -> list[int]:
+        return [number for number in range(len(self._names)) if not self._has(number)]
+
+    def _has(self, number: int) -> bool:
+        if number not in self._files and self.folder is not None:
+            # a missing file is an OSError, a damaged one any of the others
+            with contextlib.suppress(OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
+                self._files[number] = _Rows.of(*torch.load(self._path(number), mmap=True))
+        return number in self._files
+
+    def _make(self, number: int, make: Make) -> bool:
+        """Make one file; return False if another process makes it or has made it."""
+        if self.folder is None:
+            rows = _rows(make(self._positions(number)))
+            self._check_room(number, rows, _memory_size(), "memory")
+            self._files[number] = rows
+            return True
+        with _claim(self.folder / ".lock", self._names[number]) as is_mine:
+            if not is_mine or self._has(number):
+                return False
+            rows = _rows(make(self._positions(number)))
+            self._check_room(number, rows, shutil.disk_usage(self.folder).free, f"the disk of {self.folder}")
+            with whole_file(self._path(number), PRIVATE_FILE) as file:
+                torch.save((rows.values, rows.shapes), file)
+        return True
+
+    def _check_room(self, number: int, rows: _Rows, room: int, where: str) -> None:
+        """Raise early if there is no room for all rows, judged by the size of these."""
+        left = sum(len(self._positions(n)) for n in range(len(self._names)) if n == number or not self._has(n))
+        needed = rows.values.numel() * rows.values.element_size() / len(rows.shapes) * left
+        if needed > room:
+            raise OSError(errno.ENOSPC, f"{needed / 1e9:.1f} GB are needed and {where} has {room / 1e9:.1f} GB")
+
+
+def _rows(tensors: Sequence[Tensor]) -> _Rows:
+    return _Rows.of(torch.cat([row.flatten() for row in tensors]), torch.tensor([row.shape for row in tensors]))
+
+
+def _name(settings: str, digests: Sequence[bytes]) -> str:
+    return hashlib.blake2b(settings.encode() + b"\0" + b"".join(digests), digest_size=20).hexdigest()
+
+
+def _memory_size() -> int:
+    """Return the bytes of this machine's memory, or a number that is never reached if they are unknown."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 2**63
+
+
+@contextlib.contextmanager
+def _claim(lock: Path, name: str) -> Iterator[bool]:
+    """Yield False if another process makes this file. The system releases the lock of a process that is killed.
+
+    Without locks in the file system, two processes do the same work and the second file replaces an equal one.
+    """
+    with lock.open("ab") as file:
+        try:
+            if fcntl is not None:
+                # one lock file for all: each name locks another byte
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(name[:15], 16))
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                yield False
+                return
+        yield True
+
+
+def _tracked(numbers: list[int], what: str) -> Iterable[int]:
+    hidden = len(numbers) < 2 or not sys.stderr.isatty()
+    return track(numbers, what, console=Console(stderr=True), transient=True, disable=hidden)
