@@ -19,9 +19,9 @@ from r2cmn.metrics.labeler import RuleLabeler, rule
 from r2cmn.metrics.report import ReportMetrics
 from r2cmn.metrics.significance import Significance
 from r2cmn.metrics.sufficient import SufficientStatistics
-from r2cmn.phantom.draw import REPORT, describe, stream
 from r2cmn.phantom.findings import labels_of_findings
 from r2cmn.phantom.grammar import every_sentence, write_report
+from r2cmn.phantom.make import REPORT, describe, stream
 
 COUNT, WORDS = 3858, 62
 SENTENCES = Path(__file__).parents[1] / "tests" / "metrics" / "labeler_sentences.csv"

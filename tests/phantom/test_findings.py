@@ -17,7 +17,9 @@ def test_a_third_of_the_studies_is_normal():
 
 def test_every_kind_place_and_size_comes():
     drawn = {(f.kind, f.place, f.size) for findings in STUDIES for f in findings}
-    expected = {(kind, place, size) for kind, (places, sizes, _) in KINDS.items() for place in places for size in sizes}
+    expected = {
+        (kind, place, size) for kind, (places, sizes, *_) in KINDS.items() for place in places for size in sizes
+    }
     assert drawn == expected | {("device", name, "") for name in DEVICES}
 
 

@@ -6,9 +6,9 @@ from pycocoevalcap.bleu.bleu import Bleu
 
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.tokenizer import Tokenizer
-from r2cmn.phantom.draw import describe
 from r2cmn.phantom.findings import labels_of_findings
 from r2cmn.phantom.grammar import every_sentence, labels_of_report, write_report
+from r2cmn.phantom.make import describe
 
 STUDIES = [describe(11, number) for number in range(2000)]
 

@@ -2,10 +2,10 @@ import pytest
 
 from r2cmn.data.tokenizer import clean_iu_xray
 from r2cmn.phantom import PhantomDataModule
-from r2cmn.phantom.draw import REPORT, describe, stream
 from r2cmn.phantom.findings import Finding
 from r2cmn.phantom.grammar import write_report
 from r2cmn.phantom.grounding import ground
+from r2cmn.phantom.make import REPORT, describe, stream
 from r2cmn.types import Grounded, Grounding
 
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +13,8 @@ from PIL import Image
 
 from r2cmn.data.reports import read_annotation
 from r2cmn.phantom import make
-from r2cmn.phantom.draw import describe, draw_study
 from r2cmn.phantom.findings import labels_of_findings
-from r2cmn.phantom.make import PhantomOptions, cache_dir, make_phantom
+from r2cmn.phantom.make import PhantomOptions, describe, draw_study, make_phantom
 
 TEN = PhantomOptions(num_studies=10, seed=4, side=64)
 
@@ -131,8 +129,6 @@ def test_an_impossible_option_is_named(option, value):
         PhantomOptions(**{option: value})
 
 
-def test_cache_dir(monkeypatch, tmp_path):
-    monkeypatch.setenv("R2CMN_CACHE", str(tmp_path))
-    assert cache_dir() == tmp_path / "phantom"
-    monkeypatch.delenv("R2CMN_CACHE")
-    assert cache_dir() == Path.home() / ".cache" / "r2cmn" / "phantom"
+def test_the_default_folder_is_in_the_cache(made, monkeypatch):
+    monkeypatch.setattr(make, "cache_dir", lambda name: made.parent if name == "phantom" else None)
+    assert make_phantom(TEN) == made

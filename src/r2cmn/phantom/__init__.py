@@ -1,6 +1,6 @@
 """Drawn chest X-rays with reports, labels and boxes: a data set that needs no download and no agreement.
 
-`PhantomDataModule` is imported when it is first asked for, so that the processes that draw start without Lightning.
+`PhantomDataModule` is imported at its first use, so that the processes that draw start without Lightning.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A patient, how it stood before the film and how it was exposed."""
+"""A patient: build, position and exposure."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_PROMINENT = 1.2  # between the two ranges that `aorta` is drawn from
+_PROMINENT = 1.2  # between the two ranges of `aorta`
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """The build of a patient, how it stood and how it was exposed; every length in parts of the image's side.
+    """Build, position and exposure of a patient; lengths are fractions of the image's side.
 
     Attributes:
-        volumes: how deep the breath was: "low", "normal" or "high".
+        volumes: lung volumes: "low", "normal" or "high".
         apex: v of the top of the lungs.
         base: v of the domes of the diaphragm.
         half_width: from the midline to the side of the rib cage.
-        heart: half the width of the heart, no disease.
-        dome: how high the domes of the diaphragm rise.
+        heart: half the width of the heart without disease.
+        dome: height of the domes of the diaphragm.
         fat: thickness of the chest wall, 0 to 1.
-        breast: density of the breast shadows, 0 where there are none.
-        aorta: how far the aortic knob bulges: about 1, or 1.6 where the aorta is prominent.
+        breast: density of the breast shadows, 0 if there are none.
+        aorta: size of the aortic knob: about 1, or 1.6 if the aorta is prominent.
         stomach: size of the air in the stomach.
-        tilt: rotation of the image, radians.
+        tilt: rotation of the image in radians.
         shift: offset of the body in u and v.
         gain: contrast.
         offset: brightness.
-        noise: deviation of the film grain.
+        noise: standard deviation of the film grain.
         ribs: phase and spacing of the ribs.
     """
 
@@ -51,7 +51,7 @@ class Anatomy:
 
     @property
     def prominent_aorta(self) -> bool:
-        """Whether the aortic knob is larger than usual, which is not one of the findings."""
+        """Whether the aortic knob is large, which is not one of the findings."""
         return self.aorta > _PROMINENT
 
 

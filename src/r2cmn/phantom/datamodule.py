@@ -1,48 +1,41 @@
-"""The drawn set as a data module."""
+"""Data module of drawn chest X-rays."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from r2cmn.data.datamodule import ReportDataModule
-from r2cmn.phantom.draw import describe
+from r2cmn.files import cache_dir, read_json
 from r2cmn.phantom.grounding import ground
-from r2cmn.phantom.make import PhantomOptions, cache_dir, make_phantom
+from r2cmn.phantom.make import PhantomOptions, describe, make_phantom
 from r2cmn.types import Grounding
 
 
 class PhantomDataModule(ReportDataModule):
-    """Drawn chest X-rays, two views a study, whose reports and labels follow the drawing.
+    """Drawn chest X-rays, two views per study, with reports, labels and boxes.
 
-    It needs no download and no agreement. It is drawn once, into a folder under `$R2CMN_CACHE` or `~/.cache/r2cmn`, by
-    `prepare_data` or by whatever asks first. It shows that a model reads images; it says nothing of how well one would
-    do in a clinic.
+    The set is drawn once, in `setup`, into `$R2CMN_CACHE/phantom` or `~/.cache/r2cmn/phantom`. It shows whether a model
+    reads its images; it does not show how good a model is in clinical use.
 
     Args:
         num_studies: at least 10; 7 of 10 are train, 1 val and 2 test.
         seed: another seed gives other patients.
         side: height and width of an image in pixels, at least 64.
-        text: as for `ReportDataModule`.
-        images: as for `ReportDataModule`; `resize` and `size` are small by default, for small trunks without a GPU.
-        batch_size: studies of a batch.
-        num_workers: processes that load; 0 loads in the process that trains.
-        cache: as for `ReportDataModule`.
-        cache_features: as for `ReportDataModule`.
+        text: see `ReportDataModule`.
+        images: see `ReportDataModule`; the defaults of `resize` and `size` are small, for small trunks without a GPU.
+        batch_size: see `ReportDataModule`.
+        num_workers: see `ReportDataModule`.
+        cache: see `ReportDataModule`.
+        cache_features: see `ReportDataModule`.
 
     Raises:
-        ValueError: for an unknown option or an impossible value, before anything is drawn.
+        ValueError: if an option is unknown or a value is invalid; nothing is drawn before.
     """
 
-    text_defaults: ClassVar[dict[str, Any]] = {"max_length": 60, "threshold": 3, "cleaning": "iu_xray"}
     images_defaults: ClassVar[dict[str, Any]] = {
-        "resize": 128,
-        "size": 112,
-        "horizontal_flip": False,
-        "random_crop": True,
-        "num_views": 2,
-    }
+        **ReportDataModule.images_defaults, "resize": 128, "size": 112, "num_views": 2
+    }  # fmt: skip
     license_default: ClassVar[str] = "public"
 
     def __init__(
@@ -58,20 +51,20 @@ class PhantomDataModule(ReportDataModule):
         cache_features: bool | str = "none",
     ):
         self.phantom = PhantomOptions(num_studies, seed, side)
-        folder = cache_dir() / self.phantom.folder
+        folder = cache_dir("phantom", self.phantom.folder)
         kept = {"cache": cache, "cache_features": cache_features}
         super().__init__(folder, text, images, batch_size, num_workers, **kept)  # type: ignore[arg-type]
 
     def setup(self, stage: str | None = None) -> None:
-        """Draw the set where it does not stand yet, then read it."""
+        """Draw the set if it does not exist yet, then read it."""
         if not self.studies:
             make_phantom(self.phantom, self.dir.parent)
         super().setup(stage)
 
     def groundings(self, split: str) -> list[list[Grounding]]:
-        """Return for each study of a split the boxes of its findings and the words of its report that name them."""
+        """Return for each study of a split the boxes of its findings and the words that name them."""
         self.setup()
-        annotation = json.loads((self.dir / "annotation.json").read_text(encoding="utf-8"))
+        annotation = read_json(self.dir / "annotation.json")
         boxes = {entry["id"]: entry["boxes"] for entry in annotation[split]}
         found = []
         for study in self.studies[split]:

@@ -1,9 +1,10 @@
-"""What is wrong with a drawn patient: kinds, places and sizes, and the observations that follow from them."""
+"""Findings of a drawn patient: kinds, places and sizes, and the observations that follow from them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,35 +14,30 @@ SIDES = ("left", "right")
 LOBES = ("right upper", "right middle", "right lower", "left upper", "left lower")
 DEVICES = ("pacemaker", "endotracheal tube", "central line", "enteric tube", "sternal wires")
 
-# kind -> its places, its sizes, how often it comes relative to the other kinds
-KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], float]] = {
-    "cardiomegaly": (("heart",), ("mild", "moderate", "severe"), 5.0),
-    "wide mediastinum": (("mediastinum",), ("",), 1.5),
-    "effusion": (SIDES, ("small", "moderate", "large"), 5.0),
-    "pneumothorax": (SIDES, ("small", "large"), 2.5),
-    "consolidation": (LOBES, ("",), 3.5),
-    "opacity": (LOBES, ("",), 2.5),
-    "edema": (("lungs",), ("mild", "severe"), 2.5),
-    "nodule": (LOBES, ("nodule", "mass"), 2.5),
-    "atelectasis": (SIDES, ("",), 3.0),
-    "pleural thickening": (SIDES, ("",), 1.5),
-    "fracture": (SIDES, ("",), 2.0),
-}
 
-_OBSERVATION = {
-    "cardiomegaly": ("Cardiomegaly",),
-    "wide mediastinum": ("Enlarged Cardiomediastinum",),
-    "effusion": ("Pleural Effusion",),
-    "pneumothorax": ("Pneumothorax",),
-    "consolidation": ("Consolidation", "Pneumonia"),
-    "opacity": ("Lung Opacity",),
-    "edema": ("Edema",),
-    "nodule": ("Lung Lesion",),
-    "atelectasis": ("Atelectasis",),
-    "pleural thickening": ("Pleural Other",),
-    "fracture": ("Fracture",),
-    "device": ("Support Devices",),
+class Kind(NamedTuple):
+    """A kind of finding: its places, its sizes, its relative frequency and the observations that follow from it."""
+
+    places: tuple[str, ...]
+    sizes: tuple[str, ...]
+    frequency: float
+    observations: tuple[str, ...]
+
+
+KINDS = {
+    "cardiomegaly": Kind(("heart",), ("mild", "moderate", "severe"), 5.0, ("Cardiomegaly",)),
+    "wide mediastinum": Kind(("mediastinum",), ("",), 1.5, ("Enlarged Cardiomediastinum",)),
+    "effusion": Kind(SIDES, ("small", "moderate", "large"), 5.0, ("Pleural Effusion",)),
+    "pneumothorax": Kind(SIDES, ("small", "large"), 2.5, ("Pneumothorax",)),
+    "consolidation": Kind(LOBES, ("",), 3.5, ("Consolidation", "Pneumonia")),
+    "opacity": Kind(LOBES, ("",), 2.5, ("Lung Opacity",)),
+    "edema": Kind(("lungs",), ("mild", "severe"), 2.5, ("Edema",)),
+    "nodule": Kind(LOBES, ("nodule", "mass"), 2.5, ("Lung Lesion",)),
+    "atelectasis": Kind(SIDES, ("",), 3.0, ("Atelectasis",)),
+    "pleural thickening": Kind(SIDES, ("",), 1.5, ("Pleural Other",)),
+    "fracture": Kind(SIDES, ("",), 2.0, ("Fracture",)),
 }
+_DEVICE = Kind(DEVICES, ("",), 1.0, ("Support Devices",))
 
 SHARE_NORMAL = 0.33
 SHARE_DEVICE = 0.25  # of the studies that are not normal
@@ -49,13 +45,13 @@ SHARE_DEVICE = 0.25  # of the studies that are not normal
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding of one study.
+    """A finding of a study.
 
     Attributes:
         kind: a key of `KINDS`, or "device".
         place: the patient's side, a lobe, an organ, or the name of the device.
-        size: one of the sizes of its kind, "" where it has none.
-        jitter: three numbers in [0, 1) that move and shape it within its place.
+        size: one of the sizes of its kind, "" if it has none.
+        jitter: three numbers in [0, 1) that vary its position and shape.
     """
 
     kind: str
@@ -70,16 +66,16 @@ class Finding:
 
     @property
     def name(self) -> str:
-        """Kind, place and size in words, such as `effusion left small`."""
+        """Kind, place and size, such as `effusion left small`."""
         return " ".join(word for word in (self.kind, self.place, self.size) if word)
 
 
 def draw_findings(rng: np.random.Generator) -> tuple[Finding, ...]:
-    """Draw the findings of a study: none for about a third, else one to three, and at times a device."""
+    """Draw the findings of a study: none for a third of the studies, else one to three and sometimes a device."""
     if rng.random() < SHARE_NORMAL:
         return ()
     findings: list[Finding] = []
-    weights = np.array([weight for _, _, weight in KINDS.values()])
+    weights = np.array([kind.frequency for kind in KINDS.values()])
     wanted = int(rng.choice([1, 2, 3], p=[0.3, 0.4, 0.3]))
     for kind in rng.choice(list(KINDS), size=wanted, replace=False, p=weights / weights.sum()):
         finding = _draw_one(rng, str(kind))
@@ -96,8 +92,8 @@ def draw_findings(rng: np.random.Generator) -> tuple[Finding, ...]:
 
 
 def labels_of_findings(findings: Iterable[Finding]) -> tuple[int, ...]:
-    """Return the 14 observations of a study, in the order of `OBSERVATIONS`; a device alone is still No Finding."""
-    names = {name for finding in findings for name in _OBSERVATION[finding.kind]}
+    """Return the 14 observations of a study in the order of `OBSERVATIONS`; a device alone is No Finding, too."""
+    names = {name for finding in findings for name in KINDS.get(finding.kind, _DEVICE).observations}
     if any(has_adjacent_atelectasis(finding) for finding in findings):
         names.add("Atelectasis")
     if not names - {"Support Devices"}:
@@ -106,20 +102,20 @@ def labels_of_findings(findings: Iterable[Finding]) -> tuple[int, ...]:
 
 
 def has_adjacent_atelectasis(finding: Finding) -> bool:
-    """Whether a finding presses on the lung beside it: an effusion that is not small."""
+    """Whether a finding compresses the lung beside it, as an effusion that is not small does."""
     return finding.kind == "effusion" and finding.size != "small"
 
 
 def _draw_one(rng: np.random.Generator, kind: str, place: str | None = None) -> Finding:
     """Draw place, size and jitter of a finding of this kind."""
-    places, sizes, _ = KINDS.get(kind, (DEVICES, ("",), 1.0))
+    places, sizes, *_ = KINDS.get(kind, _DEVICE)
     drawn_place, drawn_size = str(rng.choice(places)), str(rng.choice(sizes))
     first, second, third = (float(value) for value in rng.random(3))
     return Finding(kind, place or drawn_place, drawn_size, (first, second, third))
 
 
 def _exclude(one: Finding, other: Finding) -> bool:
-    """Whether two findings would hide each other: same side, where one fills or moves the lung that the other needs."""
+    """Whether two findings on one side would hide each other."""
     if one.side != other.side or one.side == 0:
         return False
     kinds = {one.kind, other.kind}

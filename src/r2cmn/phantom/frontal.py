@@ -1,47 +1,36 @@
-"""The frontal view: a body in front of the film, minus the air in its lungs, plus bone.
-
-The patient faces the reader: its left lies on the image's right, u > 0.
-"""
+"""The frontal view. The patient faces the reader: the patient's left is on the image's right, u > 0."""
 
 from __future__ import annotations
-
-from functools import cached_property
 
 import numpy as np
 
 from r2cmn.phantom.anatomy import Anatomy
-from r2cmn.phantom.canvas import Canvas, Path, Plane, bump, curve, rib_band, step, union
+from r2cmn.phantom.canvas import Path, Plane, bump, curve, rib_band, step, union
+from r2cmn.phantom.view import View
 
 
-class Frontal:
+class Frontal(View):
     """A frontal view without disease.
 
     Attributes:
-        canvas: pixels in body coordinates.
-        anatomy: the patient.
         away: |u|, the distance from the midline.
-        down: how far down the lung a pixel lies, 0 at the apex and 1 at the dome.
-        wall: signed distance to the side of the rib cage, positive inside.
-        floor: v of the diaphragm.
-        lung: both lungs, 0 to 1, behind the heart too.
     """
 
-    # The share of the air in the beam that they displace.
-    HEART, MEDIASTINUM = 0.82, 0.95
+    heart_strength, mediastinum_strength = (0.82, 0.10), (0.95, 0.07)
+    air_strength, windpipe_strength = 0.50, 0.10
 
     def __init__(self, anatomy: Anatomy, side: int) -> None:
-        self.anatomy, self.canvas = anatomy, Canvas(anatomy, side)
+        super().__init__(anatomy, side)
         u, v = self.canvas.u, self.canvas.v
         self.away: Plane = np.abs(u)
-        self.down: Plane = np.clip((v - anatomy.apex) / (anatomy.base - anatomy.apex), 0, 1)
         outer = anatomy.half_width * (1 - (1 - self.down) ** 2.4) ** 0.55
-        self.wall: Plane = (outer - self.away).astype(np.float32)
+        self.wall = (outer - self.away).astype(np.float32)
         lateral = self.away / np.float32(anatomy.half_width)
         sag = anatomy.dome * (((lateral - 0.42) / 0.58) ** 2) * np.where(lateral > 0.42, 1.9, 0.7)
-        # The liver lifts the right dome.
-        self.floor: Plane = (anatomy.base + sag - 0.028 * step(-u, 0.05)).astype(np.float32)
+        # the liver lifts the right dome
+        self.floor = (anatomy.base + sag - 0.028 * step(-u, 0.05)).astype(np.float32)
         inner = self.away - np.float32(0.045) - 0.015 * (1 - self.down)
-        self.lung: Plane = step(self.wall, 0.028) * step(inner, 0.03) * step(self.floor - v, 0.016)
+        self.lung = step(self.wall, 0.028) * step(inner, 0.03) * step(self.floor - v, 0.016)
 
     def half(self, side: int) -> Plane:
         """Return 1 on the patient's side (+1 left, -1 right), 0 on the other."""
@@ -58,7 +47,7 @@ class Frontal:
         return union(ventricle, atrium, outflow)
 
     def mediastinum(self, widened: float = 0.0) -> Plane:
-        """Return great vessels and aortic knob; `widened` is added to each side."""
+        """Return the great vessels and the aortic knob; `widened` is added to each side."""
         a, c = self.anatomy, self.canvas
         column = step(0.05 + widened - self.away, 0.035) * step(a.base - c.v, 0.1)
         knob = c.disc(0.045 + 0.012 * a.aorta + widened, a.apex + 0.155, 0.036 * a.aorta, 0.046 * a.aorta)
@@ -66,22 +55,28 @@ class Frontal:
         cava = c.disc(-0.035 - widened, a.apex + 0.19, 0.036, 0.17, 0.0, 0.9)
         return union(column, knob, artery, cava)
 
-    @cached_property
-    def air(self) -> Plane:
-        """Return the air of a healthy chest, in attenuation that it saves."""
-        depth = 0.80 + 0.20 * bump(((self.away - 0.2) / 0.2) ** 2) - 0.10 * (1 - self.down)
-        behind = (1 - self.HEART * self.heart()) * (1 - self.MEDIASTINUM * self.mediastinum())
-        return np.asarray(0.50 * self.lung * depth * behind, np.float32)
+    def fluid_level(self, height: float, side: int) -> Plane:
+        """Return a meniscus that rises to the side; the right dome is higher."""
+        lateral = np.clip(self.away / np.float32(self.anatomy.half_width), 0, 1)
+        level = self.anatomy.base + 0.03 - (0.028 if side < 0 else 0) - height * (0.4 + 0.6 * lateral**2)
+        return level.astype(np.float32)
 
-    def solid(self) -> Plane:
-        """Return everything but the air of the lungs and what lies in it."""
-        return np.asarray(
-            self._body() + self._bones() + 0.10 * self.heart() + 0.07 * self.mediastinum() - 0.10 * self._windpipe(),
-            np.float32,
-        )
+    def collapsed(self, gap: float, jitter: float) -> Plane:
+        """Return the distance to a lung that is detached from the side, most at the apex."""
+        gap_here = (gap + 0.015 * (jitter - 0.5)) * (1.15 - 0.7 * self.down)
+        return np.asarray(np.minimum(self.wall, 0.9 * (self.canvas.v - self.anatomy.apex)) - gap_here)
+
+    def broken_rib(self, side: int, jitter: tuple[float, float, float]) -> tuple[float, float]:
+        """Return a place on a rib behind, at the side of the chest."""
+        a, lateral, rib = self.anatomy, 0.72 + 0.14 * jitter[0], 4 + int(3 * jitter[1])
+        v = a.apex + 0.02 + 0.02 * a.ribs[0] + rib * a.ribs[1] + 0.10 * lateral**2.2 - 0.03 * lateral
+        return side * lateral * a.half_width, v
+
+    def _depth(self) -> Plane:
+        return 0.80 + 0.20 * bump(((self.away - 0.2) / 0.2) ** 2) - 0.10 * (1 - self.down)
 
     def vessels(self, rng: np.random.Generator) -> Plane:
-        """Return the vessels of both lungs, which leave the hila and branch twice."""
+        """Return vessels that leave the hila and branch twice."""
         a, paths = self.anatomy, list[Path]()
         for side in (1, -1):
             root = (side * 0.075, a.apex + 0.25)
@@ -99,8 +94,8 @@ class Frontal:
         hila = sum(self.canvas.cloud(s * 0.085, a.apex + 0.25, 0.05, 0.085, s * 0.3) for s in (1, -1))
         return np.asarray(self.canvas.lines(paths, blur=0.9) + 0.9 * hila, np.float32)
 
-    def rib(self) -> tuple[Plane, Plane]:
-        """Return which rib lies at a pixel, behind and in front: whole numbers are the middles of the ribs."""
+    def _rib(self) -> tuple[Plane, Plane]:
+        """Return the number of the rib at each pixel, behind and in front; integers are the middles of the ribs."""
         a = self.anatomy
         lateral = np.clip(self.away / np.float32(a.half_width), 0, 1.15)
         phase, spacing = a.ribs
@@ -110,7 +105,6 @@ class Frontal:
         return behind.astype(np.float32), before.astype(np.float32)
 
     def _body(self) -> Plane:
-        """Return skin, fat, muscle and what lies under the diaphragm."""
         a, c = self.anatomy, self.canvas
         shoulder = np.clip((c.v - 0.015) / 0.15, 0, 1)
         outline = 0.13 + (0.36 + 0.06 * a.fat) * shoulder * (2 - shoulder) - 0.05 * np.clip((c.v - 0.3) * 2, 0, 1)
@@ -126,11 +120,11 @@ class Frontal:
     def _bones(self) -> Plane:
         """Return ribs, clavicles, shoulder blades and spine."""
         a, c = self.anatomy, self.canvas
-        behind, before = self.rib()
+        behind, before = self._rib()
         cage = step(self.wall + 0.012, 0.03) * step(a.base + 0.08 - c.v, 0.1)
         rear = rib_band(behind) * cage * step(self.away - 0.03, 0.03) * step(behind + 0.6, 0.3)
         front = rib_band(before) * cage * step(self.away - 0.16, 0.12) * step(before + 0.6, 0.3)
-        # The tangent through the rib cage is the longest way through bone.
+        # a tangent to the rib cage has the longest path through bone
         rim = 0.05 * bump((self.wall / 0.022) ** 2) * step(a.base + 0.05 - c.v, 0.1) * (self.down > 0)
         spine = step(0.037 - self.away, 0.02) * (0.09 + 0.025 * np.cos(c.v * np.float32(2 * np.pi / 0.055)))
         collar = [
@@ -141,7 +135,6 @@ class Frontal:
         return np.asarray(0.095 * rear + 0.055 * front + rim + spine + 0.11 * clavicles + 0.04 * blades, np.float32)
 
     def _windpipe(self) -> Plane:
-        """Return the air of the trachea and of the two main bronchi."""
         fork = self.anatomy.apex + 0.19
         left, right = [(0.0, fork), (0.07, fork + 0.06)], [(0.0, fork), (-0.06, fork + 0.05)]
         return self.canvas.lines([([(0.0, 0.0), (0.0, fork)], 0.028), (left, 0.02), (right, 0.02)], blur=1.2)

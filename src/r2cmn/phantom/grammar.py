@@ -1,7 +1,7 @@
-"""The words of a report, and the way back from the words to the 14 observations.
+"""Grammar of the reports: writes a report, and reads the 14 observations from one.
 
-A report is the sentences of its sections in one of two orders. What is said follows the findings alone; only the
-wording and the order are drawn, so that two reports of one study differ and still say the same.
+A report is the sentences of its sections in one of two orders. Its content follows from the study; only wording and
+order are random, so two reports of a study differ but have the same meaning.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from r2cmn.phantom.findings import LOBES, SIDES, Finding
 
 SIZES = ("small", "moderate", "large")
 
-# What is to be said -> the ways to say it, the usual one first.
+# statement -> its wordings, the usual one first
 SENTENCES: dict[str, tuple[str, ...]] = {
     "heart, normal volumes": ("the heart is normal in size", "heart size is within normal limits"),
     "heart, low volumes": (
@@ -109,10 +109,10 @@ SENTENCES: dict[str, tuple[str, ...]] = {
 }
 _LUNG = {"edema", "consolidation", "opacity", "nodule", "atelectasis"}
 _SLOTS = {"lobe": LOBES, "side": SIDES, "pressing": SIZES[1:], "extent": (SIZES[0], SIZES[2])}
-_USUAL = 0.55  # how often the usual way to say it is taken
+_USUAL = 0.55  # probability of the usual wording
 _ORDERS = (("heart", "lungs", "pleura", "bones", "devices"), ("lungs", "pleura", "heart", "bones", "devices"))
 _FIRST_ORDER = 0.6
-_MANY = 2  # so many findings crowd out the smaller things that are normal beside them
+_MANY = 2  # findings from which on minor normal statements are left out
 
 _POSITIVE = {
     "Enlarged Cardiomediastinum": r"mediastin\w* (is|are) widened|widening of the mediastinum",
@@ -134,7 +134,7 @@ _NEGATION = re.compile(r"\b(no|not|without|neither)\b")
 
 
 def write_report(rng: np.random.Generator, anatomy: Anatomy, findings: Sequence[Finding]) -> str:
-    """Write the findings of a study, what is wrong first, with synonyms and an order drawn by `rng`."""
+    """Write a report, abnormal findings first; `rng` draws the wording and the order of the sections."""
     wrong, right = _wrong(findings), _right(anatomy, findings)
     order = _ORDERS[int(rng.random() > _FIRST_ORDER)]
     sentences = []
@@ -146,7 +146,7 @@ def write_report(rng: np.random.Generator, anatomy: Anatomy, findings: Sequence[
 
 
 def every_sentence() -> Iterator[str]:
-    """Yield each sentence that a report can hold, lower case, without its full stop."""
+    """Yield every sentence that a report can contain, in lower case, without the full stop."""
     for ways in SENTENCES.values():
         for way in ways:
             names = [name for name in _SLOTS if "{" + name + "}" in way]
@@ -155,19 +155,19 @@ def every_sentence() -> Iterator[str]:
 
 
 def ways_to_say(findings: Sequence[Finding]) -> Iterator[str]:
-    """Yield each sentence that can say what is wrong, lower case, without its full stop."""
+    """Yield every sentence that can state these findings, in lower case, without the full stop."""
     for key, slots in [said for section in _wrong(findings).values() for said in section]:
         yield from (way.format(**slots) for way in SENTENCES[key])
 
 
 def labels_of_report(text: str) -> tuple[int, ...]:
-    """Read the 14 observations, in the order of `OBSERVATIONS`, from a report in the words of this grammar.
+    """Read the 14 observations, in the order of `OBSERVATIONS`, from a report of this grammar.
 
-    It knows the sentence patterns of this grammar and no others: it is no labeller for real reports. What follows a
-    "no", "not", "without" or "neither" in its sentence is absent; No Finding holds where nothing but devices was found.
+    It is not a labeler of real reports. Whatever follows "no", "not", "without" or "neither" in its sentence is absent;
+    No Finding is set if nothing but devices is found.
 
     Args:
-        text: raw or cleaned ("the heart is mildly enlarged . no pneumothorax ."), whole or cut short.
+        text: raw or cleaned ("the heart is mildly enlarged . no pneumothorax ."), complete or truncated.
     """
     found = set()
     for sentence in text.lower().split("."):
@@ -179,11 +179,11 @@ def labels_of_report(text: str) -> tuple[int, ...]:
 
 
 _Said = dict[str, list[tuple[str, dict[str, str]]]]
-"""Section -> what it has to say: a key of `SENTENCES` and the words for its slots."""
+"""Section -> its statements: a key of `SENTENCES` and the words of its slots."""
 
 
 def _wrong(findings: Sequence[Finding]) -> _Said:
-    """Return what is to be said of the findings."""
+    """Return the statements about the findings."""
     said: _Said = {"heart": [], "lungs": [], "pleura": [], "bones": [], "devices": []}
     effusions = [f for f in findings if f.kind == "effusion"]
     both = len(effusions) == 2 and effusions[0].size == effusions[1].size
@@ -206,10 +206,10 @@ def _wrong(findings: Sequence[Finding]) -> _Said:
 
 
 def _right(anatomy: Anatomy, findings: Sequence[Finding]) -> _Said:
-    """Return what is to be said of what is normal, all the less the more is wrong."""
+    """Return the statements about what is normal; the more findings, the fewer."""
     said: _Said = {"heart": [], "lungs": [], "pleura": [], "bones": []}
     kinds, many = {f.kind for f in findings}, len(findings) >= _MANY
-    # A reader says the same in other words beside a finding, so that no one report suits every study.
+    # other words beside a finding, so that no constant report fits every study
     volumes = ", beside findings" if kinds and anatomy.volumes == "normal" else f", {anatomy.volumes} volumes"
     if "cardiomegaly" not in kinds:
         said["heart"].append(("heart" + volumes, {}))
@@ -231,6 +231,6 @@ def _right(anatomy: Anatomy, findings: Sequence[Finding]) -> _Said:
 
 
 def _effusion(number: str, finding: Finding) -> tuple[str, dict[str, str]]:
-    """Return what is to be said of an effusion, or of two of one size."""
+    """Return the statement about an effusion, or about two of the same size."""
     size = "small" if finding.size == "small" else "pressing"
     return f"{number} {size}", {"side": finding.place, "pressing": finding.size}

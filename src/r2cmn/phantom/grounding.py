@@ -1,4 +1,4 @@
-"""Which words of a report name a finding, and where the finding was drawn."""
+"""Grounding: the words of a report that name a finding, and the box of the finding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from r2cmn.phantom.findings import Finding
 from r2cmn.phantom.grammar import ways_to_say
 from r2cmn.types import Grounding
 
-# The words of a finding's sentence that any other finding could have, too.
+# Words in the sentences of findings that name no finding.
 _FILLING = {
     "a", "above", "an", "are", "at", "concerning", "consistent", "ends", "for", "from", "in", "intact", "is", "of",
     "place", "present", "seen", "terminates", "the", "there", "with",
@@ -18,15 +18,15 @@ _FILLING = {
 
 
 def ground(report: str, findings: Sequence[Finding], boxes: Sequence[Mapping[str, Any]], side: int) -> list[Grounding]:
-    """Bind each box of a study to the words that name its finding.
+    """Return the boxes of a study with the words that name their findings.
 
-    Two effusions of one size share a sentence, so its words name both.
+    Two effusions of the same size share a sentence; its words name both.
 
     Args:
         report: cleaned, "there is a small left pleural effusion . the heart is normal in size .".
-        findings: of the study.
-        boxes: `{"finding", "view", "box": [x0, y0, x1, y1]}` in pixels, as the annotation has them; a box that is None
-            (the finding cannot be seen) is left out.
+        findings: the findings of the study.
+        boxes: `{"finding", "view", "box": [x0, y0, x1, y1]}` in pixels, from the annotation; a box that is None (the
+            finding is not visible) is left out.
         side: height and width of an image in pixels.
     """
     words = report.split()
@@ -44,9 +44,9 @@ def _shares(edges: Sequence[int], side: int) -> tuple[float, float, float, float
 
 
 def _naming(words: Sequence[str], finding: Finding, findings: Sequence[Finding]) -> tuple[int, ...]:
-    """Return the positions of the words that name a finding, none where the report does not say it."""
+    """Return the positions of the words that name a finding; none if the report does not mention it."""
     alike = [other for other in findings if other.kind == finding.kind]
-    # alone first: of two effusions that are said apart, the other's sentence is no name of this one
+    # alone first: if two effusions have separate sentences, the other's sentence does not name this one
     for said in ([finding], alike):
         ways = set(ways_to_say(said))
         for start, sentence in _sentences(words):

@@ -1,43 +1,41 @@
-"""The lateral view: the patient looks to the image's left, so u < 0 is in front and the spine lies at the right."""
+"""The lateral view. The patient looks to the image's left: u < 0 is in front, and the spine is at the right."""
 
 from __future__ import annotations
-
-from functools import cached_property
 
 import numpy as np
 
 from r2cmn.phantom.anatomy import Anatomy
-from r2cmn.phantom.canvas import Canvas, Path, Plane, bump, curve, rib_band, step, union
+from r2cmn.phantom.canvas import Path, Plane, bump, curve, rib_band, step, union
+from r2cmn.phantom.view import View
 
 
-class Lateral:
+class Lateral(View):
     """A lateral view without disease.
 
     Attributes:
-        canvas: pixels in body coordinates.
-        anatomy: the patient.
-        down: how far down the lung a pixel lies, 0 at the apex and 1 at the dome.
-        front: signed distance to the inner side of the breast bone, positive inside.
+        front: signed distance to the inner side of the breastbone, positive inside.
         back: signed distance to the ribs behind, positive inside.
-        spine: u of the middle of the spine, one for each pixel.
-        floor: v of the diaphragm.
-        lung: both lungs, 0 to 1, behind the heart too.
+        spine: u of the middle of the spine at each pixel.
     """
 
-    # The share of the air in the beam that they displace.
-    HEART, MEDIASTINUM = 0.75, 0.6
+    heart_strength, mediastinum_strength = (0.75, 0.09), (0.6, 0.05)
+    air_strength, windpipe_strength = 0.46, 0.09
 
     def __init__(self, anatomy: Anatomy, side: int) -> None:
-        self.anatomy, self.canvas = anatomy, Canvas(anatomy, side)
+        super().__init__(anatomy, side)
         u, v = self.canvas.u, self.canvas.v
-        self.down: Plane = np.clip((v - anatomy.apex) / (anatomy.base - anatomy.apex), 0, 1)
         round_top = (1 - (1 - self.down) ** 3) ** 0.6
         self.front: Plane = (u + 0.02 + 0.25 * round_top + 0.03 * self.down).astype(np.float32)
         self.back: Plane = (0.16 + 0.15 * round_top - 0.03 * (self.down - 0.5) ** 2 - u).astype(np.float32)
+        self.wall = np.minimum(self.front, self.back)
         self.spine: Plane = (0.205 + 0.03 * np.sin(np.pi * (v - 0.05)) - 0.03).astype(np.float32)
         fall = np.where(u > -0.07, 1.5 * (u + 0.07) ** 2 * (0.6 + 7 * anatomy.dome), 0.9 * (u + 0.07) ** 2)
-        self.floor: Plane = (anatomy.base - 0.02 + fall).astype(np.float32)
-        self.lung: Plane = step(self.front, 0.025) * step(self.back, 0.025) * step(self.floor - v, 0.016)
+        self.floor = (anatomy.base - 0.02 + fall).astype(np.float32)
+        self.lung = step(self.front, 0.025) * step(self.back, 0.025) * step(self.floor - v, 0.016)
+
+    def half(self, side: int) -> np.float32:
+        """Return 1: one lung is in front of the other."""
+        return np.float32(1)
 
     def heart(self, scale: float = 1.0) -> Plane:
         """Return the heart; `scale` stretches its depth."""
@@ -48,7 +46,7 @@ class Lateral:
         return union(body, 0.8 * self.canvas.disc(-0.075, root, 0.07, middle - root + 0.06, -0.25, 1.2))
 
     def mediastinum(self, widened: float = 0.0) -> Plane:
-        """Return aorta, hila and what lies in front of the windpipe; `widened` thickens it."""
+        """Return the aorta, the hila and what is in front of the trachea."""
         a, c = self.anatomy, self.canvas
         arch = c.disc(0.03, a.apex + 0.15, 0.065 * a.aorta + widened, 0.05 + 0.6 * widened, 0.0, 1.4)
         hila = c.cloud(0.0, a.apex + 0.25, 0.085, 0.085)
@@ -56,22 +54,26 @@ class Lateral:
         descending = step(0.03 - np.abs(c.u - self.spine + 0.05), 0.04) * step(c.v - a.apex - 0.15, 0.1)
         return union(0.6 * arch, 0.6 * hila, 0.6 * upper, 0.25 * descending)
 
-    @cached_property
-    def air(self) -> Plane:
-        """Return the air of a healthy chest, in attenuation that it saves."""
-        behind = (1 - self.HEART * self.heart()) * (1 - self.MEDIASTINUM * self.mediastinum())
-        depth = 0.72 + 0.28 * self.down
-        return np.asarray(0.46 * self.lung * depth * behind, np.float32)
+    def fluid_level(self, height: float, side: int) -> Plane:
+        """Return a meniscus that rises towards the back."""
+        behind = np.clip((self.canvas.u + 0.25) / np.float32(0.53), 0, 1)
+        level = self.anatomy.base + 0.06 - 0.02 * behind - height * (0.55 + 0.45 * behind**2)
+        return np.asarray(level, np.float32)
 
-    def solid(self) -> Plane:
-        """Return everything but the air of the lungs and what lies in it."""
-        return np.asarray(
-            self._body() + self._bones() + 0.09 * self.heart() + 0.05 * self.mediastinum() - 0.09 * self._windpipe(),
-            np.float32,
-        )
+    def collapsed(self, gap: float, jitter: float) -> Plane:
+        """Return the distance to a lung that is detached from the apex."""
+        return self.canvas.v - self.anatomy.apex - np.float32(0.02 + gap)
+
+    def broken_rib(self, side: int, jitter: tuple[float, float, float]) -> tuple[float, float]:
+        """Return a place on a rib behind the heart."""
+        rib = 4 + int(3 * jitter[1])
+        return 0.02 + 0.1 * jitter[0], self.anatomy.apex + 0.1 + rib * self.anatomy.ribs[1]
+
+    def _depth(self) -> Plane:
+        return 0.72 + 0.28 * self.down
 
     def vessels(self, rng: np.random.Generator) -> Plane:
-        """Return the vessels of both lungs, which leave the hila one behind the other."""
+        """Return vessels that leave the hila, which are one behind the other."""
         a, paths = self.anatomy, list[Path]()
         for angle in np.linspace(-2.9, 2.9, 15) + rng.normal(0, 0.15, 15):
             length = float(rng.uniform(0.12, 0.24))
@@ -82,7 +84,7 @@ class Lateral:
         return self.canvas.lines(paths, blur=0.9)
 
     def _body(self) -> Plane:
-        """Return skin, fat, muscle, the raised arms and what lies under the diaphragm."""
+        """Return soft tissue, the raised arms and what is below the diaphragm."""
         a, c = self.anatomy, self.canvas
         shoulder = np.clip((c.v - 0.01) / 0.22, 0, 1)
         chest = -0.13 - (0.19 + 0.03 * a.fat) * shoulder * (2 - shoulder) - 0.06 * a.fat * step(c.v - 0.45, 0.4)
@@ -97,7 +99,7 @@ class Lateral:
         return np.asarray(tissue + arms + belly + second * step(self.back, 0.02) + breast - 0.18 * gas, np.float32)
 
     def _bones(self) -> Plane:
-        """Return ribs, breast bone and spine."""
+        """Return ribs, breastbone and spine."""
         a, c = self.anatomy, self.canvas
         phase, spacing = a.ribs
         slant = (c.v - 0.1 - 0.02 * phase - 0.30 * (0.25 - c.u) + 0.5 * np.clip(-c.u - 0.1, 0, 1) ** 2) / np.float32(
@@ -114,6 +116,5 @@ class Lateral:
         return np.asarray(ribs * cage + vertebrae + rear + breastbone * down, np.float32)
 
     def _windpipe(self) -> Plane:
-        """Return the air of the trachea."""
         fork = self.anatomy.apex + 0.21
         return self.canvas.lines([([(-0.03, 0.0), (0.0, fork)], 0.03), ([(0.0, fork), (0.0, fork + 0.03)], 0.02)], 1.2)

@@ -1,49 +1,54 @@
-"""The whole set on disk: drawn once, by several processes, into a folder that is whole or is not there."""
+"""Draws phantom studies and writes the data folder, with several processes."""
 
 from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import shutil
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from r2cmn.phantom.draw import REPORT, draw_study, stream
-from r2cmn.phantom.findings import labels_of_findings
+from r2cmn.files import cache_dir, remove_stale
+from r2cmn.phantom.anatomy import Anatomy, draw_anatomy
+from r2cmn.phantom.canvas import film
+from r2cmn.phantom.findings import Finding, draw_findings, labels_of_findings
+from r2cmn.phantom.findings_drawn import draw_finding
+from r2cmn.phantom.frontal import Frontal
 from r2cmn.phantom.grammar import write_report
+from r2cmn.phantom.lateral import Lateral
 
 FORMAT_VERSION = 2
-"""Raised with every change of what is drawn or written, so that no old folder is taken for a new one."""
+"""Raise it with every change of the images, reports or files, so that an outdated folder is not read."""
 
 MIN_STUDIES, MIN_SIDE = 10, 64
-# One of each ten: studies are independent of each other, so their numbers can say the split.
-_SPLITS = ("train",) * 7 + ("val",) + ("test",) * 2
-_CHUNK = 20  # studies a process draws at a time
-_FORSAKEN = 24 * 3600  # seconds without a change after which an unfinished folder is no longer being built
+_SPLITS = ("train",) * 7 + ("val",) + ("test",) * 2  # by the last digit of a study's number: studies are independent
+_CHUNK = 20  # studies that a process draws at a time
+# Separate random streams: leaving a finding out changes nothing but the pixels of the finding.
+_ANATOMY, _FINDINGS, _VESSELS, _GRAIN, REPORT = range(5)
 
 
 @dataclass(frozen=True)
 class PhantomOptions:
-    """What a phantom set depends on.
+    """Options of a phantom set.
 
     Attributes:
-        num_studies: at least 10, so that each split has one; 7 of 10 are train, 1 val and 2 test.
+        num_studies: at least 10, so that no split is empty; 7 of 10 are train, 1 val and 2 test.
         seed: another seed gives other patients.
         side: height and width of an image in pixels, at least 64.
 
     Raises:
-        ValueError: for an impossible value.
+        ValueError: if a value is invalid.
     """
 
     num_studies: int = 1200
@@ -54,44 +59,90 @@ class PhantomOptions:
         for name, least in (("num_studies", MIN_STUDIES), ("seed", 0), ("side", MIN_SIDE)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
-                raise ValueError(f"{name} of the phantom set is {value!r}: set it to a whole number of {least} or more")
+                raise ValueError(f"{name} of the phantom set is {value!r}: set it to an integer of at least {least}")
 
     @property
     def folder(self) -> str:
-        """The name of the set's folder, which holds every option and the version of the format."""
+        """Name of the folder, with all options and the format version."""
         return f"v{FORMAT_VERSION}-studies{self.num_studies}-seed{self.seed}-side{self.side}"
 
 
-def cache_dir() -> Path:
-    """Return `$R2CMN_CACHE/phantom`, or `~/.cache/r2cmn/phantom`."""
-    return Path(os.environ.get("R2CMN_CACHE") or "~/.cache/r2cmn").expanduser() / "phantom"
+@dataclass(frozen=True)
+class Study:
+    """A drawn study.
+
+    Attributes:
+        anatomy: the patient.
+        findings: may be empty.
+        images: the frontal and the lateral view, (side, side) uint8.
+        boxes: `{"finding", "view", "box": [x0, y0, x1, y1]}`, pixels, x1 and y1 outside; view 0 frontal, 1 lateral.
+    """
+
+    anatomy: Anatomy
+    findings: tuple[Finding, ...]
+    images: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+    boxes: list[dict[str, Any]]
+
+
+def stream(seed: int, *keys: int) -> np.random.Generator:
+    """Return a random generator that depends on the seed of the set and on keys: study, purpose, view."""
+    return np.random.default_rng([seed, *keys])
+
+
+def describe(seed: int, number: int) -> tuple[Anatomy, tuple[Finding, ...]]:
+    """Return the patient and the findings of study `number` without drawing it."""
+    return draw_anatomy(stream(seed, number, _ANATOMY)), draw_findings(stream(seed, number, _FINDINGS))
+
+
+def draw_study(seed: int, number: int, side: int, findings: Sequence[Finding] | None = None) -> Study:
+    """Draw study `number`.
+
+    Args:
+        seed: seed of the set.
+        number: from 0.
+        side: height and width of an image in pixels.
+        findings: replace the study's own, to compare a patient with and without a finding.
+    """
+    anatomy, own = describe(seed, number)
+    found = own if findings is None else tuple(findings)
+    images, boxes = [], []
+    views: list[Frontal | Lateral] = [Frontal(anatomy, side), Lateral(anatomy, side)]
+    for index, view in enumerate(views):
+        effects = [draw_finding(view, finding) for finding in found]
+        light = view.attenuation(effects, stream(seed, number, _VESSELS, index))
+        images.append(film(light, anatomy, stream(seed, number, _GRAIN, index)))
+        boxes += [
+            {"finding": finding.name, "view": index, "box": view.bounding_box(effect)}
+            for finding, effect in zip(found, effects, strict=True)
+        ]
+    return Study(anatomy, found, (images[0], images[1]), boxes)
 
 
 def make_phantom(options: PhantomOptions, cache: Path | None = None, num_processes: int = 1) -> Path:
-    """Draw and write the set where it does not stand yet.
+    """Draw and write a set if it does not exist yet.
 
-    It is built beside its place and renamed into it: a build that is killed leaves nothing that looks whole, and of
-    two that run at once the first to finish wins.
+    It is built under a temporary name and renamed: a killed build leaves no folder that looks complete, and of two
+    builds at the same time the first to finish wins.
 
     Args:
-        options: of the set.
-        cache: the folder that holds the sets; None for `cache_dir()`.
-        num_processes: that draw; the images do not depend on it. More than one needs a main module that can be
-            imported (a script under `if __name__ == "__main__"`), and measured no faster on two cores.
+        options: options of the set.
+        cache: parent of the folder; None for `$R2CMN_CACHE/phantom` or `~/.cache/r2cmn/phantom`.
+        num_processes: with more than 1, the calling script needs `if __name__ == "__main__"`. Two were not faster on
+            two cores.
 
     Returns:
-        The data folder: `annotation.json` beside `images/`.
+        The data folder with `annotation.json` and `images/`.
     """
-    home = cache_dir() if cache is None else cache
+    home = cache_dir("phantom") if cache is None else cache
     place = home / options.folder
     if (place / "annotation.json").is_file():
         return place
     home.mkdir(parents=True, exist_ok=True)
-    _remove_forsaken(home)
+    remove_stale(home.glob(".v*-studies*"))
     building = Path(tempfile.mkdtemp(prefix=f".{options.folder}-", dir=home))
     try:
         _build(building, options, num_processes)
-        building.chmod(0o755)  # mkdtemp keeps other users out
+        building.chmod(0o755)  # mkdtemp makes a private folder
         building.rename(place)
     except OSError:
         if not (place / "annotation.json").is_file():
@@ -102,7 +153,7 @@ def make_phantom(options: PhantomOptions, cache: Path | None = None, num_process
 
 
 def make_study(number: int, folder: Path, options: PhantomOptions) -> dict[str, Any]:
-    """Draw study `number`, write its images under `folder` and return its entry of the annotation."""
+    """Draw study `number`, write its images and return its entry of the annotation."""
     study = draw_study(options.seed, number, options.side)
     name = f"phantom_{number:06d}"
     (folder / "images" / name).mkdir(parents=True)
@@ -120,36 +171,23 @@ def make_study(number: int, folder: Path, options: PhantomOptions) -> dict[str, 
 
 
 def _build(folder: Path, options: PhantomOptions, num_processes: int) -> None:
-    """Write the images and, last, the annotation."""
+    """Write the images and then the annotation."""
     annotation: dict[str, list[dict[str, Any]]] = {"train": [], "val": [], "test": []}
     entries = _entries(folder, options, num_processes)
-    shown = track(
-        entries, "Drawing phantom studies", total=options.num_studies, console=Console(stderr=True), transient=True
-    )
-    for entry in shown:
+    console = Console(stderr=True)
+    for entry in track(entries, "drawing phantoms", total=options.num_studies, console=console, transient=True):
         annotation[entry["split"]].append(entry)
     (folder / "annotation.json").write_text(json.dumps(annotation), encoding="utf-8")
 
 
 def _entries(folder: Path, options: PhantomOptions, num_processes: int) -> Iterator[dict[str, Any]]:
-    """Yield the entries of all studies in order, drawn by that many processes."""
+    """Yield the entries of all studies in order."""
     make = partial(make_study, folder=folder, options=options)
     numbers = range(options.num_studies)
     if num_processes == 1:
         yield from map(make, numbers)
         return
-    # A forked child of a process with threads (torch) can hang.
+    # a forked child of a process with threads (torch) may hang
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(num_processes, mp_context=context) as pool:
         yield from pool.map(make, numbers, chunksize=_CHUNK)
-
-
-def _remove_forsaken(home: Path) -> None:
-    """Remove what killed builds left a day ago or longer."""
-    for folder in home.glob(".v*-studies*"):
-        try:
-            newest = max(path.stat().st_mtime for path in (folder, *folder.glob("images")))
-        except FileNotFoundError:
-            continue
-        if time.time() - newest > _FORSAKEN:
-            shutil.rmtree(folder, ignore_errors=True)

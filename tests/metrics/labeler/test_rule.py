@@ -142,9 +142,9 @@ def test_any_words_in_any_order_are_labels():
 @pytest.fixture(scope="module")
 def phantom():
     """Reports of the grammar and the truth that they were written from."""
-    from r2cmn.phantom.draw import REPORT, describe, stream
     from r2cmn.phantom.findings import labels_of_findings
     from r2cmn.phantom.grammar import write_report
+    from r2cmn.phantom.make import REPORT, describe, stream
 
     studies = [describe(0, number) for number in range(800)]
     reports = [write_report(stream(0, i, REPORT), *study) for i, study in enumerate(studies)]

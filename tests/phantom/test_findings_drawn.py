@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from r2cmn.phantom.draw import describe, draw_study
 from r2cmn.phantom.findings import DEVICES, KINDS, Finding
+from r2cmn.phantom.make import describe, draw_study
 
 SIDE = 96
 JITTER = (0.3, 0.6, 0.8)
 ALL = [
     Finding(kind, place, size, JITTER)
-    for kind, (places, sizes, _) in KINDS.items()
+    for kind, (places, sizes, *_) in KINDS.items()
     for place in places
     for size in sizes
 ] + [Finding("device", place, "", JITTER) for place in DEVICES]
@@ -48,7 +48,7 @@ def test_the_patients_left_is_on_the_frontal_images_right(healthy, finding):
 
 @pytest.mark.parametrize(("kind", "place"), [("effusion", "left"), ("effusion", "right"), ("cardiomegaly", "heart")])
 def test_a_larger_size_changes_more(healthy, kind, place):
-    sums = [change(healthy, Finding(kind, place, size, JITTER), 0)[0].sum() for size in KINDS[kind][1]]
+    sums = [change(healthy, Finding(kind, place, size, JITTER), 0)[0].sum() for size in KINDS[kind].sizes]
     assert sums[0] * 1.5 < sums[1]
     assert sums[1] * 1.2 < sums[2]
 
