@@ -131,7 +131,7 @@ def test_paths_and_reports_survive_pickling_to_a_worker(studies):
 
 def test_a_dataset_holds_no_python_object_for_each_study(studies):
     dataset, _ = _dataset(studies)
-    holders = (dataset, dataset.inputs, dataset.inputs.pixels)
+    holders = (dataset, dataset.inputs, dataset.inputs.pixels, dataset._tokens, dataset.inputs.pixels._names)
     containers = [value for h in holders for value in vars(h).values() if isinstance(value, list | tuple | dict)]
     assert containers == []
 

@@ -18,13 +18,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from r2cmn.data.rows import Rows
 from r2cmn.files import PRIVATE_FILE, remove_stale, whole_file
 
 try:
@@ -38,22 +39,6 @@ _POLL_SECONDS = 0.1  # while another process makes the last files
 
 Make = Callable[[range], Sequence[Tensor]]
 """Computes the rows at these positions; all rows have the same type and number of dimensions."""
-
-
-class _Rows(NamedTuple):
-    """Tensors stored one after another: `values` is flat, `ends` (rows + 1,) says where each begins and ends."""
-
-    values: Tensor
-    shapes: Tensor
-    ends: Tensor
-
-    @classmethod
-    def of(cls, values: Tensor, shapes: Tensor) -> _Rows:
-        return cls(values, shapes, torch.cat([shapes.new_zeros(1), shapes.prod(1).cumsum(0)]))
-
-    def row(self, number: int) -> Tensor:
-        start, end = self.ends[number : number + 2].tolist()
-        return self.values[start:end].view(*self.shapes[number].tolist())
 
 
 class RowCache:
@@ -72,7 +57,7 @@ class RowCache:
         self._num_rows = len(digests)
         starts = range(0, len(digests), rows_per_file)
         self._names = [_name(settings, digests[start : start + rows_per_file]) for start in starts]
-        self._files: dict[int, _Rows] = {}
+        self._files: dict[int, Rows] = {}
 
     def __len__(self) -> int:
         return self._num_rows
@@ -90,7 +75,7 @@ class RowCache:
         number, row = divmod(position, self.rows_per_file)
         if not self._has(number):
             raise KeyError(position)
-        return self._files[number].row(row)
+        return self._files[number][row]
 
     def fill(self, make: Make, what: str) -> None:
         """Make the missing rows; processes that call this at the same time each make a part.
@@ -133,35 +118,31 @@ class RowCache:
         if number not in self._files and self.folder is not None:
             # a missing file is an OSError, a damaged one any of the others
             with contextlib.suppress(OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
-                self._files[number] = _Rows.of(*torch.load(self._path(number), mmap=True))
+                self._files[number] = Rows(*torch.load(self._path(number), mmap=True))
         return number in self._files
 
     def _make(self, number: int, make: Make) -> bool:
         """Make one file; return False if another process makes it or has made it."""
         if self.folder is None:
-            rows = _rows(make(self._positions(number)))
+            rows = Rows.of(make(self._positions(number)))
             self._check_room(number, rows, _memory_size(), "memory")
             self._files[number] = rows
             return True
         with _claim(self.folder / ".lock", self._names[number]) as is_mine:
             if not is_mine or self._has(number):
                 return False
-            rows = _rows(make(self._positions(number)))
+            rows = Rows.of(make(self._positions(number)))
             self._check_room(number, rows, shutil.disk_usage(self.folder).free, f"the disk of {self.folder}")
             with whole_file(self._path(number), PRIVATE_FILE) as file:
                 torch.save((rows.values, rows.shapes), file)
         return True
 
-    def _check_room(self, number: int, rows: _Rows, room: int, where: str) -> None:
+    def _check_room(self, number: int, rows: Rows, room: int, where: str) -> None:
         """Raise early if there is no room for all rows, judged by the size of these."""
         left = sum(len(self._positions(n)) for n in range(len(self._names)) if n == number or not self._has(n))
-        needed = rows.values.numel() * rows.values.element_size() / len(rows.shapes) * left
+        needed = rows.values.numel() * rows.values.element_size() / len(rows) * left
         if needed > room:
             raise OSError(errno.ENOSPC, f"{needed / 1e9:.1f} GB are needed and {where} has {room / 1e9:.1f} GB")
-
-
-def _rows(tensors: Sequence[Tensor]) -> _Rows:
-    return _Rows.of(torch.cat([row.flatten() for row in tensors]), torch.tensor([row.shape for row in tensors]))
 
 
 def _name(settings: str, digests: Sequence[bytes]) -> str:

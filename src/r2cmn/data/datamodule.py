@@ -129,6 +129,7 @@ class ReportDataModule(pl.LightningDataModule):
         self.tokenizer: Tokenizer
         self.funnel: Funnel
         self.studies: dict[str, list[Study]] = {}
+        self._inputs: dict[str, Inputs] = {}
         self._datasets: dict[str, ReportDataset] = {}
         self._backbone: FrozenTrunk | None = None
         self._rewrite: Rewrite | None = None
@@ -183,10 +184,11 @@ class ReportDataModule(pl.LightningDataModule):
         """
         check_frozen(backbone)
         self._backbone = backbone
+        self._inputs.clear()
         self._datasets.clear()
 
     def rewrite_reports(self, rewrite: Rewrite) -> None:
-        """Add to each batch the reports as a model learns to write them; `CMNModule` asks for it if its model does so.
+        """Add the reports as a model learns to write them to each batch; `CMNModule` calls this if its model needs it.
 
         Args:
             rewrite: returns the ids of a report, [0, tokens..., 0].
@@ -194,7 +196,7 @@ class ReportDataModule(pl.LightningDataModule):
         self._rewrite = rewrite
         self._datasets.clear()
 
-    def _inputs(self, split: str) -> Inputs:
+    def _read_inputs(self, split: str) -> Inputs:
         paths = view_paths(self.studies[split], self.num_views)
         preparation = self.transform.preparation(training=split == "train")
         if self.cache_features == "none":
@@ -208,8 +210,10 @@ class ReportDataModule(pl.LightningDataModule):
     def _loader(self, split: str) -> DataLoader[Batch]:
         self.setup()
         if split not in self._datasets:
+            if split not in self._inputs:
+                self._inputs[split] = self._read_inputs(split)
             self._datasets[split] = ReportDataset(
-                self.studies[split], self.tokenizer, self._inputs(split), self._rewrite
+                self.studies[split], self.tokenizer, self._inputs[split], self._rewrite
             )
         return DataLoader(
             self._datasets[split],  # type: ignore[arg-type]

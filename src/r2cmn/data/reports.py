@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from r2cmn.data.images import normalize
 from r2cmn.data.observations import OBSERVATIONS
+from r2cmn.data.rows import Rows
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.files import read_json
 from r2cmn.types import Batch
@@ -165,10 +166,7 @@ def view_paths(studies: Sequence[Study], num_views: int) -> list[Path]:
 
 
 class ReportDataset(Dataset[Sample]):
-    """The samples of a split.
-
-    All values are stored in a few flat tensors: a list of Python objects would be copied into every worker, page by
-    page, as their reference counts change.
+    """The samples of a split; all values are stored in a few flat tensors (see `Rows`).
 
     Args:
         studies: the studies of one split.
@@ -179,8 +177,8 @@ class ReportDataset(Dataset[Sample]):
 
     def __init__(self, studies: Sequence[Study], tokenizer: Tokenizer, inputs: Inputs, rewrite: Rewrite | None = None):
         self.inputs = inputs
-        self._tokens = _Rows([tokenizer.encode(study.report) for study in studies])
-        self._rewritten = None if rewrite is None else _Rows([rewrite(study.report) for study in studies])
+        self._tokens = _encoded(studies, tokenizer.encode)
+        self._rewritten = None if rewrite is None else _encoded(studies, rewrite)
         labels = [study.labels for study in studies]
         self._has_labels = torch.tensor([row is not None for row in labels], dtype=torch.bool)
         self._labels = torch.tensor([row or (0,) * len(OBSERVATIONS) for row in labels], dtype=torch.int8)
@@ -192,19 +190,12 @@ class ReportDataset(Dataset[Sample]):
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is out of range for a split of {len(self)} studies")
         labels = self._labels[index] if self._has_labels[index] else None
-        rewritten = None if self._rewritten is None else self._rewritten[index]
-        return Sample(index, self.inputs[index], self._tokens[index], labels, rewritten)
+        rewritten = None if self._rewritten is None else self._rewritten[index].to(torch.int64)
+        return Sample(index, self.inputs[index], self._tokens[index].to(torch.int64), labels, rewritten)
 
 
-class _Rows:
-    """Rows of ids of different lengths, in two flat tensors."""
-
-    def __init__(self, rows: Sequence[Sequence[int]]):
-        self._ids = torch.tensor([number for row in rows for number in row], dtype=torch.int32)
-        self._ends = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self._ids[self._ends[index] : self._ends[index + 1]].to(torch.int64)
+def _encoded(studies: Sequence[Study], encode: Callable[[str], list[int]]) -> Rows:
+    return Rows.of([torch.tensor(encode(study.report), dtype=torch.int32) for study in studies])
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from r2cmn.data.cache import RowCache
 from r2cmn.data.images import Preparation, image_digest, load_image
+from r2cmn.data.rows import Rows
 from r2cmn.files import cache_dir
 
 CACHES = ("none", "memory", "disk")
@@ -34,10 +34,7 @@ class Pixels(Protocol):
 
 
 class ImageFiles:
-    """Images that are decoded and resized at each access.
-
-    Their paths are stored in two flat tensors: a list of Python objects would be copied into every worker, page by
-    page, as their reference counts change.
+    """Images that are decoded and resized at each access; their paths are stored in flat tensors (see `Rows`).
 
     Args:
         paths: the files.
@@ -46,13 +43,10 @@ class ImageFiles:
 
     def __init__(self, paths: Sequence[Path], preparation: Preparation):
         self.resize = preparation.resize
-        names = [str(path).encode(errors="surrogateescape") for path in paths]
-        self._names = torch.from_numpy(np.frombuffer(b"".join(names), dtype=np.uint8).copy())
-        self._ends = torch.tensor([0, *(len(name) for name in names)]).cumsum(0)
+        self._names = Rows.of([torch.tensor(list(os.fsencode(path)), dtype=torch.uint8) for path in paths])
 
     def __getitem__(self, position: int) -> Tensor:
-        name = self._names[self._ends[position] : self._ends[position + 1]]
-        return self.resize(load_image(bytes(name.numpy()).decode(errors="surrogateescape")))
+        return self.resize(load_image(os.fsdecode(bytes(self._names[position].numpy()))))
 
 
 class CachedImages:
