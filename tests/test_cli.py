@@ -206,7 +206,7 @@ def test_testing_alone_scores_the_checkpoint_that_it_is_given(train, save, make_
     images = "data.images={resize: 90, size: 80}"  # the checkpoint's hold
     result = train(f"data.dir={data}", "stages=[test]", f"checkpoint={save()}", images, without=["data.images"])
     assert result.code == 0, result.err
-    assert "the checkpoint's 3 words, not with the" in result.err
+    assert "the checkpoint's 3 words instead of the" in result.err
     with (tmp_path / "run" / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:  # the references are read in the model's words, not in numbers that mean others
@@ -243,7 +243,7 @@ def test_a_test_bears_the_name_of_the_model_that_is_tested(train, save, make_dat
         data, checkpoint, "stages=[test]", "baselines=false", *other, without=["dim", "memory", "data.images"]
     )
     assert result.code == 0, result.err
-    assert "tested as the checkpoint has it: backbone, memory, encoder_decoder; what the command line" in result.err
+    assert "tested with the checkpoint's own backbone, memory, encoder_decoder:" in result.err
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert config["memory"]["_target_"] == "r2cmn.memory.CrossModalMemory"
     assert (config["dim"], config["num_vectors"], config["memory"]["num_queried"]) == (16, 8, 2)
@@ -461,7 +461,7 @@ def test_a_checkpoint_of_other_words_is_one_sentence(train, save, make_dataset, 
     words = ReportDataModule(data, text={"threshold": 1}).describe()["tokenizer"]["words"]
     checkpoint = save(words=[f"{word}s" if word != "<unk>" else word for word in words])
     result = train(f"data.dir={data}", f"checkpoint={checkpoint}")
-    assert_refused(result, rf"the checkpoint was trained with other words \({len(words)}, ", tmp_path)
+    assert_refused(result, rf"the checkpoint was trained with another vocabulary \({len(words)} words, ", tmp_path)
 
 
 def test_weights_of_another_model_are_one_sentence(train, save, make_dataset, tmp_path):

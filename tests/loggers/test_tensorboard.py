@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 
 from r2cmn.config import ConfigError
 from r2cmn.loggers import TensorBoard
-from r2cmn.runs.training import make_trainer
+from r2cmn.runs.trainer import make_trainer
 
 
 def test_tensorboard_that_is_not_installed_is_one_sentence(tmp_path, monkeypatch):

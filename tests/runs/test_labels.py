@@ -1,4 +1,4 @@
-"""What a run is called: its overrides, without paths and without what does not change its results."""
+"""Labels of a run: its overrides, without paths and without those that do not change its scores."""
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
@@ -24,11 +24,11 @@ from r2cmn.runs.labels import MAX_NAME, choices_made, run_labels, run_name
         (["sweep=optuna", "sweep.resume=true", "hydra.sweep.dir=x", "seed=0"], "seed=0"),
     ],
 )
-def test_a_name_says_what_was_tried(overrides, name):
+def test_a_name_holds_the_overrides(overrides, name):
     assert run_name(overrides) == name
 
 
-def test_a_trial_is_found_by_its_number():
+def test_a_name_begins_with_the_number_of_the_trial():
     assert run_name(["seed=1"], 12) == "#12 seed=1"
     assert run_name([], 0) == "#0 defaults"
 
@@ -43,7 +43,7 @@ def test_outside_a_hydra_run_there_is_only_the_job_type(monkeypatch):
     monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
     assert run_labels(OmegaConf.create({"stages": ["fit", "test"]})) == {"job_type": "train"}
     assert run_labels(OmegaConf.create({"stages": ["test"]})) == {"job_type": "test"}
-    assert choices_made(OmegaConf.create()) == {}
+    assert choices_made() == {}
 
 
 def test_the_choices_become_tags(monkeypatch):
@@ -61,7 +61,7 @@ def test_the_choices_become_tags(monkeypatch):
     assert labels["tags"] == ["memory=none", "data=iu_xray", "experiment=" + "e" * 53]
     assert labels["name"] == "memory=none"
     assert labels["group"] is None
-    assert set(choices_made(OmegaConf.create())) == {"memory", "data", "experiment"}
+    assert set(choices_made()) == {"memory", "data", "experiment"}
 
 
 def test_the_choice_of_a_users_own_file_becomes_a_tag(monkeypatch):
@@ -79,7 +79,7 @@ def test_the_choice_of_a_users_own_file_becomes_a_tag(monkeypatch):
     assert labels["name"] == "#3 encoder_decoder=mine objective=cider"
 
 
-def test_what_a_tested_checkpoint_has_otherwise_labels_nothing(monkeypatch):
+def test_parts_that_a_tested_checkpoint_replaces_are_no_labels(monkeypatch):
     hydra = {
         "runtime": {"choices": {"memory": "cross_modal", "backbone": "small", "data": "phantom"}},
         "overrides": {"task": ["+memory.num_vectors=9", "dim=8", "memory=cross_modal", "generation=greedy", "~init.x"]},
@@ -89,9 +89,9 @@ def test_what_a_tested_checkpoint_has_otherwise_labels_nothing(monkeypatch):
     }
     monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: OmegaConf.create(hydra)))
     monkeypatch.setattr(HydraConfig, "initialized", staticmethod(lambda: True))
-    tested = OmegaConf.create({"stages": ["test"], "tested_instead": ["memory", "init"]})
-    assert choices_made(tested) == {"backbone": "small", "data": "phantom"}
-    assert run_labels(tested) == {
+    tested, replaced = OmegaConf.create({"stages": ["test"]}), ["memory", "init"]
+    assert choices_made(replaced) == {"backbone": "small", "data": "phantom"}
+    assert run_labels(tested, replaced) == {
         "job_type": "test",
         "name": "generation=greedy",
         "tags": ["data=phantom"],

@@ -61,6 +61,7 @@ class RunFolder:
         train_log: the messages of the run.
         trial_log: everything that the process of a trial printed.
         checkpoints: a folder.
+        baselines: a folder with the reports of the baselines.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,6 +77,7 @@ class RunFolder:
         self.train_log = path / "train.log"
         self.trial_log = path / "trial.log"
         self.checkpoints = path / "checkpoints"
+        self.baselines = path / "baselines"
         self._hydra = path / ".hydra"
 
     @property

@@ -1,4 +1,4 @@
-"""Several processes a trial: refused where each would run the whole sweep, with the launcher that can."""
+"""Trials of several processes: rejected if each process would run the whole sweep."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from r2cmn.config import ConfigError
-from r2cmn.runs.processes import refuse_more_devices, refuse_phantom_sweep
+from r2cmn.runs.trainer import check_num_processes, check_sweep_launcher
 
 
 @pytest.fixture
@@ -34,41 +34,41 @@ ONE = [1, "1", [3], "3,", "auto", -1, None]  # the last three are what the machi
 
 
 @pytest.mark.parametrize("devices", SEVERAL)
-def test_several_devices_are_refused_in_a_sweep_that_has_no_processes_of_its_own(hydra_says, devices):
+def test_several_devices_are_rejected_without_a_process_a_trial(hydra_says, devices):
     pattern = r"needs a launcher that gives each trial a process of its own: add hydra/launcher=pool .*submitit_slurm"
     with pytest.raises(ConfigError, match=pattern):
-        refuse_phantom_sweep(config(devices=devices))
+        check_sweep_launcher(config(devices=devices))
     hydra_says(RunMode.RUN)  # a single run, or a trial of the launcher pool
-    refuse_phantom_sweep(config(devices=devices))
+    check_sweep_launcher(config(devices=devices))
 
 
 @pytest.mark.parametrize("devices", ONE)
-def test_one_device_is_never_refused(hydra_says, devices):
-    refuse_phantom_sweep(config(devices=devices, strategy="ddp"))
-    refuse_phantom_sweep(config(strategy="ddp", num_nodes=1))
+def test_one_device_is_never_rejected(hydra_says, devices):
+    check_sweep_launcher(config(devices=devices, strategy="ddp"))
+    check_sweep_launcher(config(strategy="ddp", num_nodes=1))
 
 
-def test_what_auto_has_come_to_is_refused(hydra_says):
-    refuse_more_devices(SimpleNamespace(world_size=1))
+def test_several_devices_found_by_auto_are_rejected(hydra_says):
+    check_num_processes(SimpleNamespace(world_size=1))
     with pytest.raises(ConfigError, match=r"found 2 devices.*hydra/launcher=pool.*or set trainer\.devices=1"):
-        refuse_more_devices(SimpleNamespace(world_size=2))
+        check_num_processes(SimpleNamespace(world_size=2))
     hydra_says(RunMode.RUN)
-    refuse_more_devices(SimpleNamespace(world_size=2))
+    check_num_processes(SimpleNamespace(world_size=2))
 
 
-def test_several_machines_are_for_slurm(hydra_says, monkeypatch):
+def test_several_machines_need_slurm(hydra_says, monkeypatch):
     pattern = r"trainer\.num_nodes=2.*hydra/launcher=submitit_slurm hydra\.launcher\.nodes=2"
     with pytest.raises(ConfigError, match=pattern):
-        refuse_phantom_sweep(config(num_nodes=2))
+        check_sweep_launcher(config(num_nodes=2))
     hydra_says(RunMode.RUN)
-    refuse_phantom_sweep(config(num_nodes=2))  # torchrun starts the others
+    check_sweep_launcher(config(num_nodes=2))  # torchrun starts the others
     monkeypatch.setenv("R2CMN_SWEEP", "of the launcher pool")
     with pytest.raises(ConfigError, match=pattern):
-        refuse_phantom_sweep(config(num_nodes=2))
+        check_sweep_launcher(config(num_nodes=2))
 
 
 def test_slurm_starts_the_processes_itself(hydra_says, monkeypatch):
     monkeypatch.setenv("SLURM_NTASKS", "4")
     monkeypatch.setenv("SLURM_JOB_NAME", "sweep")
-    refuse_phantom_sweep(config(devices=2, num_nodes=2))
-    refuse_more_devices(SimpleNamespace(world_size=4))
+    check_sweep_launcher(config(devices=2, num_nodes=2))
+    check_num_processes(SimpleNamespace(world_size=4))

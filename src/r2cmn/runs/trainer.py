@@ -1,0 +1,129 @@
+"""The trainer of a run, and the check that the launcher of a sweep can start its processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, ListConfig
+from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from r2cmn.callbacks.restored import CheckRestored
+from r2cmn.checkpoints import AtomicCheckpointIO
+from r2cmn.config import ConfigError, objects
+from r2cmn.runs.labels import run_labels
+from r2cmn.runs.pruning import study_reports
+
+_LAUNCHERS = (
+    "trial a process of its own: add hydra/launcher=pool (hydra.launcher.gpus_per_trial=N), or "
+    "hydra/launcher=submitit_slurm hydra.launcher.tasks_per_node=N on a cluster"
+)
+
+
+def make_trainer(
+    config: DictConfig, folder: Path, license_class: str, continued: bool = False, replaced: Sequence[str] = ()
+) -> pl.Trainer:
+    """Build the trainer with the callbacks and loggers of a configuration.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        license_class: of the data; passed to loggers with an option of this name.
+        continued: whether the run resumes from a checkpoint; passed to loggers whose `continued` is null.
+        replaced: parts that a tested checkpoint replaces, see `run_labels`.
+
+    Raises:
+        ValueError: if a value is invalid, with the message of the class that rejects it.
+    """
+    every, epochs = config.trainer.get("check_val_every_n_epoch"), config.trainer.get("max_epochs")
+    # a run shorter than the interval would end without a score, and without a best checkpoint
+    options = {"check_val_every_n_epoch": min(every, epochs)} if every and epochs and epochs > 0 else {}
+    labels = {**run_labels(config, replaced), "continued": continued}
+    try:
+        trainer: pl.Trainer = instantiate(
+            config.trainer,
+            **options,
+            callbacks=[
+                CheckRestored(),
+                *(instantiate(node, _convert_="all") for node in objects(config.callbacks).values()),
+                *study_reports(),
+            ],
+            logger=[_make_logger(node, labels, license_class) for node in objects(config.logger).values()],
+            plugins=[AtomicCheckpointIO()],
+            default_root_dir=str(folder),
+            _convert_="all",
+        )
+    except InstantiationException as error:
+        raise ConfigError(f"{error.__cause__ or error}") from error
+    except MisconfigurationException as error:
+        raise ConfigError(str(error)) from error
+    check_num_processes(trainer)
+    return trainer
+
+
+def _make_logger(node: DictConfig, labels: dict[str, Any], license_class: str) -> Any:
+    """Build a logger; the labels fill the options that its description sets to null."""
+    options = {key: value for key, value in labels.items() if key in node and node[key] is None}
+    if "license_class" in node:
+        options["license_class"] = license_class
+    return instantiate(node, _convert_="all", **options)
+
+
+def check_sweep_launcher(config: DictConfig) -> None:
+    """Reject a sweep of trials of several processes, unless its launcher gives each trial its own process.
+
+    Each further process of Lightning's `ddp` repeats the command line, and with -m it would run the whole sweep again.
+    SLURM starts all processes itself.
+
+    Raises:
+        ConfigError: naming a launcher that can.
+    """
+    if SLURMEnvironment.detect():
+        return
+    num_nodes = config.trainer.get("num_nodes", 1)
+    if num_nodes not in (None, 1) and (_repeats_sweep() or "R2CMN_SWEEP" in os.environ):
+        raise ConfigError(
+            f"trainer.num_nodes={num_nodes}: a sweep over several machines needs hydra/launcher=submitit_slurm "
+            f"hydra.launcher.nodes={num_nodes}, under SLURM"
+        )
+    devices = config.trainer.get("devices", 1)
+    if _repeats_sweep() and _count_named(devices) > 1:
+        raise ConfigError(
+            f"a sweep of trials with trainer.devices={devices} needs a launcher that gives each {_LAUNCHERS}"
+        )
+
+
+def check_num_processes(trainer: pl.Trainer) -> None:
+    """Reject such a sweep if only the machine decides the number of processes, as with `trainer.devices=auto`.
+
+    Raises:
+        ConfigError: naming a launcher that can.
+    """
+    if trainer.world_size > 1 and _repeats_sweep() and not SLURMEnvironment.detect():
+        raise ConfigError(
+            f"trainer.devices found {trainer.world_size} devices: a sweep of such trials needs a launcher that gives "
+            f"each {_LAUNCHERS}; or set trainer.devices=1"
+        )
+
+
+def _repeats_sweep() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def _count_named(devices: Any) -> int:
+    """Return the number of devices that a value names; 1 if only the machine can tell."""
+    if isinstance(devices, ListConfig | list):
+        return len(devices)
+    if isinstance(devices, str) and "," in devices:
+        return len([name for name in devices.split(",") if name.strip()])
+    if isinstance(devices, str) and devices.strip().isdecimal():
+        return int(devices)
+    return devices if isinstance(devices, int) and not isinstance(devices, bool) else 1
