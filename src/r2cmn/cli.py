@@ -99,7 +99,7 @@ def _hydra_arguments(arguments: list[str]) -> list[str]:
     """
     from hydra._internal.utils import get_args_parser
 
-    from r2cmn.sweeps.newest import name_sweep
+    from r2cmn.sweeps.settings import find_sweep
 
     parsed = get_args_parser().parse_known_intermixed_args(arguments)[0]
     left, options = list(parsed.overrides), []
@@ -111,7 +111,7 @@ def _hydra_arguments(arguments: list[str]) -> list[str]:
     if not (parsed.help or parsed.hydra_help or parsed.shell_completion):
         if parsed.multirun:
             _check_first_trial(parsed)
-        folder = name_sweep(parsed.overrides, parsed.multirun)
+        folder = find_sweep(parsed.overrides, parsed.multirun)
         options += [folder] if folder is not None else []
     return [*parsed.overrides, *options]
 

@@ -1,4 +1,4 @@
-"""The launcher `pool`, on real processes of a small Hydra application."""
+"""The launcher `pool`, with real processes of a small Hydra application."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Toy:
         self.sweep = folder / "a sweep=1"
 
     def start(self, *overrides: str) -> subprocess.Popen:
-        command = [sys.executable, "toy.py", "-m", "hydra/launcher=pool", f"hydra.sweep.dir={quote(str(self.sweep))}"]
-        command += ["hydra.launcher.command=[toy.py]", *overrides]
+        command = [sys.executable, "toy.py", "-m", "hydra/launcher=toy", f"hydra.sweep.dir={quote(str(self.sweep))}"]
+        command += ["hydra.launcher.gpus=[]", *overrides] if "gpus=" not in " ".join(overrides) else overrides
         paths = [str(SOURCES), str(TOY), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         environment.pop("CUDA_VISIBLE_DEVICES", None)
@@ -45,7 +45,7 @@ class Toy:
         return process.returncode, output
 
     def starts(self) -> list[dict]:
-        """What each attempt saw, in the order of the trials."""
+        """What each attempt recorded, in the order of the trials."""
         return [json.loads(path.read_text()) for path in sorted(self.sweep.glob("*/start-*.json"))]
 
 
@@ -70,7 +70,7 @@ def is_running(pid: int) -> bool:
         ("hydra/sweeper=optuna", True),
         ("hydra/launcher=pool", True),
         ("hydra.launcher.gpus=[0]", True),
-        ("+hydra.launcher.command=[a]", True),
+        ("+hydra.launcher.retries=1", True),
         ("hydra.run.dir=a", True),
         ("hydra.runtime.cwd=a", False),
         ("hydra.job.name=a", False),
@@ -78,12 +78,12 @@ def is_running(pid: int) -> bool:
         ("hydra.verbose=true", False),
     ],
 )
-def test_only_overrides_about_sweeping_are_kept_back(override, about_sweeping):
+def test_a_trial_does_not_get_the_overrides_of_the_sweep(override, about_sweeping):
     assert bool(SWEEP_OVERRIDE.match(override)) is about_sweeping
 
 
 @pytest.mark.parametrize("value", ["/a b/c=1,2", "it's", "x(1)[2]{3}", "a#b"])
-def test_a_quoted_value_comes_back_from_hydras_parser(value):
+def test_hydra_reads_a_quoted_value_back(value):
     assert OverridesParser.create().parse_override(f"hydra.run.dir={quote(value)}").value() == value
 
 
@@ -94,9 +94,11 @@ def test_the_plugin_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
 
 
-def test_each_trial_runs_once_in_a_process_of_its_own(toy):
-    returncode, output = toy.run("x=1,2,3", "hydra.launcher.num_trials=2", "hydra.launcher.gpus=[]")
+def test_each_trial_runs_once_in_its_own_process_and_its_objective_reaches_the_sweeper(toy):
+    returncode, output = toy.run("x=1,2,3", "hydra.launcher.num_trials=2", "hydra/sweeper=recording")
     assert returncode == 0, output
+    expected = [[2.0 * x, f"{toy.sweep}/{x - 1}", x] for x in (1, 2, 3)]
+    assert json.loads((toy.sweep / "values.json").read_text()) == expected
     starts = toy.starts()
     assert [start["x"] for start in starts] == [1, 2, 3]
     assert [start["num"] for start in starts] == [0, 1, 2]
@@ -129,7 +131,7 @@ def test_no_gpu_serves_two_trials_at_the_same_time(toy, launcher, groups):
 
 @pytest.mark.slow
 def test_a_failed_trial_does_not_lose_the_others(toy):
-    returncode, output = toy.run("act=raise,kill,quiet,ok", "hydra.launcher.num_trials=2", "hydra.launcher.gpus=[]")
+    returncode, output = toy.run("act=raise,kill,quiet,ok", "hydra.launcher.num_trials=2")
     assert returncode == 1
     assert [(toy.sweep / str(number) / "result.json").exists() for number in range(4)] == [False, False, False, True]
     reasons = [(toy.sweep / str(number) / "FAILED").read_text().splitlines()[1] for number in range(3)]
@@ -141,14 +143,14 @@ def test_a_failed_trial_does_not_lose_the_others(toy):
     assert not (toy.sweep / "3" / "FAILED").exists()
     assert "Traceback" in (toy.sweep / "0" / "trial.log").read_text()
     assert f"trial 0: act=raise failed (exit 1: ValueError: no such word) — see {toy.sweep}/0/trial.log" in output
-    assert output.count("pool_launcher.py") == 0  # a sentence, no traceback of the launcher
+    assert output.count("pool_launcher.py") == 0  # no traceback of the launcher
     table = output.split("the trials of this sweep:")[1]
     assert [line.split()[1] for line in table.splitlines()[1:5]] == ["failed", "failed", "failed", "done"]
 
 
 @pytest.mark.slow
 def test_a_failed_trial_is_tried_again(toy):
-    returncode, output = toy.run("act=once,raise", "hydra.launcher.retries=1", "hydra.launcher.gpus=[]")
+    returncode, output = toy.run("act=once,raise", "hydra.launcher.retries=1")
     assert returncode == 1
     assert len(list((toy.sweep / "0").glob("start-*.json"))) == len(list((toy.sweep / "1").glob("start-*.json"))) == 2
     assert (toy.sweep / "0" / "result.json").exists()
@@ -158,42 +160,29 @@ def test_a_failed_trial_is_tried_again(toy):
 
 
 @pytest.mark.slow
-def test_a_finished_trial_is_skipped_and_never_relabelled(toy):
-    assert toy.run("x=1,2", "hydra.launcher.num_trials=2", "hydra.launcher.gpus=[]")[0] == 0
+def test_a_sweep_resumes_by_fingerprint_and_takes_what_others_finished(toy):
+    two = ["hydra.launcher.num_trials=2", "hydra.launcher.gpus=[]"]
+    assert toy.run("x=1,2", *two)[0] == 0
     (toy.sweep / "1" / "result.json").unlink()
-    returncode, output = toy.run("x=1,2", "hydra.launcher.gpus=[]")
-    assert returncode == 0
-    assert "trial 0: x=1 skipped" in output
-    assert [len(list((toy.sweep / number).glob("start-*.json"))) for number in "01"] == [1, 2]
-
-    returncode, output = toy.run("x=3,2", "hydra.launcher.gpus=[]")
+    returncode, output = toy.run("x=1,2", *two)
     assert returncode == 1
-    assert "records the overrides ['x=1'], but this trial has ['x=3']" in output
+    assert "holds 2 trials already: add sweep.resume=true" in output
     assert "started on" not in output
 
-
-@pytest.mark.slow
-def test_a_sweep_goes_on_by_fingerprint_and_takes_what_others_finished(toy):
-    told = ["hydra.launcher.fingerprint=toy.fingerprint", "hydra.launcher.gpus=[]", "hydra.launcher.num_trials=2"]
-    assert toy.run("x=1,2", "+sweep.resume=false", *told)[0] == 0
-    returncode, output = toy.run("x=1,2", "+sweep.resume=false", *told)
-    assert returncode == 1
-    assert "holds 2 trials already: add sweep.resume=true to go on with them" in output
-
-    # an extended grid in another order, in batches: the old trials are where they were, the new one is in a new folder
+    # an extended grid in another order, in batches: the old trials stay where they were, the new one gets a new folder
     more = ["hydra/sweeper=recording", "hydra.sweeper.max_batch_size=2"]
-    returncode, output = toy.run("x=3,2,1", "+sweep.resume=true", *more, *told)
+    returncode, output = toy.run("x=3,2,1", "sweep.resume=true", *more, *two)
     assert returncode == 0, output
     values = [[6.0, f"{toy.sweep}/2", 3], [4.0, f"{toy.sweep}/1", 2], [2.0, f"{toy.sweep}/0", 1]]
     assert json.loads((toy.sweep / "values.json").read_text()) == values
-    assert [start["x"] for start in toy.starts()] == [1, 2, 3], "each was started once"
+    assert [start["x"] for start in toy.starts()] == [1, 2, 2, 3], "only the one without a result was started again"
     assert json.loads((toy.sweep / "2" / "trial.json").read_text())["fingerprint"] == "ok 3//1"
     assert "x=3 started" in output
-    assert f"trial 1: x=2 skipped, its result is in {toy.sweep}/1" in output
+    assert f"trial 0: x=1 skipped, its result is in {toy.sweep}/0" in output
     assert "sweep.resume" not in output
 
     first, toy.sweep = toy.sweep, toy.folder / "another"
-    returncode, output = toy.run("x=2,5", f"+sweep.reuse=[{quote(str(first))}]", "hydra/sweeper=recording", *told)
+    returncode, output = toy.run("x=2,5", f"sweep.reuse=[{quote(str(first))}]", "hydra/sweeper=recording", *two)
     assert returncode == 0, output
     values = [[4.0, f"{first}/1", 2], [10.0, f"{toy.sweep}/1", 5]]
     assert json.loads((toy.sweep / "values.json").read_text()) == values
@@ -202,13 +191,13 @@ def test_a_sweep_goes_on_by_fingerprint_and_takes_what_others_finished(toy):
 
 
 @pytest.mark.slow
-def test_a_folder_is_one_sweeps_at_a_time(toy):
-    told = ["hydra.launcher.fingerprint=toy.fingerprint", "hydra.launcher.gpus=[]", "+sweep.resume=true", "act=wait"]
-    process = toy.start("x=1", *told)
+def test_a_folder_belongs_to_one_sweep_at_a_time(toy):
+    more = ["sweep.resume=true", "act=wait"]
+    process = toy.start("x=1", *more)
     deadline = time.monotonic() + 60
     while not list(toy.sweep.glob("*/start-0.json")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
-    returncode, output = toy.run("x=1", *told)
+    returncode, output = toy.run("x=1", *more)
     assert returncode == 1
     assert f"{toy.sweep} is in use by process {process.pid} on " in output
     process.send_signal(signal.SIGINT)
@@ -226,7 +215,7 @@ def test_a_folder_is_one_sweeps_at_a_time(toy):
     ],
 )
 def test_stopping_the_sweep_leaves_no_process(toy, act, signum, grace, repeats):
-    launcher = ["hydra.launcher.num_trials=2", "hydra.launcher.gpus=[]", f"hydra.launcher.grace_s={grace}"]
+    launcher = ["hydra.launcher.num_trials=2", f"hydra.launcher.grace_s={grace}"]
     process = toy.start("x=1,2,3", f"act={act}", *launcher)
     deadline = time.monotonic() + 60
     while len(list(toy.sweep.glob("*/start-0.json"))) < 2 and process.poll() is None and time.monotonic() < deadline:
@@ -247,13 +236,14 @@ def test_stopping_the_sweep_leaves_no_process(toy, act, signum, grace, repeats):
     assert not (toy.sweep / "2").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--config-dir", "--config-path"])
 def test_a_trial_composes_what_the_sweep_was_given(toy, option):
     other = toy.folder / "my conf"
     (other / "extra").mkdir(parents=True)
     (other / "extra" / "mine.yaml").write_text("deep: 7\n")
     (other / "second.yaml").write_text("act: ok\nx: 5\nseconds: 0\nextra: {deep: 0}\n")
-    overrides = ["+extra=mine", "hydra.job.name=a_${x}", "hydra.launcher.gpus=[]", "hydra.launcher.threads_per_trial=3"]
+    overrides = ["+extra=mine", "hydra.job.name=a_${x}", "hydra.launcher.threads_per_trial=3"]
     returncode, output = toy.run(*overrides, option, str(other), "--config-name", "second")
     assert returncode == 0, output
     (start,) = toy.starts()
@@ -263,15 +253,9 @@ def test_a_trial_composes_what_the_sweep_was_given(toy, option):
     assert start["OMP_NUM_THREADS"] == "3"
 
 
-def test_values_that_cannot_be_met_are_one_sentence(toy):
+@pytest.mark.slow
+def test_invalid_options_are_reported_without_a_traceback(toy):
     returncode, output = toy.run("x=1,2", "hydra.launcher.gpus=[0]", "hydra.launcher.gpus_per_trial=2")
     assert returncode == 1
     assert "\nhydra.launcher.gpus_per_trial=2 asks for more than the 1 GPUs" in f"\n{output}"
     assert "Traceback" not in output
-
-
-def test_the_objective_reaches_the_sweeper(toy):
-    returncode, output = toy.run("x=4,5", "hydra/sweeper=recording", "hydra.launcher.num_trials=2")
-    assert returncode == 0, output
-    expected = [[8.0, f"{toy.sweep}/0", 4], [10.0, f"{toy.sweep}/1", 5]]
-    assert json.loads((toy.sweep / "values.json").read_text()) == expected

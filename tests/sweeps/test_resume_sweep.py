@@ -1,4 +1,4 @@
-"""Where the trials of a sweep belong: found by fingerprint, wherever their folders lie."""
+"""The folders of the trials of a resumed sweep, found by fingerprint."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import json
 import logging
 
 import pytest
-from omegaconf import OmegaConf
 
 from r2cmn.files import write_json
+from r2cmn.runs.folder import RunFolder
 from r2cmn.sweeps.devices import PoolError
 from r2cmn.sweeps.process import Trial
-from r2cmn.sweeps.resume import (
-    Resumption,
-    free_number,
-    note_taken,
-    read_reused,
-    refuse_used_folder,
-)
+from r2cmn.sweeps.resume import Resumption, find_free_number, read_reused, record_taken
 from r2cmn.sweeps.settings import SweepSettings
 
 
@@ -45,7 +39,7 @@ def places(folder, *wanted, **options):
     return [(place.kind, place.folder and place.folder.path.name) for place in found]
 
 
-def test_trials_are_found_in_whatever_order_they_are_asked_for(tmp_path):
+def test_trials_are_found_in_any_order(tmp_path):
     make(tmp_path / "0", config="a")
     make(tmp_path / "1", config="b", result=False)
     make(tmp_path / "10", config="c")
@@ -53,45 +47,44 @@ def test_trials_are_found_in_whatever_order_they_are_asked_for(tmp_path):
     assert places(tmp_path, *wanted) == [("done", "10"), ("new", None), ("begun", "1"), ("done", "0")]
 
 
-def test_a_folder_is_the_place_of_one_trial_only(tmp_path):
+def test_a_folder_is_given_to_one_trial_only(tmp_path):
     make(tmp_path / "0")
     assert places(tmp_path, identity(), identity()) == [("done", "0"), ("new", None)]
 
 
-def test_a_result_comes_before_a_beginning_and_a_pruned_trial_is_not_done(tmp_path):
+def test_finished_trials_are_preferred_and_pruned_ones_are_not_finished(tmp_path):
     make(tmp_path / "0", result=False)
     make(tmp_path / "1")
     make(tmp_path / "2", config="b", pruned=True)
     assert places(tmp_path, identity(), identity("b")) == [("done", "1"), ("begun", "2")]
 
 
-def test_other_code_is_refused_and_taken_when_asked_for(tmp_path):
+def test_other_code_is_rejected_unless_it_is_accepted(tmp_path):
     make(tmp_path / "0")
     make(tmp_path / "1", config="b", result=False)
     wanted = [identity(config, code="c2") for config in ("a", "b")]
-    with pytest.raises(PoolError, match=r"2 of these trials were run by other code \(first .*/0, by r2cmn 0\.1 .*"
-                                        r"sweep\.code=any"):  # fmt: skip
+    with pytest.raises(PoolError, match=r"2 of these trials.*\(first .*/0, by r2cmn 0\.1 .*sweep\.code=any"):
         places(tmp_path, *wanted)
     assert places(tmp_path, *wanted, code="any") == [("done", "0"), ("begun", "1")]
     place = Resumption(tmp_path, settings(code="any")).place(wanted[0])
     assert place.note == "run by r2cmn 0.1 (code c1), now 0.2 (code c2)"
 
 
-def test_the_very_code_comes_before_any_other(tmp_path):
+def test_the_same_code_is_preferred(tmp_path):
     make(tmp_path / "0", code="c1")
     make(tmp_path / "1", code="c2")
     assert places(tmp_path, identity(code="c2"), code="any") == [("done", "1")]
     assert places(tmp_path, identity(code="c2")) == [("done", "1")]
 
 
-def test_other_data_are_another_trial_and_that_is_said(tmp_path, caplog):
+def test_other_data_start_anew_with_a_warning(tmp_path, caplog):
     make(tmp_path / "0")
     with caplog.at_level(logging.WARNING):
         assert places(tmp_path, identity(data="e")) == [("new", None)]
-    assert "1 of these trials have run before, on data that have changed" in caplog.text
+    assert "1 of these trials were run on data that have changed" in caplog.text
 
 
-def test_finished_trials_of_other_sweeps_are_taken_and_half_done_ones_are_not(tmp_path):
+def test_only_finished_trials_of_other_sweeps_are_taken(tmp_path):
     make(tmp_path / "other" / "3")
     make(tmp_path / "other" / "4", config="b", result=False)
     (tmp_path / "sweep").mkdir()
@@ -105,13 +98,13 @@ def test_finished_trials_of_other_sweeps_are_taken_and_half_done_ones_are_not(tm
     assert places(tmp_path / "sweep", wanted[0], reuse=[tmp_path / "other"]) == [("done", "3")]
 
 
-def test_what_is_taken_is_written_down_and_remembered(tmp_path):
+def test_taken_trials_are_recorded(tmp_path):
     sweep = tmp_path / "sweep"
     own, other = make(sweep / "0"), make(tmp_path / "other" / "3", config="b")
-    trials = [Trial(0, ["seed=0"], own, []), Trial(1, ["seed=1", "a=1"], other, [])]
+    trials = [Trial(0, ["seed=0"], RunFolder(own), []), Trial(1, ["seed=1", "a=1"], RunFolder(other), [])]
     for trial, config in zip(trials, "ab", strict=True):
         trial.identity, trial.status = identity(config), "skipped"
-    note_taken(sweep, trials)
+    record_taken(sweep, trials)
     entry = {"overrides": ["a=1", "seed=1"], "directory": str(other), "fingerprint": "b-d-c1"}
     assert json.loads((sweep / "reused.json").read_text()) == [entry]
     assert "taken_by" not in json.loads((own / "trial.json").read_text())
@@ -120,52 +113,20 @@ def test_what_is_taken_is_written_down_and_remembered(tmp_path):
     for trial, config in zip(trials, "ab", strict=True):
         trial.identity, trial.reason = identity(config, code="c2"), "run by another"
     for _ in range(2):
-        note_taken(sweep, trials)
+        record_taken(sweep, trials)
     assert [each["note"] for each in read_reused(sweep)] == ["run by another"]
     takers = json.loads((own / "trial.json").read_text())["taken_by"]
     assert takers == [{"fingerprint": "a-d-c2", "version": "0.2", "commit": None}]
     assert "taken_by" not in json.loads((other / "trial.json").read_text()), "another sweep's folder was changed"
 
 
-def test_a_used_folder_is_refused_without_resume(tmp_path):
-    refuse_used_folder(tmp_path / "nowhere", settings(resume=False))
-    (tmp_path / "notes").mkdir()
-    refuse_used_folder(tmp_path, settings(resume=False))
-    (tmp_path / "0").mkdir()
-    (tmp_path / "0" / "result.json").write_text("of an older version")
-    refuse_used_folder(tmp_path, settings(resume=True))
-    with pytest.raises(PoolError, match=r"holds 1 trials already: add sweep\.resume=true"):
-        refuse_used_folder(tmp_path, settings(resume=False))
-
-
-def test_a_new_trial_gets_a_folder_that_is_nobodys(tmp_path):
+def test_a_new_trial_gets_a_free_folder(tmp_path):
     for name in ("0", "2"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "trial.log").touch()
     (tmp_path / "1").mkdir()
     planned = [tmp_path / "3"]
-    assert free_number(lambda n: tmp_path / str(n), 0, planned) == 1
-    assert free_number(lambda n: tmp_path / str(n), 2, planned) == 4
+    assert find_free_number(lambda n: tmp_path / str(n), 0, planned) == 1
+    assert find_free_number(lambda n: tmp_path / str(n), 2, planned) == 4
     with pytest.raises(PoolError, match=r"put \$\{hydra:job\.num\} into hydra\.sweep\.subdir"):
-        free_number(lambda n: tmp_path / "0", 0, planned)
-
-
-@pytest.mark.parametrize(
-    ("node", "pattern"),
-    [
-        ({"resume": "yes"}, r"sweep\.resume=yes must be true or false"),
-        ({"code": "other"}, r"sweep\.code=other must be same or any"),
-        ({"reuse": ["nowhere"]}, r"sweep\.reuse names nowhere, which is not a folder"),
-        ({"reuse": "nowhere"}, r"sweep\.reuse names nowhere"),
-    ],
-)
-def test_settings_that_cannot_be_are_one_sentence(node, pattern):
-    with pytest.raises(PoolError, match=pattern):
-        SweepSettings.read(OmegaConf.create({"sweep": node}))
-
-
-def test_an_application_need_not_have_settings(tmp_path):
-    assert SweepSettings.read(OmegaConf.create({})) is None
-    assert SweepSettings.read(OmegaConf.create({"sweep": {"reuse": [str(tmp_path)]}})) == settings(
-        resume=False, reuse=[tmp_path]
-    )
+        find_free_number(lambda n: tmp_path / "0", 0, planned)

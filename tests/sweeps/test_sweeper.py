@@ -29,8 +29,8 @@ class Toy:
     def start(self, *overrides: str) -> subprocess.Popen:
         command = [sys.executable, "toy.py", "-m", f"hydra.sweep.dir='{self.folder}'", *overrides]
         if "hydra/launcher=basic" not in overrides:
-            command += ["hydra.launcher.gpus=[]", "hydra.launcher.command=[toy.py]"]
-        paths = [str(SOURCES), os.environ.get("PYTHONPATH", "")]
+            command.append("hydra.launcher.gpus=[]")
+        paths = [str(SOURCES), str(TOY.with_name("pool_toy")), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         return subprocess.Popen(
             command, cwd=TOY, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -55,7 +55,9 @@ def train(config: DictConfig) -> dict[str, Any]:
     checkpoint = find_checkpoint(config.checkpoint, folder)
     stages = list(config.stages)
     if stages == ["test"] and checkpoint is None:
-        raise ConfigError("stages=[test] needs the checkpoint to test: checkpoint=PATH, or run_dir=RUN checkpoint=last")
+        raise ConfigError(
+            "stages=[test] needs checkpoint=PATH, the checkpoint to test (or run_dir=RUN checkpoint=last)"
+        )
     content = read_checkpoint(checkpoint, complete=True) if checkpoint is not None else None
     data = build(plain(config.data), "data")
     data.prepare_data()

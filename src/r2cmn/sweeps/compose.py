@@ -1,4 +1,4 @@
-"""What a trial's process is told: its overrides, its folder, and where to find what it composes."""
+"""The configuration of a trial, and the command line that composes it again in the process of the trial."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 HYDRA_OVERRIDE = re.compile(r"[+~]*hydra[./]")
-# What says how to sweep; a trial does not sweep and is told its own folder.
 SWEEP_OVERRIDE = re.compile(r"[+~]*hydra[./](mode\b|run\b|sweep|launcher\b)")
+"""Overrides of the sweep itself, which its trials do not get."""
+
+
+def quote(value: str) -> str:
+    """Quote a value for Hydra's override grammar."""
+    return "'" + value.replace("'", "\\'") + "'"
 
 
 def set_number(config: DictConfig, number: int) -> None:
-    """Tell a trial's configuration its number."""
-    with read_write(config.hydra.job), open_dict(config.hydra.job):  # read-only once Hydra has been told of it
+    """Set the number of a trial in its configuration."""
+    with read_write(config.hydra.job), open_dict(config.hydra.job):  # Hydra makes it read-only
         config.hydra.job.id = str(number)
         config.hydra.job.num = number
 
 
 @contextlib.contextmanager
 def hydra_config(config: DictConfig) -> Iterator[None]:
-    """Let ${hydra:...} be that of a trial."""
+    """Resolve `${hydra:...}` with the configuration of a trial."""
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(config)
     try:
@@ -33,14 +38,14 @@ def hydra_config(config: DictConfig) -> Iterator[None]:
         HydraConfig.instance().cfg = before
 
 
-def trial_directory(config: DictConfig) -> Path:
-    """Return the absolute folder of a trial, `hydra.sweep.dir`/`hydra.sweep.subdir`."""
+def trial_folder(config: DictConfig) -> Path:
+    """Return the absolute folder of a trial."""
     with hydra_config(config):  # a subdir may hold ${hydra:job.override_dirname}
         return (Path(config.hydra.sweep.dir) / str(config.hydra.sweep.subdir)).resolve()
 
 
 def config_options(config: DictConfig) -> list[str]:
-    """Return the options that let a trial compose the configuration that the sweep was given."""
+    """Return the options with which a trial composes the configuration of the sweep."""
     options = []
     for source in config.hydra.runtime.config_sources:
         if source.provider == "main" and source.path:
@@ -52,13 +57,8 @@ def config_options(config: DictConfig) -> list[str]:
     return [*options, "--config-name", name] if name else options
 
 
-def passed_on(config: DictConfig) -> list[str]:
-    """Return the hydra overrides of the command line that concern a trial."""
-    # Unresolved: an override may hold ${hydra:...}, which only the trial can resolve.
+def hydra_overrides(config: DictConfig) -> list[str]:
+    """Return the overrides of Hydra that trials get, too."""
+    # not resolved: only the trial can resolve ${hydra:...}
     overrides = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
     return [str(override) for override in overrides or [] if not SWEEP_OVERRIDE.match(str(override))]
-
-
-def quote(value: str) -> str:
-    """Quote a value for Hydra's override grammar."""
-    return "'" + value.replace("'", "\\'") + "'"

@@ -1,4 +1,4 @@
-"""Which GPUs and how many CPU threads each trial gets."""
+"""The GPUs and CPU threads of each trial."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hydra.errors import CompactHydraException
 
 
 class PoolError(CompactHydraException):
-    """A sweep that cannot run as asked; Hydra prints its sentence without a traceback."""
+    """A sweep that cannot run with these options; Hydra prints the message without a traceback."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A place where one trial runs at a time: what it is called and the environment it gives to the trial."""
+    """The devices of one trial at a time: their name and the environment variables that select them."""
 
     label: str
     environment: dict[str, str]
@@ -28,7 +28,7 @@ def visible_gpus() -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         gpus = [gpu.strip() for gpu in visible.split(",") if gpu.strip()]
-        return gpus[: gpus.index("-1")] if "-1" in gpus else gpus  # CUDA ignores all that follows a -1
+        return gpus[: gpus.index("-1")] if "-1" in gpus else gpus  # CUDA ignores everything after a -1
     if shutil.which("nvidia-smi") is None:
         return []
     try:
@@ -40,10 +40,10 @@ def visible_gpus() -> list[str]:
 
 
 def build_slots(gpus: str | Sequence[int | str], gpus_per_trial: int, num_trials: int | None) -> list[Slot]:
-    """Share the GPUs out into slots of `gpus_per_trial`; without GPUs, `num_trials` (None: 1) CPU slots.
+    """Divide the GPUs into slots of `gpus_per_trial`; without GPUs, return `num_trials` (None: 1) CPU slots.
 
     Raises:
-        PoolError: Where the numbers cannot be met.
+        PoolError: if the numbers do not fit.
     """
     if gpus_per_trial < 1:
         raise PoolError(f"hydra.launcher.gpus_per_trial={gpus_per_trial} must be 1 or more; gpus=[] is for CPU trials.")
@@ -55,7 +55,7 @@ def build_slots(gpus: str | Sequence[int | str], gpus_per_trial: int, num_trials
     if len(set(devices)) < len(devices):
         raise PoolError(f"hydra.launcher.gpus={devices} names a GPU twice; each GPU serves one trial at a time.")
     if not devices:
-        # An explicit empty list hides GPUs from the trials; `auto` that found none changes nothing.
+        # an explicit empty list hides GPUs from the trials; `auto` without GPUs changes nothing
         environment = {} if isinstance(gpus, str) else {"CUDA_VISIBLE_DEVICES": ""}
         return [Slot("CPU", environment)] * (num_trials or 1)
     if gpus_per_trial > len(devices):
@@ -68,15 +68,15 @@ def build_slots(gpus: str | Sequence[int | str], gpus_per_trial: int, num_trials
 
 
 def share_threads(threads_per_trial: int | None, num_slots: int) -> int:
-    """Return how many CPU threads a trial uses: as asked, else the cores of this process shared out over the slots.
+    """Return the number of CPU threads of a trial: the given one, else the cores of this process divided by the slots.
 
     Raises:
-        PoolError: If fewer than 1 is asked for.
+        PoolError: if it is less than 1.
     """
     if threads_per_trial is not None:
         if threads_per_trial < 1:
             raise PoolError(f"hydra.launcher.threads_per_trial={threads_per_trial} must be 1 or more, or null.")
         return threads_per_trial
-    # A container or a batch system may allow this process fewer cores than the machine has.
+    # a container or a batch system may allow this process fewer cores than the machine has
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // num_slots)

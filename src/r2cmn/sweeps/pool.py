@@ -1,4 +1,4 @@
-"""Running trials over slots, each in a process group of its own, and stopping them all when the sweep is stopped."""
+"""Runs trials on slots, each in its own process group, and stops all of them with the sweep."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
-from r2cmn.sweeps.devices import PoolError, Slot
+from r2cmn.sweeps.devices import Slot
 from r2cmn.sweeps.process import Trial, describe_exit, read_last_lines
 
 log = logging.getLogger(__name__)
@@ -41,13 +41,20 @@ class Attempt:
 
 
 def ignore(trial: Trial) -> None:
-    """Take no notice of a trial that is over."""
+    """Ignore the end of a trial."""
 
 
 class Pool:
-    """Runs each trial in a process of its own, as many at once as there are slots.
+    """Runs each trial in its own process, as many at once as there are slots.
 
-    `stopped_by` is the signal that stopped the sweep, or None.
+    Args:
+        slots: the devices of one trial each.
+        environment: variables for each process.
+        retries: number of further starts of a failed trial.
+        grace_s: seconds between the signal that stops a trial and SIGKILL.
+
+    Attributes:
+        stopped_by: the signal that stopped the sweep, or None.
     """
 
     def __init__(self, slots: Sequence[Slot], environment: Mapping[str, str], retries: int, grace_s: float) -> None:
@@ -61,11 +68,11 @@ class Pool:
         self._ended: Callable[[Trial], None] = ignore
 
     def run(self, trials: Iterable[Trial], ended: Callable[[Trial], None] = ignore) -> None:
-        """Run the trials that are waiting; their status says afterwards what became of each.
+        """Run the waiting trials; they hold their state afterwards.
 
         Args:
-            trials: The next one is taken when a slot is free, so it may be decided while others run.
-            ended: Is told of each trial as soon as it is over.
+            trials: the next one is taken when a slot is free, so it may be chosen while others run.
+            ended: called with each trial that has ended.
         """
         self._ended = ended
         arriving = (trial for trial in trials if trial.status == "waiting")
@@ -84,7 +91,7 @@ class Pool:
                     again.extend(self._collect())
                 self._stop()
             finally:
-                for attempt in self._running:  # only after an error of our own
+                for attempt in self._running:  # only after an error in this class
                     attempt.send(signal.SIGKILL)
 
     def _start(self, trial: Trial) -> None:
@@ -100,10 +107,10 @@ class Pool:
         self._free.popleft()
         self._running.append(attempt)
         trial.status = "running"
-        log.info(f"{trial.label} started on {attempt.slot.label}, log in {trial.log}")
+        log.info(f"{trial.label} started on {attempt.slot.label}, log in {trial.folder.trial_log}")
 
     def _open(self, trial: Trial, slot: Slot) -> Attempt:
-        with trial.log.open("ab") as output:
+        with trial.folder.trial_log.open("ab") as output:
             output.write(f"$ {shlex.join(trial.command)}\n".encode())
             output.flush()
             log_start = output.tell()  # before the start: the process moves the shared end
@@ -118,11 +125,11 @@ class Pool:
             return Attempt(trial, slot, process, log_start, time.monotonic())
 
     def _collect(self) -> list[Trial]:
-        """Take in the attempts that ended; return the trials to try again."""
+        """Collect the attempts that have ended; return the trials to start again."""
         ended = [attempt for attempt in self._running if attempt.process.poll() is not None]
         again = []
         for attempt in ended:
-            attempt.send(signal.SIGKILL)  # what a dead trial left behind would hold the GPU
+            attempt.send(signal.SIGKILL)  # processes that a dead trial left would occupy the GPU
             self._running.remove(attempt)
             self._free.append(attempt.slot)
             self._judge(attempt)
@@ -135,27 +142,26 @@ class Pool:
         return again
 
     def _judge(self, attempt: Attempt) -> None:
-        """Done is what left a result, whatever the exit status: Lightning exits with 0 after a SIGTERM."""
+        """Set the state of a trial: with a result it is done, for Lightning exits with 0 after a SIGTERM, too."""
         trial = attempt.trial
         trial.seconds = time.monotonic() - attempt.started
         try:
-            if trial.result.is_file():
-                trial.objective = trial.read_result()
-                trial.status = "done"
+            if trial.folder.result_json.is_file():
+                trial.objective, trial.status = trial.folder.read_objective(), "done"
                 log.info(f"{trial.label} done in {trial.seconds:.0f} s")
                 return
-            last_lines = read_last_lines(trial.log, attempt.log_start)
+            last_lines = read_last_lines(trial.folder, attempt.log_start)
             reason = describe_exit(attempt.process.returncode, last_lines)
-        except PoolError as error:
+        except ValueError as error:  # a damaged result
             last_lines, reason = [], str(error)
         if self.stopped_by is not None:
             trial.fail(f"stopped by {signal.Signals(self.stopped_by).name}", last_lines, status="stopped")
         else:
             trial.fail(reason, last_lines)
-        log.error(f"{trial.label} {trial.status} ({trial.reason}) — see {trial.log}")
+        log.error(f"{trial.label} {trial.status} ({trial.reason}) — see {trial.folder.trial_log}")
 
     def _stop(self) -> None:
-        """Pass the signal on to what still runs; kill it when the grace time is over or at a second signal."""
+        """Forward the signal to the running trials; kill them after the grace time or at a second signal."""
         if self.stopped_by is None:
             return
         if self._running:
@@ -173,19 +179,19 @@ class Pool:
             time.sleep(POLL_S)
             self._collect()
 
-    def _note_signal(self, signum: int, _frame: FrameType | None) -> None:
-        # Only noted: an exception raised here could hit between the start of a process and our knowing of it.
+    def _record_signal(self, signum: int, _frame: FrameType | None) -> None:
+        # an exception here could lose a process that has just started
         self.stopped_by = self.stopped_by or signum
         self._num_signals += 1
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """Note the stopping signals while trials run; those that are ignored (nohup) stay ignored."""
+        """Record stopping signals while trials run; those that the caller ignores (nohup) stay ignored."""
         before = {}
         if threading.current_thread() is threading.main_thread():
             numbers = [getattr(signal, name) for name in STOPPING_SIGNALS if hasattr(signal, name)]
-            heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-            before = {number: signal.signal(number, self._note_signal) for number in heeded}
+            recorded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+            before = {number: signal.signal(number, self._record_signal) for number in recorded}
         try:
             yield
         finally:

@@ -1,43 +1,40 @@
-"""One trial of a sweep: its folder, its result, and why it failed."""
+"""A trial of a sweep and its process: the command that starts it, how it ended, and why it failed."""
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from r2cmn.runs.folder import FolderLock, RunFolder, own_overrides, read_tail
+from r2cmn.runs.folder import FolderLock, RunFolder, read_tail
 from r2cmn.sweeps.devices import PoolError
 
 log = logging.getLogger(__name__)
 
 NUM_LAST_LINES = 20
 
-# Hydra's advice ends the output of every failed app, and says nothing of the failure.
-HYDRA_ADVICE = "Set the environment variable HYDRA_FULL_ERROR"
-EXCEPTION_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt)\b")
+_HYDRA_HINT = "Set the environment variable HYDRA_FULL_ERROR"  # the last line of any failed Hydra application
+_EXCEPTION_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt)\b")
 
 
 class TrialError(PoolError):
-    """A trial ended without a result; the message names it, the reason and the last lines of its log."""
+    """A trial ended without a result."""
 
 
 class TrialReturn(JobReturn):
-    """What the sweeper is given; a failure is raised as its sentence alone, without Hydra's line of all overrides."""
+    """The return of a trial for the sweeper; a failure is raised without Hydra's line of all overrides."""
 
     @property
     def return_value(self) -> Any:
         """The objective of the trial.
 
         Raises:
-            TrialError: If it failed.
+            TrialError: if the trial failed.
         """
         if self.status == JobStatus.FAILED:
             raise self._return_value
@@ -50,29 +47,29 @@ class TrialReturn(JobReturn):
 
 @dataclass
 class Trial:
-    """A trial and what became of it.
+    """A trial and its state.
 
     Attributes:
-        number: That of its folder.
-        overrides: The task overrides that make it this trial.
-        directory: Where it writes; absolute.
-        command: What starts it.
-        job_return: What the sweeper is given.
-        identity: What the application says of it (`fingerprint`, `parts`, ...), where it says so.
-        status: waiting, running, done, skipped, failed or stopped; elsewhere, where another process runs it.
-        reason: Why it failed, in one line.
-        last_lines: The end of its log, where it failed.
-        num_attempts: How often it was started.
-        seconds: How long its last attempt took.
-        objective: The number that a sweeper optimises.
+        number: of its folder.
+        overrides: those that define it, without Hydra's own.
+        folder: of its output.
+        command: that starts it.
+        job_return: for the sweeper.
+        identity: its fingerprint, as `r2cmn.runs.fingerprint` returns it; {} if the trial itself writes it.
+        status: waiting, running, done, skipped, failed, stopped, or elsewhere (another process runs it).
+        reason: of a failure, in one line.
+        last_lines: of the log of a failed trial.
+        num_attempts: number of starts.
+        seconds: duration of the last attempt.
+        objective: the score that a sweeper optimizes.
     """
 
     number: int
     overrides: list[str]
-    directory: Path
+    folder: RunFolder
     command: list[str]
     job_return: JobReturn = field(default_factory=TrialReturn)
-    identity: dict[str, Any] | None = None
+    identity: dict[str, Any] = field(default_factory=dict)
     status: str = "waiting"
     reason: str = ""
     last_lines: Sequence[str] = ()
@@ -82,94 +79,69 @@ class Trial:
 
     @property
     def label(self) -> str:
-        """What the terminal calls it."""
+        """Its name in the terminal."""
         return " ".join([f"trial {self.number}:", *self.overrides])
 
-    @property
-    def log(self) -> Path:
-        """The file with everything it prints."""
-        return self.directory / "trial.log"
-
-    @property
-    def result(self) -> Path:
-        """The file that makes it done; the application renames it into place last of all."""
-        return self.directory / "result.json"
-
-    @property
-    def failure(self) -> Path:
-        """The file that says why it failed."""
-        return self.directory / "FAILED"
-
     def begin(self) -> None:
-        """Make its folder, in which another start of it may have left a failure, and say which trial it holds."""
-        folder = RunFolder(self.directory)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        folder.failed.unlink(missing_ok=True)
-        if self.identity is not None and not folder.trial_json.exists():
-            folder.write_identity({**self.identity, "overrides": sorted(self.overrides)})
+        """Create the folder, remove the failure of an earlier start, and write the identity unless it is there."""
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        self.folder.failed.unlink(missing_ok=True)
+        if self.identity and not self.folder.trial_json.exists():
+            self.folder.write_identity({**self.identity, "overrides": sorted(self.overrides)})
 
     def skip(self) -> None:
-        """Take the result that its folder holds.
+        """Take the result in the folder.
 
         Raises:
-            PoolError: as `read_result` does.
-        """
-        self.objective, self.status = self.read_result(), "skipped"
-        note = f" ({self.reason})" if self.reason else ""
-        log.info(f"{self.label} skipped, its result is in {self.directory}{note}")
-
-    def find_owner(self) -> str | None:
-        """Say which process of an earlier start runs it still; its status is `elsewhere` then."""
-        owner = FolderLock(self.directory).owner()
-        if owner is not None:
-            self.status, self.reason = "elsewhere", f"{owner} runs it: start the sweep again when that has ended"
-        return owner
-
-    def read_result(self) -> float | None:
-        """Return the objective of the finished trial.
-
-        Raises:
-            PoolError: If the result was not written by a trial with the same overrides, where nothing but these say
-                which trial it is.
+            PoolError: if the result is damaged.
         """
         try:
-            result = json.loads(self.result.read_text(encoding="utf-8"))
-            recorded = result.get("overrides")
-            objective = result.get("objective")
-            objective = None if objective is None else float(objective)
-        except (OSError, AttributeError, TypeError, ValueError) as error:
-            raise PoolError(f"{self.result} is not a trial's result ({error}); move it away and start again.") from None
-        if self.identity is None and (recorded is None or sorted(own_overrides(recorded)) != sorted(self.overrides)):
-            raise PoolError(
-                f"{self.result} records the overrides {recorded}, but this trial has {sorted(self.overrides)}: "
-                "choose another hydra.sweep.dir, or move the old results away."
+            self.objective, self.status = self.folder.read_objective(), "skipped"
+        except ValueError as error:
+            raise PoolError(f"{error}; move it away and start again.") from None
+        note = f" ({self.reason})" if self.reason else ""
+        log.info(f"{self.label} skipped, its result is in {self.folder.path}{note}")
+
+    def find_owner(self) -> str | None:
+        """Return the process of an earlier start that still runs the trial, whose status becomes `elsewhere`."""
+        owner = FolderLock(self.folder.path).owner()
+        if owner is not None:
+            self.status, self.reason = (
+                "elsewhere",
+                f"{owner} runs it: start the sweep again when that process has ended",
             )
-        return objective
+        return owner
 
     def fail(self, reason: str, last_lines: Sequence[str] = (), status: str = "failed") -> None:
-        """Note that it failed and why, here and in its folder."""
+        """Record a failure here and in the folder."""
         self.status, self.reason, self.last_lines = status, reason, last_lines
-        RunFolder(self.directory).write_failure(self.label, reason, f"attempts: {self.num_attempts}", *last_lines)
+        self.folder.write_failure(self.label, reason, f"attempts: {self.num_attempts}", *last_lines)
 
     def summary_row(self) -> str:
-        """Return its line in the table that ends a sweep."""
-        return f"  {self.number:4d}  {self.status:8s}  {self.seconds:7.0f} s  {self.directory}  {self.reason}".rstrip()
+        """Return its row in the table at the end of a sweep."""
+        row = f"  {self.number:4d}  {self.status:8s}  {self.seconds:7.0f} s  {self.folder.path}  {self.reason}"
+        return row.rstrip()
 
-    def error(self) -> TrialError:
-        """Return the exception for the sweeper."""
-        return TrialError("\n".join([f"{self.label} failed ({self.reason}) — see {self.log}", *self.last_lines]))
+    def close(self) -> JobReturn:
+        """Fill in and return what the sweeper reads."""
+        if self.status in ("done", "skipped"):
+            self.job_return.status, self.job_return.return_value = JobStatus.COMPLETED, self.objective
+        else:
+            message = f"{self.label} failed ({self.reason}) — see {self.folder.trial_log}"
+            self.job_return.status = JobStatus.FAILED
+            self.job_return.return_value = TrialError("\n".join([message, *self.last_lines]))
+        return self.job_return
 
 
-def read_last_lines(path: Path, start: int = 0) -> list[str]:
-    """Return the last lines of a log, of what was written after its first `start` bytes."""
-    text = read_tail(path, start)
-    # A progress bar rewrites its line with carriage returns.
-    lines = [line.rstrip() for line in re.split(r"[\r\n]+", text)]
-    return [line for line in lines if line and not line.startswith(HYDRA_ADVICE)][-NUM_LAST_LINES:]
+def read_last_lines(folder: RunFolder, start: int = 0) -> list[str]:
+    """Return the last lines of a trial's log, of what follows its first `start` bytes."""
+    # a progress bar rewrites its line with carriage returns
+    lines = [line.rstrip() for line in re.split(r"[\r\n]+", read_tail(folder.trial_log, start))]
+    return [line for line in lines if line and not line.startswith(_HYDRA_HINT)][-NUM_LAST_LINES:]
 
 
 def describe_exit(returncode: int, last_lines: Sequence[str]) -> str:
-    """Say in one line how a process without a result ended."""
+    """Describe in one line how a process without a result ended."""
     if returncode < 0:
         try:
             name = signal.Signals(-returncode).name
@@ -178,6 +150,6 @@ def describe_exit(returncode: int, last_lines: Sequence[str]) -> str:
         how = f"killed by {name}"
     else:
         how = f"exit {returncode}" if returncode else "ended without result"
-    errors = [line for line in last_lines if EXCEPTION_LINE.match(line)] if returncode > 0 else []
+    errors = [line for line in last_lines if _EXCEPTION_LINE.match(line)] if returncode > 0 else []
     last = (errors or list(last_lines) or ["it printed nothing"])[-1]
     return f"{how}: {last}"

@@ -1,17 +1,15 @@
-"""Which trials of a sweep are done, begun or new: told by their fingerprints, wherever their folders lie."""
+"""Resuming the trials of a sweep: the folder of each is found by its fingerprint."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2cmn.files import write_json
-from r2cmn.runs.folder import REUSED, SWEEP_LOCK, FolderLock, RunFolder, find_runs
+from r2cmn.files import read_json, write_json
+from r2cmn.runs.folder import REUSED, RunFolder, find_runs
 from r2cmn.sweeps.devices import PoolError
 from r2cmn.sweeps.process import Trial
 from r2cmn.sweeps.settings import SweepSettings
@@ -23,12 +21,12 @@ Identity = dict[str, Any]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a trial belongs.
+    """The folder of a trial.
 
     Attributes:
-        kind: done (its result lies in `folder`), begun (it goes on in `folder`), or new (`folder` is None).
-        folder: of this or another sweep.
-        note: what is to be said of it.
+        kind: `done` (`folder` holds its result), `begun` (it resumes in `folder`), or `new` (`folder` is None).
+        folder: in this or another sweep.
+        note: which other version of the code ran it; "" if none.
     """
 
     kind: str
@@ -37,7 +35,7 @@ class Place:
 
 
 class Resumption:
-    """Finds the place of each trial of a sweep; no folder is the place of two.
+    """Finds the folder of each trial of a sweep; no two trials share one.
 
     Args:
         folder: of the sweep.
@@ -45,85 +43,104 @@ class Resumption:
     """
 
     def __init__(self, folder: Path, settings: SweepSettings) -> None:
-        self.folder = folder
         self.code = settings.code
         self._here = list(find_runs(folder)) if settings.resume else []
-        self._elsewhere = _outside(folder, [*settings.reuse, *(_reused_before(folder) if settings.resume else [])])
+        reused = [Path(entry["directory"]) for entry in read_reused(folder)] if settings.resume else []
+        found = {run.path: run for other in (*settings.reuse, *reused) for run in find_runs(other)}
+        self._elsewhere = [run for path, run in found.items() if folder.resolve() not in path.parents]
         self._other_code: list[RunFolder] = []
         self._num_other_data = 0
 
     def place(self, identity: Identity) -> Place:
-        """Return the place of a trial; a folder that is given away is not given again."""
+        """Return the place of a trial; its folder is not returned again."""
         here, elsewhere = self._find(self._here, identity), self._find(self._elsewhere, identity)
         for found in (here, elsewhere):
             if found is not None and found.result is not None:
                 if found in self._here:
                     self._here.remove(found)
-                return Place("done", found, _note(found, identity))
+                return Place("done", found, _describe_code(found, identity))
         if here is not None:
             self._here.remove(here)
-            return Place("begun", here, _note(here, identity))
-        self._note_near_misses(identity)
+            return Place("begun", here, _describe_code(here, identity))
+        self._count_near_misses(identity)
         return Place("new")
 
     def check(self) -> None:
-        """Say what was found of the same trials under other conditions, once all places are known.
+        """Report the same trials with other code or data, once all places are known.
 
         Raises:
-            PoolError: where only the code differs, naming the option that takes them.
+            PoolError: if only the code differs, naming the option that accepts it.
         """
         if self._other_code:
             first = self._other_code[0]
             raise PoolError(
-                f"{len(self._other_code)} of these trials were run by other code (first {first.path}, by r2cmn "
-                f"{_version(first.identity)}): add sweep.code=any to take them all the same, or choose another "
+                f"{len(self._other_code)} of these trials were run by another version of the code (first {first.path}, "
+                f"by r2cmn {_version(first.identity)}): add sweep.code=any to accept them, or choose another "
                 "hydra.sweep.dir."
             )
         if self._num_other_data:
             log.warning(
-                f"{self._num_other_data} of these trials have run before, on data that have changed since: they start "
-                "anew in folders of their own"
+                f"{self._num_other_data} of these trials were run on data that have changed since: they start anew in "
+                "their own folders"
             )
 
-    def _find(self, folders: Sequence[RunFolder], identity: Identity) -> RunFolder | None:
-        """Return the best folder of a trial: of this very code before others, done before begun."""
-        same = [each for each in folders if each.fingerprint == identity["fingerprint"]]
-        alike = [each for each in folders if _differing(each, identity) == ["code"]] if self.code == "any" else []
-        found = sorted([*same, *alike], key=lambda each: (each.result is None, each not in same))
+    def _find(self, runs: Sequence[RunFolder], identity: Identity) -> RunFolder | None:
+        """Return the best folder of a trial: the same code before other code, done before begun."""
+        same = [run for run in runs if run.fingerprint == identity["fingerprint"]]
+        alike = [run for run in runs if _differing(run, identity) == ["code"]] if self.code == "any" else []
+        found = sorted([*same, *alike], key=lambda run: (run.result is None, run not in same))
         return found[0] if found else None
 
-    def _note_near_misses(self, identity: Identity) -> None:
-        differing = [_differing(each, identity) for each in (*self._here, *self._elsewhere)]
+    def _count_near_misses(self, identity: Identity) -> None:
+        runs = [*self._here, *self._elsewhere]
+        differing = [_differing(run, identity) for run in runs]
         if ["code"] in differing:
-            near = [*self._here, *self._elsewhere][differing.index(["code"])]
-            self._other_code.append(near)
+            self._other_code.append(runs[differing.index(["code"])])
         elif ["data"] in differing or ["data", "code"] in differing:
             self._num_other_data += 1
 
 
-def _outside(folder: Path, others: Iterable[Path]) -> list[RunFolder]:
-    found = {trial.path: trial for other in others for trial in find_runs(other)}
-    return [trial for path, trial in found.items() if folder.resolve() not in path.parents]
+def find_free_number(folder_of: Callable[[int], Path], first: int, planned: Iterable[Path]) -> int:
+    """Return the first number, at least `first`, whose folder is neither used nor planned.
+
+    Args:
+        folder_of: returns the folder of a number.
+        first: the smallest number.
+        planned: folders of other trials.
+
+    Raises:
+        PoolError: if the folder does not depend on the number.
+    """
+    taken = set(planned)
+    number = first
+    while (folder := folder_of(number)) in taken or RunFolder(folder).is_run:
+        number += 1
+        if folder_of(number) == folder:
+            raise PoolError(
+                f"{folder} belongs to another trial, and hydra.sweep.subdir gives this one no other folder: put "
+                "${hydra:job.num} into hydra.sweep.subdir."
+            )
+    return number
 
 
-def _reused_before(folder: Path) -> list[Path]:
-    return [Path(entry["directory"]) for entry in read_reused(folder)]
+# ---- records of trials that a sweep takes ----------------------------------------------------------------------------
 
 
 def read_reused(folder: Path) -> list[dict[str, Any]]:
-    """Return the entries of a sweep's `reused.json`, none where it is missing or torn."""
-    with contextlib.suppress(OSError, ValueError):
-        content = json.loads((folder / REUSED).read_text(encoding="utf-8"))
-        if isinstance(content, list):
-            return [entry for entry in content if isinstance(entry, dict) and "directory" in entry]
-    return []
+    """Return the entries of a sweep's `reused.json`; [] if it is missing or damaged."""
+    try:
+        content = read_json(folder / REUSED)
+    except ValueError:
+        return []
+    entries = content if isinstance(content, list) else []
+    return [entry for entry in entries if isinstance(entry, dict) and "directory" in entry]
 
 
-def note_taken(folder: Path, trials: Iterable[Trial]) -> None:
-    """Write down whose results a sweep takes: those of other sweeps, and of its own those that other code ran.
+def record_taken(folder: Path, trials: Iterable[Trial]) -> None:
+    """Record the finished trials that a sweep takes from other sweeps or from other versions of the code.
 
-    The first go into `reused.json`, each with `overrides`, `directory`, `fingerprint` and, where other code ran it,
-    `note`; of the second `trial.json` says so (`taken_by`).
+    Trials of other sweeps go to `reused.json`: `overrides`, `directory`, `fingerprint`, and `note` if other code ran
+    them. For own trials that other code ran, `taken_by` in `trial.json` names the present code.
 
     Args:
         folder: of the sweep.
@@ -131,82 +148,36 @@ def note_taken(folder: Path, trials: Iterable[Trial]) -> None:
     """
     known = {entry["directory"]: entry for entry in read_reused(folder) if Path(entry["directory"]).is_dir()}
     for trial in trials:
-        if trial.status != "skipped" or trial.identity is None:
+        path = trial.folder.path
+        if trial.status != "skipped" or not trial.identity:
             continue
-        if folder in trial.directory.parents:
+        if folder in path.parents:
             if trial.reason:
-                _note_taken_by(trial.directory, trial.identity)
+                _record_taker(trial.folder, trial.identity)
             continue
-        entry = {"overrides": sorted(trial.overrides), "directory": str(trial.directory)}
+        entry = {"overrides": sorted(trial.overrides), "directory": str(path)}
         entry["fingerprint"] = trial.identity["fingerprint"]
-        known[entry["directory"]] = {**entry, "note": trial.reason} if trial.reason else entry
+        known[str(path)] = {**entry, "note": trial.reason} if trial.reason else entry
     if known:
         write_json(folder / REUSED, list(known.values()))
 
 
-def _note_taken_by(directory: Path, identity: Identity) -> None:
-    folder = RunFolder(directory)
-    if folder.identity:
-        taker = {key: identity.get(key) for key in ("fingerprint", "version", "commit")}
-        takers = folder.identity.get("taken_by", [])
-        if taker not in takers:
-            folder.write_identity({**folder.identity, "taken_by": [*takers, taker]})
+def _record_taker(folder: RunFolder, identity: Identity) -> None:
+    taker = {key: identity.get(key) for key in ("fingerprint", "version", "commit")}
+    takers = folder.identity.get("taken_by", [])
+    if folder.identity and taker not in takers:
+        folder.write_identity({**folder.identity, "taken_by": [*takers, taker]})
 
 
-def refuse_used_folder(folder: Path, settings: SweepSettings) -> None:
-    """Refuse to begin a sweep among the trials of another one.
-
-    Raises:
-        PoolError: naming the option that goes on with them.
-    """
-    if settings.resume or not folder.is_dir():
-        return
-    used = [each.name for each in folder.iterdir() if RunFolder(each).is_run]
-    if used:
-        raise PoolError(
-            f"{folder} holds {len(used)} trials already: add sweep.resume=true to go on with them, or choose another "
-            "hydra.sweep.dir."
-        )
+def _differing(run: RunFolder, identity: Identity) -> list[str]:
+    parts = run.identity["parts"]
+    return [part for part in identity["parts"] if parts.get(part) != identity["parts"][part]]
 
 
-def free_number(directory_of: Callable[[int], Path], first: int, planned: Iterable[Path]) -> int:
-    """Return the first number from `first` on whose folder holds nothing and is nobody's.
-
-    Args:
-        directory_of: the folder of a number.
-        first: where to begin.
-        planned: folders that will be others'.
-
-    Raises:
-        PoolError: where the folder's name does not depend on the number.
-    """
-    taken = set(planned)
-    number = first
-    while (directory := directory_of(number)) in taken or RunFolder(directory).is_run:
-        number += 1
-        if directory_of(number) == directory:
-            raise PoolError(
-                f"{directory} is another trial's, and hydra.sweep.subdir gives this one no other folder: put "
-                "${hydra:job.num} into hydra.sweep.subdir."
-            )
-    return number
-
-
-def lock_of(folder: Path) -> FolderLock:
-    """Return the lock by which a folder belongs to one sweep at a time."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return FolderLock(folder, SWEEP_LOCK)
-
-
-def _differing(trial: RunFolder, identity: Identity) -> list[str]:
-    theirs = trial.identity["parts"]
-    return [part for part in identity["parts"] if theirs.get(part) != identity["parts"][part]]
-
-
-def _note(trial: RunFolder, identity: Identity) -> str:
-    if trial.fingerprint == identity["fingerprint"]:
+def _describe_code(run: RunFolder, identity: Identity) -> str:
+    if run.fingerprint == identity["fingerprint"]:
         return ""
-    return f"run by r2cmn {_version(trial.identity)}, now {_version(identity)}"
+    return f"run by r2cmn {_version(run.identity)}, now {_version(identity)}"
 
 
 def _version(identity: Identity) -> str:

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from r2cmn.runs.study import SearchError
-from r2cmn.sweeps.launcher import quote
+from r2cmn.sweeps.compose import quote
 from r2cmn.sweeps.space import Space
 from r2cmn.sweeps.study import REASON, STOPPED, judged, tell
 

@@ -1,4 +1,4 @@
-"""A Hydra application that can fail in every way: what test_pool_launcher.py sweeps over."""
+"""A Hydra application without torch that fails on demand, for test_launcher.py."""
 
 import json
 import os
@@ -10,12 +10,6 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-
-
-def fingerprint(config):
-    """What a sweep that is given `+sweep.…` tells the trials by."""
-    parts = {"config": f"{config.act} {config.x}", "data": "", "code": os.environ.get("TOY_CODE", "1")}
-    return {"fingerprint": "/".join(parts.values()), "parts": parts, "version": "1"}
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

@@ -1,4 +1,4 @@
-"""A Hydra application without torch that a search tries: what test_optuna_sweeper.py runs."""
+"""A Hydra application without torch, for test_sweeper.py."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Hydra's sweeper, writing down what it is given."""
+"""Hydra's sweeper, which also writes the returns of the trials to values.json."""
 
 import json
 from dataclasses import dataclass
