@@ -1,4 +1,4 @@
-"""What a search may choose from: read, narrowed by what is fixed, and drawn only where it can be."""
+"""The search space: parsed, without what is fixed, and sampled within the constraints."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from optuna.samplers import RandomSampler, TPESampler  # noqa: E402
 
 from r2cmn.runs.study import SearchError  # noqa: E402
 from r2cmn.sweeps.constraints import AtMost, Divides  # noqa: E402
-from r2cmn.sweeps.sampler import FeasibleSampler  # noqa: E402
-from r2cmn.sweeps.space import feasibility, leave_out_fixed, read_space  # noqa: E402
+from r2cmn.sweeps.space import ValidSampler, leave_out_fixed, make_filter, read_space  # noqa: E402
 
 CONFIG = OmegaConf.create(
     {
@@ -60,7 +59,7 @@ def test_the_command_line_wins():
 
 
 @pytest.mark.parametrize("written", ["choice(1", "interval(2,1)", "tag(log, interval(0,1))"])
-def test_what_cannot_be_read_is_one_sentence(written):
+def test_an_invalid_value_is_reported_in_one_line(written):
     with pytest.raises(SearchError, match=r"^hydra\.sweeper\.params: ") as raised:
         read({"x": written})
     assert "\n" not in str(raised.value)
@@ -73,13 +72,13 @@ def test_a_fixed_value_under_another_name_is_not_searched(caplog):
     assert "memory.num_vectors is not searched: it refers to num_vectors" in caplog.text
 
 
-def test_a_fixed_choice_without_the_key_leaves_it_out_and_a_typo_stays():
+def test_a_key_that_the_fixed_choice_lacks_is_left_out_and_a_typo_stays():
     base = OmegaConf.create({"memory": {"_target_": "none"}, "optimizer": {"lr": 0.1}})
     space = leave_out_fixed(read({**PARAMS, "optimizer.lr": "1,2", "optimizer.typo": "1,2"}, "memory=none"), base)
     assert list(space.distributions) == ["optimizer.lr", "optimizer.typo"]
 
 
-def test_nothing_to_search_is_refused():
+def test_an_empty_space_is_rejected():
     with pytest.raises(SearchError, match="nothing to search"):
         leave_out_fixed(read({"dim": "choice(1,2)"}, "dim=3"), CONFIG)
 
@@ -96,15 +95,15 @@ def test_nothing_to_search_is_refused():
         ({"memory": "none"}, True),
     ],
 )
-def test_a_constraint_sees_the_configuration_of_the_candidate(candidate, expected):
-    assert feasibility(CONSTRAINTS, CONFIG)(candidate) is expected
+def test_a_constraint_reads_the_configuration_of_the_candidate(candidate, expected):
+    assert make_filter(CONSTRAINTS, CONFIG)(candidate) is expected
     assert CONFIG.memory.num_queried == 4
 
 
 def make_study(make_sampler, params=PARAMS, constraints=CONSTRAINTS, storage=None):
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = read(params).distributions
-    sampler = FeasibleSampler(make_sampler, space, feasibility(constraints, CONFIG))
+    sampler = ValidSampler(make_sampler, space, make_filter(constraints, CONFIG))
     study = optuna.create_study(
         study_name="s", storage=storage, sampler=sampler, direction="maximize", load_if_exists=True
     )
@@ -128,13 +127,13 @@ def run(study, space, num_trials):
     ],
     ids=["random", "independent", "multivariate"],
 )
-def test_no_trial_is_spent_on_what_cannot_be_or_was_tried(make_sampler):
+def test_no_candidate_is_invalid_or_repeated(make_sampler):
     params = run(*make_study(make_sampler), 20)
     assert all(p["memory.num_queried"] <= p["memory.num_vectors"] and 12 % p["memory.num_threads"] == 0 for p in params)
-    assert len({tuple(p.items()) for p in params}) == 20  # of the 27 that can be
+    assert len({tuple(p.items()) for p in params}) == 20  # of 27 valid ones
 
 
-def test_a_search_that_goes_on_proposes_what_it_would_have_proposed():
+def test_a_resumed_search_proposes_what_it_would_have_proposed():
     def make():
         return make_study(lambda number: TPESampler(seed=number, n_startup_trials=3))
 
@@ -144,7 +143,7 @@ def test_a_search_that_goes_on_proposes_what_it_would_have_proposed():
     assert run(parts, space, 3) == run(whole, space, 7)
 
 
-def test_what_runs_is_not_tried_twice():
+def test_a_running_candidate_is_not_repeated():
     study, space = make_study(lambda number: TPESampler(seed=0, n_startup_trials=1), {"memory.num_vectors": "4,8,16"})
     study.tell(study.ask(space), 1.0)
     assert (
@@ -156,13 +155,13 @@ def test_what_runs_is_not_tried_twice():
     )
 
 
-def test_what_can_never_be_is_one_sentence():
+def test_constraints_that_never_hold_are_reported():
     study, space = make_study(lambda number: RandomSampler(seed=number), {"dim": "choice(5,7)"})
     with pytest.raises(SearchError, match="none of 300 draws met"):
         study.ask(space)
 
 
-def test_a_small_space_is_repeated_rather_than_refused():
+def test_candidates_of_a_small_space_are_repeated():
     study, space = make_study(lambda number: RandomSampler(seed=number), {"memory.num_vectors": "choice(4,8)"})
     assert len([study.ask(space) for _ in range(3)]) == 3
 

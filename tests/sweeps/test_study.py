@@ -1,4 +1,4 @@
-"""The study of a search: what counts, what is tried again, what is refused."""
+"""The study of a search: which trials count, which are tried again, which folders are rejected."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution  # n
 from optuna.samplers import RandomSampler  # noqa: E402
 from optuna.trial import TrialState  # noqa: E402
 
-from r2cmn.runs.folder import FolderLock  # noqa: E402
+from r2cmn.runs.folder import FolderLock, RunFolder  # noqa: E402
 from r2cmn.runs.study import SearchError, open_storage  # noqa: E402
 from r2cmn.sweeps.search import Search, as_overrides  # noqa: E402
 from r2cmn.sweeps.space import Space  # noqa: E402
 from r2cmn.sweeps.study import (  # noqa: E402
-    only_search,
+    check_folder,
     open_study,
-    read_result,
-    refuse_strange_trials,
+    read_outcome,
     settle,
-    study_file,
+    study_url,
 )
 
 SPACE = Space({"n": CategoricalDistribution([4, 8]), "lr": FloatDistribution(0.1, 1.0)}, {"n": "4,8"}, ["seed=1"])
@@ -33,7 +32,7 @@ SPACE.written["lr"] = "interval(0.1,1.0)"
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory):
-    return open_storage(study_file(tmp_path_factory.mktemp("a folder=1 %?#")))
+    return open_storage(study_url(tmp_path_factory.mktemp("a folder=1 %?#")))
 
 
 @pytest.fixture
@@ -60,29 +59,30 @@ def states(study):
         ('{"objective": 0.5}', TrialState.COMPLETE, ""),
         ('{"objective": 0.5, "pruned": true}', TrialState.PRUNED, ""),
         ('{"objective": null}', TrialState.FAIL, "holds no score"),
-        ('{"objective": NaN}', TrialState.FAIL, "is not a number"),
-        ("{", TrialState.FAIL, "holds no score"),
-        ("[]", TrialState.FAIL, "holds no score"),
+        ('{"objective": NaN}', TrialState.FAIL, "holds no score"),
+        ('{"objective": "high"}', TrialState.FAIL, "result.json"),
+        ("{", TrialState.FAIL, "result.json"),
+        ("[]", TrialState.FAIL, "result.json"),
         (None, TrialState.FAIL, ""),
     ],
 )
-def test_a_result_says_what_became_of_a_trial(tmp_path, content, state, wrong):
+def test_the_result_gives_the_state_of_a_trial(tmp_path, content, state, wrong):
     path = tmp_path / "result.json"
     if content is not None:
         path.write_text(content)
-    found, score, why = read_result(path)
+    found, score, why = read_outcome(RunFolder(tmp_path))
     assert found == state
     assert score == (0.5 if state == TrialState.COMPLETE else None)
     assert wrong in why
 
 
-def test_values_are_written_as_hydra_reads_them():
+def test_hydra_reads_the_values_of_a_trial_back():
     params = {"a": 1, "b": 5e-05, "c": True, "d": None, "e": "cross_modal", "f": "x y=1", "g": "it's", "h": "a/b.c"}
     parser = OverridesParser.create()
     assert [parser.parse_override(override).value() for override in as_overrides(params)] == list(params.values())
 
 
-def test_a_search_asks_until_there_are_enough_and_tells_what_became_of_each(study, tmp_path):
+def test_a_search_asks_for_trials_until_it_has_enough_and_records_their_ends(study, tmp_path):
     search = make_search(study, tmp_path)
     jobs = search.jobs()
     overrides = dict(next(jobs) for _ in range(3))
@@ -119,7 +119,7 @@ def test_the_best_checkpoint_can_be_tested(study, tmp_path):
     assert written.test.endswith(f"checkpoint={tmp_path}/0/checkpoints/best-epoch003.ckpt")
 
 
-def test_a_search_gives_up_after_failures_in_a_row(study, tmp_path):
+def test_a_search_stops_after_failures_in_a_row(study, tmp_path):
     search = make_search(study, tmp_path, n_trials=9)
     jobs = search.jobs()
     finish(tmp_path, 1, objective=0.5)
@@ -130,11 +130,11 @@ def test_a_search_gives_up_after_failures_in_a_row(study, tmp_path):
         search.report()
 
 
-def test_trials_that_were_stopped_do_not_count_and_are_tried_again(study, tmp_path):
+def test_interrupted_trials_do_not_count_and_are_tried_again(study, tmp_path):
     search = make_search(study, tmp_path, n_trials=3)
     jobs = search.jobs()
     next(jobs), next(jobs), next(jobs)
-    finish(tmp_path, 0, objective=0.5)  # killed between its result and the study's hearing of it
+    finish(tmp_path, 0, objective=0.5)  # killed before the study recorded it
     finish(tmp_path, 1, objective=0.1, pruned=True)
     settle(study, tmp_path)
     assert states(study) == ["COMPLETE", "PRUNED", "FAIL", "WAITING"]
@@ -145,13 +145,13 @@ def test_trials_that_were_stopped_do_not_count_and_are_tried_again(study, tmp_pa
     assert study.trials[3].user_attrs["again"] == 2
 
 
-def test_a_trial_of_a_search_elsewhere_is_left_alone(study, tmp_path):
+def test_a_trial_of_another_search_is_left_alone(study, tmp_path):
     next(make_search(study, tmp_path / "other").jobs())
     settle(study, tmp_path)
     assert states(study) == ["RUNNING"]
 
 
-def test_a_study_of_other_values_is_refused(storage, study):
+def test_a_study_of_another_space_is_rejected(storage, study):
     for space, difference in (
         (Space(SPACE.distributions, {**SPACE.written, "n": "4,8,16"}, SPACE.fixed), "then n=4,8, now n=4,8,16"),
         (Space(SPACE.distributions, SPACE.written, ["seed=2"]), "then seed=1, now seed=2"),
@@ -160,34 +160,23 @@ def test_a_study_of_other_values_is_refused(storage, study):
             open_study(storage, study.study_name, RandomSampler(), space)
 
 
-def test_a_study_that_cannot_be_opened_is_one_sentence(tmp_path):
+def test_a_study_that_cannot_be_opened_is_reported_in_one_line(tmp_path):
     for url in (f"sqlite:///{tmp_path}/none/study.db", "nonsense"):
         with pytest.raises(SearchError, match="cannot be opened") as raised:
             open_storage(url)
         assert "\n" not in str(raised.value)
     (tmp_path / "study.db").write_text("no database")
     with pytest.raises(SearchError, match="cannot be opened"):
-        open_storage(study_file(tmp_path))
+        open_storage(study_url(tmp_path))
 
 
-def test_trials_of_another_sweep_are_refused(study, tmp_path):
+def test_trials_of_another_sweep_are_rejected(study, tmp_path):
     next(make_search(study, tmp_path).jobs())
     (tmp_path / "0").mkdir()
-    refuse_strange_trials(study, tmp_path)
+    check_folder(study, tmp_path)
     (tmp_path / "1").mkdir()
     with pytest.raises(SearchError, match="holds trials of another sweep"):
-        refuse_strange_trials(study, tmp_path)
-
-
-def test_two_searches_do_not_share_a_folder(tmp_path):
-    with (
-        only_search(tmp_path / "new"),
-        pytest.raises(SearchError, match="in use by process"),
-        only_search(tmp_path / "new"),
-    ):
-        pass
-    with only_search(tmp_path / "new"):
-        pass
+        check_folder(study, tmp_path)
 
 
 def test_a_trial_that_still_runs_is_waited_for(study, tmp_path, monkeypatch, caplog):

@@ -1,4 +1,4 @@
-"""A search from the command line: on real processes of a small Hydra application, and once on ours."""
+"""Searches from the command line, with real processes of a small Hydra application and once of r2cmn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
+
+from r2cmn.runs.folder import SWEEP_LOCK, FolderLock
+from r2cmn.sweeps.sweeper import OptunaSweeper
 
 optuna = pytest.importorskip("optuna", reason="pip install 'r2cmn[optuna]'")
 
@@ -64,8 +68,34 @@ def toy(tmp_path):
     return Toy(tmp_path)
 
 
+def test_a_missing_optuna_is_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(CompactHydraException, match=r"pip install 'r2cmn\[optuna\]'"):
+        OptunaSweeper(1, 1, 1, {}, {}, []).setup(hydra_context=None, task_function=None, config=None)
+
+
+def test_two_searches_do_not_share_a_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr("r2cmn.sweeps.sweeper.configure_log", lambda *_: None)
+    sweeper, started = OptunaSweeper(1, 1, 1, {}, {}, []), []
+    sweeper.config = OmegaConf.create(
+        {"hydra": {"hydra_logging": None, "verbose": False, "sweep": {"dir": str(tmp_path)}}}
+    )
+    monkeypatch.setattr(sweeper, "_search", lambda *values: started.append(values))
+    with FolderLock(tmp_path, SWEEP_LOCK), pytest.raises(CompactHydraException, match="in use by process"):
+        sweeper.sweep(["m=1,2"])
+    assert started == []
+    sweeper.sweep(["m=1,2"])
+    assert started == [(["m=1,2"], tmp_path)]
+
+
+def test_the_plugin_needs_neither_torch_nor_optuna():
+    code = "import hydra_plugins.r2cmn_optuna_sweeper, r2cmn.sweeps.constraints"
+    code += "; import sys; sys.exit(bool({'torch', 'optuna', 'sqlalchemy'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.slow
-def test_a_search_finds_the_best_and_prunes_and_goes_on_with_more(toy):
+def test_a_search_finds_the_best_prunes_and_is_extended(toy):
     more = ["hydra.launcher.num_trials=2", "prune_above=2", "hydra.sweeper.params.lr=0.1", "m.t=3"]
     returncode, output = toy.run("hydra.sweeper.n_trials=3", *more)
     assert returncode == 0, output
@@ -90,7 +120,7 @@ def test_a_search_finds_the_best_and_prunes_and_goes_on_with_more(toy):
 
 
 @pytest.mark.slow
-def test_a_slot_that_is_free_is_taken_at_once(toy):
+def test_a_free_slot_is_taken_at_once(toy):
     process = toy.start("hydra.sweeper.n_trials=4", "hydra.launcher.num_trials=2", f"gate={toy.gate}", "m.k=2,4")
     toy.wait_for(0, 1)
     study = toy.study()
@@ -107,7 +137,7 @@ def test_a_slot_that_is_free_is_taken_at_once(toy):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
-def test_a_search_that_was_stopped_goes_on(toy, signum):
+def test_a_stopped_search_is_resumed(toy, signum):
     more = ["hydra.sweeper.n_trials=3", "hydra.launcher.num_trials=2", f"gate={toy.gate}"]
     process = toy.start(*more)
     toy.wait_for(0, 1)
@@ -117,8 +147,8 @@ def test_a_search_that_was_stopped_goes_on(toy, signum):
     if signum == signal.SIGINT:
         assert process.returncode == 128 + signum, output
         assert toy.states()[:2] == ["FAIL", "FAIL"]
-        assert "the same command goes on with it" in output
-    else:  # its trials live on, and are not of this application's making: they hold no lock
+        assert "the same command resumes it" in output
+    else:  # its trials live on; those of the toy hold no lock
         toy.kill(0)
         toy.kill(1)
         assert toy.states() == ["RUNNING", "RUNNING"]
@@ -128,7 +158,7 @@ def test_a_search_that_was_stopped_goes_on(toy, signum):
     trials = toy.study().trials
     assert [trial.state.name for trial in trials] == ["FAIL", "FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
     assert [trial.params for trial in trials[2:4]] == before
-    assert "3 of 3 trials: 3 complete, 0 pruned, 0 failed; 2 more were cut off and tried again" in output
+    assert "3 of 3 trials: 3 complete, 0 pruned, 0 failed; 2 more were interrupted and tried again" in output
     assert "trial 0 was stopped with its search" in output or signum == signal.SIGINT
 
 
@@ -146,14 +176,14 @@ def test_another_launcher_runs_batches(toy):
         (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials=0 must be 1 or more"),
         (["m.q=1,2"], "hydra.sweeper.params: Could not override 'm.q'"),
         (["hydra.sweeper.study.pruner={_target_: optuna.pruners.None}"], "hydra.sweeper.study.pruner: "),
-        (["hydra.sweep.subdir=x"], "a search needs the folders by number"),
+        (["hydra.sweep.subdir=x"], "a search needs ${hydra.job.num}"),
         (
             ["act=raise", "hydra.sweeper.max_failures=1"],
             "1 trials failed in a row; trial 0: exit 1: ValueError: no such",
         ),
     ],
 )
-def test_what_cannot_be_is_one_sentence(toy, overrides, sentence):
+def test_errors_are_reported_without_a_traceback(toy, overrides, sentence):
     returncode, output = toy.run(*overrides)
     assert returncode == 1
     assert sentence in output

@@ -1,6 +1,6 @@
-"""What a trial of a search tells its study after each validation, and its stopping when that says it is not worth it.
+"""Reports each validation score to Optuna and stops the trial if the pruner says so.
 
-The sweeper `r2cmn_optuna` names the study in the environment of its trials; a single run has none and reports nothing.
+The sweeper `r2cmn_optuna` names the study in the environment of its trials; a single run reports nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
@@ -26,11 +27,11 @@ WAIT_S = 5.0
 
 
 class ClosedTrialError(ValueError):
-    """The study counts this trial as ended."""
+    """The study has closed this trial."""
 
 
 def study_reports() -> list[pl.Callback]:
-    """Return the callback of a trial of a search; none in a single run."""
+    """Return the callback of a trial of a search; none for other runs."""
     study = os.environ.get(STUDY_VARIABLE)
     if not study or OmegaConf.is_missing(HydraConfig.get().job, "num"):
         return []
@@ -43,12 +44,12 @@ def is_pruned(trainer: pl.Trainer) -> bool:
 
 
 class StudyReport(pl.Callback):
-    """Reports the score that the checkpoints go by to the study, and stops the training when the pruner says so.
+    """Reports the score that checkpoints are chosen by to the study, and stops the training if the pruner says so.
 
     Args:
         number: of the trial in the study.
-        storage: address of the study's database.
-        study: its name.
+        storage: URL of the study's database.
+        study: name of the study.
         pruner: description of an Optuna pruner, or None.
     """
 
@@ -62,16 +63,15 @@ class StudyReport(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Open the study, in the first process alone."""
-        if stage != "fit" or not trainer.is_global_zero:
-            return
-        self._trial = self._try(self._open)
+        if stage == "fit" and trainer.is_global_zero:
+            self._trial = self._try(self._open)
 
     def _open(self) -> Any:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         pruner = instantiate(self.pruner, _convert_="all") if self.pruner else optuna.pruners.NopPruner()
-        # the study's own sampler would draw; what this trial tries is decided already
+        # the values of this trial are drawn already; the study's own sampler is not needed
         sampler = optuna.samplers.RandomSampler()
         study = optuna.load_study(
             study_name=self.study, storage=open_storage(self.storage), sampler=sampler, pruner=pruner
@@ -82,17 +82,17 @@ class StudyReport(pl.Callback):
         """Report the score.
 
         Raises:
-            ClosedTrialError: where the search went on without this trial.
+            ClosedTrialError: if the search has closed this trial.
         """
         if trainer.sanity_checking:
             return
-        stop = self._trial is not None and self._report(trainer)
-        self.pruned = bool(trainer.strategy.broadcast(stop))  # the processes of a trial stop together
+        should_stop = self._trial is not None and self._report(trainer)
+        self.pruned = bool(trainer.strategy.broadcast(should_stop))  # all processes of a trial stop together
         if self.pruned:
             trainer.should_stop = True
 
     def _report(self, trainer: pl.Trainer) -> bool:
-        """Report, and return whether to stop: not in the last epoch, after which there is nothing to save."""
+        """Report, and return whether to stop; the last epoch is never stopped, since nothing would be saved."""
         name = str(trainer.checkpoint_callback.monitor)  # type: ignore[union-attr]
         score = trainer.callback_metrics.get(name)
         if score is None:
@@ -104,29 +104,28 @@ class StudyReport(pl.Callback):
             self._trial.report(float(score), epoch)
             return not is_last and bool(self._trial.should_prune())
 
-        stop = bool(self._try(report))
-        if stop:
+        should_stop = bool(self._try(report))
+        if should_stop:
             log.info("epoch %d: %s %.4g; the search prunes this trial", epoch, name, float(score))
-        return stop
+        return should_stop
 
     def _try(self, action: Callable[[], Any]) -> Any:
-        """Do something with the study; where its database does not answer, the training goes on without it."""
+        """Use the study; if its database does not answer, log a warning and return None: the training continues."""
         import optuna
-        from hydra.errors import HydraException
 
         for left in reversed(range(NUM_TRIES)):
             try:
                 return action()
             except optuna.exceptions.UpdateFinishedTrialError as error:
                 raise ClosedTrialError(
-                    f"the search has closed trial {self.number} and went on without it: this process is not needed"
+                    f"the search has closed trial {self.number} and continues without it: this process is not needed"
                 ) from error
             except (optuna.exceptions.OptunaError, HydraException, OSError, LookupError) as error:
                 if left:
                     time.sleep(WAIT_S)
                     continue
                 log.warning(
-                    "the study does not answer (%s): the training goes on, and this score is not reported",
+                    "the study does not answer (%s): the training continues, and this score is not reported",
                     (str(error) or type(error).__name__).splitlines()[0],
                 )
         return None

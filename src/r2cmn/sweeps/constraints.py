@@ -1,4 +1,4 @@
-"""Which values of a search go together: the `hydra.sweeper.constraints`, decided before a trial is started."""
+"""Constraints on the values of a search (`hydra.sweeper.constraints`), checked before a trial is started."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ class Constraint(Protocol):
     keys: tuple[str, ...]
 
     def holds(self, value: Callable[[str], Any]) -> bool:
-        """Return whether a candidate may be tried; `value` returns what it has under a key."""
+        """Return whether a candidate is valid; `value` returns the candidate's value of a key."""
 
 
 class AtMost:
-    """One value is at most another: K of the memory is at most its N.
+    """One value is at most another: K of a memory is at most its N.
 
     Args:
-        key: the key of the value.
-        limit: the key of the greatest value that it may take.
+        key: of the value.
+        limit: key of the upper limit.
     """
 
     def __init__(self, key: str, limit: str) -> None:
         self.keys = (key, limit)
 
     def holds(self, value: Callable[[str], Any]) -> bool:
-        """Compare the two."""
+        """Compare the two values."""
         small, large = map(value, self.keys)
         return bool(small <= large)
 
 
 class Divides:
-    """One value divides another: the threads of the memory share its dimensions out.
+    """One value divides another: the threads of a memory share its dimensions.
 
     Args:
-        key: the key of the divisor.
-        number: the key of the number that it divides.
+        key: of the divisor.
+        number: key of the number.
     """
 
     def __init__(self, key: str, number: str) -> None:
         self.keys = (key, number)
 
     def holds(self, value: Callable[[str], Any]) -> bool:
-        """Look at the remainder."""
+        """Check the remainder."""
         divisor, number = map(value, self.keys)
         return bool(divisor) and number % divisor == 0

@@ -1,4 +1,4 @@
-"""The sweeper `r2cmn_optuna`."""
+"""The sweeper `r2cmn_optuna`; Hydra loads it at every start, so it imports neither torch nor Optuna."""
 
 import importlib.util
 import logging
@@ -15,13 +15,15 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from r2cmn.runs.folder import MULTIRUN, SWEEP_LOCK, FolderInUseError, FolderLock
+
 log = logging.getLogger(__name__)
 
 
 class OptunaSweeper(Sweeper):
     """Searches for the values with the best validation score.
 
-    See `OptunaSweeperConfig` for what the values mean; `setup` checks them.
+    The options are those of `OptunaSweeperConfig`; `setup` checks them.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class OptunaSweeper(Sweeper):
         """Take the configuration of the sweep.
 
         Raises:
-            CompactHydraException: If Optuna is missing or a value cannot be.
+            CompactHydraException: if Optuna is missing or an option is invalid.
         """
         if importlib.util.find_spec("optuna") is None:
             raise CompactHydraException("a search needs Optuna: pip install 'r2cmn[optuna]'")
@@ -61,29 +63,35 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Search, or go on with the search of this folder; `arguments` are the overrides of the command line.
+        """Start or resume the search in the folder of the sweep; `arguments` are the overrides of the command line.
 
         Raises:
-            HydraException: One sentence, where the search cannot run as asked or found nothing.
+            HydraException: if the search cannot run with these options, or found nothing.
         """
-        from r2cmn.sweeps.start import start_search
-        from r2cmn.sweeps.study import only_search, settle
-
-        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)  # no launcher has done so yet
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)  # before any launcher does
         folder = Path(self.config.hydra.sweep.dir).resolve()
-        with only_search(folder):
-            search = start_search(self, arguments, folder)
-            OmegaConf.save(self.config, folder / "multirun.yaml")
-            try:
-                self._launch(search)
-            finally:
-                settle(search.study, folder)  # also after Ctrl-C
-            search.report()
+        try:
+            with FolderLock(folder, SWEEP_LOCK):
+                self._search(arguments, folder)
+        except FolderInUseError as error:
+            raise CompactHydraException(str(error)) from error
+
+    def _search(self, arguments: list[str], folder: Path) -> None:
+        from r2cmn.sweeps.search import start_search
+        from r2cmn.sweeps.study import settle
+
+        search = start_search(self, arguments, folder)
+        OmegaConf.save(self.config, folder / MULTIRUN)
+        try:
+            self._launch(search)
+        finally:
+            settle(search.study, folder)  # after Ctrl-C, too
+        search.report()
 
     def _launch(self, search: Any) -> None:
         assert self.launcher is not None
         try:
-            if hasattr(self.launcher, "launch_each"):  # a slot that a pruned trial leaves is taken at once
+            if hasattr(self.launcher, "launch_each"):  # the slot of a pruned trial is taken at once
                 self.launcher.launch_each(search.jobs(), search.ended)
                 return
             jobs = search.jobs()
@@ -94,5 +102,5 @@ class OptunaSweeper(Sweeper):
                     reason = str(done._return_value) if done.status == JobStatus.FAILED else "it left no result"
                     search.ended(number, reason, stopped=False)
         except SystemExit:
-            log.info(f"the search in {search.folder} is stopped; the same command goes on with it")
+            log.info(f"the search in {search.folder} was stopped; the same command resumes it")
             raise
