@@ -222,7 +222,7 @@ def test_testing_alone_writes_reports_as_it_is_told(train, save, make_dataset, t
     for way in ("generation=greedy", "generation=sample generation.seed=1 generation.temperature=9", ""):
         result = train(*told, "baselines=false", *way.split(), without=["generation"])
         assert result.code == 0, result.err
-        assert "as the checkpoint has it" not in result.err, "the model is the one that the command line names"
+        assert "the checkpoint's own" not in result.err, "the model is the one that the command line names"
         assert "tested_instead" not in (tmp_path / "run" / "config.yaml").read_text()
         with (tmp_path / "run" / "predictions.csv").open(newline="") as file:
             written[way] = [row["generated"] for row in csv.DictReader(file)]
