@@ -1,4 +1,4 @@
-"""Training on kept features: the losses of training on images, with a trunk that is never run."""
+"""Training on cached features gives the losses of training on images and does not run the trunk."""
 
 import copy
 
@@ -24,7 +24,7 @@ BACKBONE = {"_target_": "r2cmn.backbone.Backbone", "name": "test_resnet", "dim":
 
 
 class Losses(pl.Callback):
-    """Keeps the losses of all steps and the shapes of what the model read."""
+    """Records the losses of all steps and the shapes of the model inputs."""
 
     def __init__(self):
         self.train, self.val, self.shapes = [], [], set()
@@ -37,16 +37,38 @@ class Losses(pl.Callback):
         self.val.append(trainer.callback_metrics["val/loss"].item())
 
 
-@pytest.fixture
-def data_dir(make_dataset, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def data_dir(make_dataset, tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("data"), num_studies=20, num_views=2, size=48)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("R2CMN_CACHE", str(tmp_path / "cache"))
-    return make_dataset(tmp_path / "data", num_studies=20, num_views=2, size=48)
+
+
+@pytest.fixture(scope="module")
+def runs(data_dir, tmp_path_factory):
+    """Data, module, losses, scores and reports of training on images and on features in float32."""
+    found = {}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("R2CMN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        for cached in ("none", "float32"):
+            data, module = make(data_dir, cached)
+            found[cached] = (data, module, *fit(data, module))
+    return found
 
 
 def make(data_dir, cache_features, backbone=None, **options):
     images = {"resize": 40, "size": 32, "random_crop": False}
     data = ReportDataModule(
-        data_dir, {"threshold": 1}, images, batch_size=4, num_workers=0, cache_features=cache_features, **options
+        data_dir,
+        {"threshold": 1, "max_length": 20},
+        images,
+        batch_size=4,
+        num_workers=0,
+        cache_features=cache_features,
+        **options,
     )
     torch.manual_seed(0)
     module = CMNModule(
@@ -59,10 +81,10 @@ def make(data_dir, cache_features, backbone=None, **options):
     return data, module
 
 
-def fit(data, module, dtype="32-true"):
+def fit(data, module, dtype="32-true", max_epochs=3):
     losses = Losses()
     trainer = pl.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, max_epochs=3,
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, max_epochs=max_epochs,
         enable_model_summary=False, callbacks=[losses], precision=dtype, num_sanity_val_steps=0,
     )  # fmt: skip
     torch.manual_seed(1)
@@ -71,47 +93,50 @@ def fit(data, module, dtype="32-true"):
     return losses, scores[0], module.reports
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16"])
-def test_losses_and_reports_are_those_of_training_on_images(data_dir, precision):
-    images, image_scores, image_reports = fit(*make(data_dir, "none"))
+def test_float32_features_give_the_losses_and_reports_of_images_bit_for_bit(runs):
+    (_, _, images, *image_results), (_, _, features, *results) = runs.values()
     assert images.shapes == {(2, 3, 32, 32)}
-    features, scores, reports = fit(*make(data_dir, precision))
     (shape,) = features.shapes
     assert len(shape) == 2
     assert len(features.train) == 9
     assert images.train[0] != images.train[-1]
-    if precision == "float32":
-        assert (features.train, features.val) == (images.train, images.val), "bit for bit"
-        assert (scores, reports) == (image_scores, image_reports)
-    else:
-        assert features.train != images.train
-        assert features.train == pytest.approx(images.train, rel=1e-3)
-        assert features.val == pytest.approx(images.val, rel=1e-3)
+    assert (features.train, features.val) == (images.train, images.val)
+    assert results == image_results
 
 
-def test_in_float64_the_losses_differ_by_the_rounding_of_what_is_kept(data_dir):
-    # the trunk computes in float64, and its features are kept as float32: 1e-8 of each, once
-    (images, *_), (features, *_) = (fit(*make(data_dir, kept), "64-true") for kept in ("none", "float32"))
+def test_float16_features_give_almost_the_losses_of_images(runs, data_dir):
+    images = runs["none"][2]
+    features, *_ = fit(*make(data_dir, "float16"))
+    assert features.train != images.train
+    assert features.train == pytest.approx(images.train, rel=1e-3)
+    assert features.val == pytest.approx(images.val, rel=1e-3)
+
+
+def test_in_float64_the_losses_differ_by_the_rounding_of_the_features(data_dir):
+    # the trunk computes in float64, and its features are cached as float32: a relative error of 1e-8
+    (images, *_), (features, *_) = (
+        fit(*make(data_dir, cached), "64-true", max_epochs=1) for cached in ("none", "float32")
+    )
+    assert len(features.train) == 3
     assert features.train == pytest.approx(images.train, rel=1e-6)
 
 
-def test_the_trunk_is_run_once_an_image_and_never_in_training(data_dir):
+def test_the_trunk_is_run_once_per_image_and_never_in_training(data_dir):
     data, module = make(data_dir, True)
     assert data.cache_features == "float16"
     seen = []
     module.model.backbone.trunk.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
-    fit(data, module)
-    assert sum(seen) == 20 * 2, "each of the two views of 20 studies once, in three epochs and a test"
+    fit(data, module, max_epochs=2)
+    assert sum(seen) == 20 * 2, "each of the two views of 20 studies once, in two epochs and a test"
     seen.clear()
     again, other = make(data_dir, True)
     other.model.backbone.trunk.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
-    fit(again, other)
+    fit(again, other, max_epochs=1)
     assert seen == []
 
 
-def test_the_checkpoint_reads_image_files(data_dir, tmp_path):
-    data, module = make(data_dir, "float32")
-    _, _, reports = fit(data, module)
+def test_the_checkpoint_reads_image_files(runs, tmp_path):
+    data, module, *_, reports = runs["float32"]
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     trainer.strategy.connect(module)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
@@ -120,7 +145,7 @@ def test_the_checkpoint_reads_image_files(data_dir, tmp_path):
     assert written == [generated for _, generated, _ in reports]
 
 
-def test_another_model_of_one_data_module_is_given_its_own_features(data_dir):
+def test_each_model_of_a_data_module_gets_its_own_features(data_dir):
     data, module = make(data_dir, "float32")
     _, other = make(data_dir, "float32")
     for parameter in other.model.backbone.trunk.parameters():
@@ -135,7 +160,7 @@ def test_another_model_of_one_data_module_is_given_its_own_features(data_dir):
     assert not torch.equal(*loaders)
 
 
-def test_what_cannot_be_right_is_refused(data_dir):
+def test_a_trained_or_missing_trunk_raises(data_dir):
     data, module = make(data_dir, True, {**BACKBONE, "frozen": False})
     with pytest.raises(ValueError, match=r"this one is trained: set backbone\.frozen=true"):
         fit(data, module)
@@ -143,10 +168,10 @@ def test_what_cannot_be_right_is_refused(data_dir):
         make(data_dir, True)[0].train_dataloader()
 
 
-@pytest.mark.parametrize("value", ["true", "float32"])
-def test_the_command_line_refuses_a_trunk_that_learns_before_data_is_read(value):
-    overrides = [f"data.cache_features={value}", "data.images.random_crop=false"]
-    with pytest.raises(ValueError, match=r"this one is trained: set backbone\.frozen=true"):
-        check(compose(overrides))
-    check(compose([*overrides, "backbone.frozen=true"]))
+def test_the_command_line_refuses_a_trained_trunk_before_data_is_read():
+    crop = "data.images.random_crop=false"
+    for value in ("true", "float32"):
+        with pytest.raises(ValueError, match=r"this one is trained: set backbone\.frozen=true"):
+            check(compose([f"data.cache_features={value}", crop]))
+    check(compose(["data.cache_features=true", crop, "backbone.frozen=true"]))
     check(compose(["data.cache_features=none"]))

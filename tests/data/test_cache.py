@@ -44,7 +44,7 @@ def test_rows_of_any_shape_and_type_are_stored(tmp_path, dtype):
     assert sorted(tmp_path.iterdir()) == [tmp_path / ".lock", file]
 
 
-def test_rows_in_memory_and_on_disk_are_those_made(tmp_path):
+def test_rows_in_memory_and_on_disk_equal_those_made(tmp_path):
     for folder in (None, tmp_path / "deep" / "cache"):
         cache = RowCache(folder, "s", DIGESTS, 4)
         cache.fill(make, "making")
@@ -54,7 +54,7 @@ def test_rows_in_memory_and_on_disk_are_those_made(tmp_path):
     assert len(list((tmp_path / "deep" / "cache").glob("*.rows"))) == 3
 
 
-def test_what_stands_is_not_made_again_and_what_changed_is(tmp_path):
+def test_only_missing_and_changed_rows_are_made(tmp_path):
     RowCache(tmp_path, "s", DIGESTS, 4).fill(make, "making")
     again = RowCache(tmp_path, "s", DIGESTS, 4)
     again.fill(never, "making")
@@ -73,7 +73,7 @@ def test_what_stands_is_not_made_again_and_what_changed_is(tmp_path):
     assert made == list(range(11))
 
 
-def test_a_row_that_was_not_made_is_a_key_error(tmp_path):
+def test_a_missing_row_raises_key_error(tmp_path):
     for folder in (None, tmp_path / "nowhere"):
         with pytest.raises(KeyError):
             RowCache(folder, "s", DIGESTS, 4)[5]
@@ -91,7 +91,7 @@ def test_a_damaged_file_is_made_again(tmp_path, content):
     assert equal(damaged)
 
 
-def test_hundreds_of_files_take_no_file_descriptor(tmp_path):
+def test_open_files_hold_no_file_descriptor(tmp_path):
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     cache = RowCache(tmp_path, "s", DIGESTS, 1)
     cache.fill(make, "making")
@@ -99,7 +99,7 @@ def test_hundreds_of_files_take_no_file_descriptor(tmp_path):
     assert len(os.listdir("/proc/self/fd")) <= before + 1  # noqa: PTH208
 
 
-def test_a_disk_without_room_is_refused_before_hours_are_spent(tmp_path, monkeypatch):
+def test_a_full_disk_is_detected_after_the_first_file(tmp_path, monkeypatch):
     monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(20))
     asked = []
 
@@ -114,13 +114,13 @@ def test_a_disk_without_room_is_refused_before_hours_are_spent(tmp_path, monkeyp
     assert list(tmp_path.glob("*.rows")) == list(tmp_path.glob(".*.part")) == []
 
 
-def test_memory_without_room_is_refused(monkeypatch):
+def test_too_little_memory_raises(monkeypatch):
     monkeypatch.setattr(cache_module, "_memory_size", lambda: 10)
     with pytest.raises(OSError, match=r"GB are needed and memory has 0\.0 GB"):
         RowCache(None, "s", DIGESTS, 4).fill(make, "making")
 
 
-def test_a_write_that_fails_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_no_file(tmp_path, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -134,7 +134,7 @@ def test_a_write_that_fails_leaves_nothing_that_looks_whole(tmp_path, monkeypatc
     assert equal(cache)
 
 
-def test_what_killed_builds_left_goes_after_a_day(tmp_path):
+def test_files_of_killed_builds_are_removed_after_a_day(tmp_path):
     old, new = tmp_path / ".a.part", tmp_path / ".b.part"
     for path, age in ((old, 25 * 3600), (new, 3600)):
         path.write_bytes(b"x")
@@ -195,7 +195,7 @@ def test_two_processes_share_the_work(tmp_path, start):
     assert {name for name, _ in made(tmp_path)} == {"a", "b"}
 
 
-def test_a_killed_build_is_gone_on_with_by_one_that_waits(tmp_path, start):
+def test_a_waiting_process_continues_a_killed_build(tmp_path, start):
     killed = start(build, tmp_path, "killed", 0.0, 6)
     wait_until(lambda: ("killed", "6") in made(tmp_path))
     waiting = start(build, tmp_path, "waiting")
@@ -224,7 +224,7 @@ def build_and_die(folder):
     RowCache(folder, "s", DIGESTS, 4).fill(make, "making")
 
 
-def test_a_build_killed_while_it_writes_leaves_nothing_that_is_read(tmp_path, start):
+def test_a_build_killed_while_writing_leaves_no_readable_file(tmp_path, start):
     process = start(build_and_die, tmp_path)
     process.join(60)
     assert process.exitcode == -signal.SIGKILL

@@ -107,7 +107,7 @@ def test_bad_samples_are_an_error_by_default_and_cheap_checks_come_first(studies
         check_studies(studies, num_views=2)
 
 
-def test_no_more_than_twenty_bad_samples_are_named(make_dataset, tmp_path):
+def test_at_most_twenty_bad_samples_are_listed(make_dataset, tmp_path):
     studies = read_annotation(make_dataset(tmp_path / "many", num_studies=60, num_views=1, size=8))
     for position in range(25):
         _change(studies, "train", position, report="")
@@ -136,7 +136,7 @@ def test_a_study_or_patient_in_two_splits_is_always_an_error(studies, on_bad_sam
     assert opened == []
 
 
-def test_a_split_without_studies_is_refused(studies):
+def test_a_split_without_studies_raises(studies):
     for position in range(3):
         _change(studies, "val", position, report="")
     with pytest.raises(DataError, match="split 'val' has no studies left: 3 were in the annotation"):
@@ -145,12 +145,12 @@ def test_a_split_without_studies_is_refused(studies):
         check_studies({"train": studies["train"], "test": []}, num_views=2)
 
 
-def test_other_ways_to_treat_bad_samples_are_refused(studies):
+def test_an_unknown_on_bad_sample_raises(studies):
     with pytest.raises(ValueError, match="on_bad_sample is 'error' or 'skip', not 'drop'"):
         check_studies(studies, num_views=2, on_bad_sample="drop")
 
 
-def test_images_found_good_are_remembered_until_they_change(studies, opened, monkeypatch, tmp_path):
+def test_good_images_are_not_decoded_again_until_they_change(studies, opened, monkeypatch, tmp_path):
     monkeypatch.setenv("R2CMN_CACHE", str(tmp_path / "cache"))
     paths = [path for rows in studies.values() for study in rows for path in study.images]
     assert find_bad_images(paths) == {}
@@ -169,7 +169,7 @@ def test_images_found_good_are_remembered_until_they_change(studies, opened, mon
     assert set(opened) == {paths[3], paths[5]}
 
 
-def test_a_cache_that_cannot_be_used_is_no_fault(studies, monkeypatch, tmp_path):
+def test_an_unusable_cache_is_not_an_error(studies, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("R2CMN_CACHE", str(tmp_path / "file"))
     assert find_bad_images(studies["train"][0].images) == {}

@@ -40,7 +40,7 @@ def _indices(loader):
     return [i for batch in loader for i in batch.index.tolist()]
 
 
-def test_train_is_shuffled_anew_each_epoch_and_follows_torchs_seed(make_dataset, tmp_path):
+def test_train_is_shuffled_each_epoch_by_the_torch_seed(make_dataset, tmp_path):
     data = _data(make_dataset(tmp_path / "d", num_studies=40, num_views=1, size=8))
     loader = data.train_dataloader()
     torch.manual_seed(1)
@@ -60,7 +60,7 @@ def test_works_with_nothing_but_a_folder(tiny_dataset):
     assert (data.tokenizer.max_length, data.tokenizer.cleaning) == (60, "iu_xray")
 
 
-def test_words_come_from_train_only(tiny_dataset):
+def test_the_vocabulary_comes_from_train_only(tiny_dataset):
     path = tiny_dataset / "annotation.json"
     content = json.loads(path.read_text())
     content["val"][0]["report"] = "Unheard unheard unheard unheard."
@@ -71,7 +71,7 @@ def test_words_come_from_train_only(tiny_dataset):
     assert "the" in data.tokenizer.words
 
 
-def test_num_views_is_the_fewest_that_any_study_with_images_has(make_dataset, tmp_path):
+def test_num_views_defaults_to_the_smallest_number_of_images(make_dataset, tmp_path):
     path = make_dataset(tmp_path / "d", num_views=3, size=8)
     content = json.loads((path / "annotation.json").read_text())
     del content["train"][2]["image_path"][2]
@@ -141,7 +141,7 @@ def test_description_is_plain_and_safe_to_load(tiny_dataset, tmp_path):
         ({"license_class": "secret"}, "license_class is one of public, non_commercial, dua, not 'secret'"),
     ],
 )
-def test_impossible_options_are_refused_before_data_is_read(tmp_path, options, sentence):
+def test_invalid_options_raise_before_data_is_read(tmp_path, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         ReportDataModule(tmp_path / "nowhere", **options)
 
@@ -154,7 +154,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["folder", "iu_xray", "mimic_cxr"])
-def test_shipped_configurations_say_what_the_classes_default_to(name, tiny_dataset):
+def test_shipped_configurations_equal_the_defaults_of_the_classes(name, tiny_dataset):
     config = OmegaConf.load(CONF / f"{name}.yaml")
     config.dir = str(tiny_dataset)
     cls = find_class(config._target_)
@@ -181,7 +181,7 @@ def same_images(make_dataset, tmp_path):
     return path
 
 
-def test_workers_crop_differently_and_follow_torchs_seed(same_images):
+def test_workers_crop_differently_by_the_torch_seed(same_images):
     data = _data(same_images, images={"resize": 64, "size": 32}, batch_size=1, num_workers=2)
     loader = data.train_dataloader()
     first = _crops(loader, seed=5)
@@ -203,7 +203,7 @@ def test_workers_of_other_ranks_crop_differently(same_images):
     assert not torch.equal(crops[1], crops[2])
 
 
-def test_workers_do_not_outlive_an_epoch(tiny_dataset):
+def test_workers_are_not_persistent(tiny_dataset):
     assert not _data(tiny_dataset, num_workers=2).train_dataloader().persistent_workers
 
 

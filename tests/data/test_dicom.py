@@ -35,7 +35,7 @@ def test_without_a_window_the_lowest_and_highest_value_are_black_and_white(tmp_p
     assert pixels(make_dicom(tmp_path / "a.dcm", stored, bits)).tolist() == expected
 
 
-def test_monochrome1_is_turned_over(tmp_path, make_dicom):
+def test_monochrome1_is_inverted(tmp_path, make_dicom):
     plain = make_dicom(tmp_path / "a.dcm", GRADIENT)
     turned = make_dicom(tmp_path / "b.dcm", GRADIENT, photometric="MONOCHROME1")
     assert np.array_equal(pixels(turned)[::-1, ::-1], pixels(plain))
@@ -70,7 +70,7 @@ def test_rescale_and_window_follow_the_standard(tmp_path, make_dicom, function, 
     assert read_dicom(path).steps == (f"rescale {slope:g} 7", f"window {center:g} 3000", "8 bits")
 
 
-def test_the_first_of_several_windows_is_meant(tmp_path, make_dicom):
+def test_the_first_of_several_windows_is_used(tmp_path, make_dicom):
     one = make_dicom(tmp_path / "a.dcm", GRADIENT, WindowCenter=1000, WindowWidth=500)
     several = make_dicom(tmp_path / "b.dcm", GRADIENT, WindowCenter=[1000, 9], WindowWidth=[500, 9])
     assert np.array_equal(pixels(one), pixels(several))
@@ -85,7 +85,7 @@ def _table(entries, first, bits):
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_a_voi_lut_goes_before_a_window(tmp_path, make_dicom, bits):
+def test_a_voi_lut_has_precedence_over_a_window(tmp_path, make_dicom, bits):
     first, number = 200, 3000
     entries = [round((position / (number - 1)) ** 2 * (2**bits - 1)) for position in range(number)]
     path = make_dicom(tmp_path / "a.dcm", GRADIENT, VOILUTSequence=_table(entries, first, bits),
@@ -103,7 +103,7 @@ def test_a_modality_lut_is_applied(tmp_path, make_dicom):
     assert read_dicom(path).steps[0] == "modality LUT"
 
 
-def test_percentiles_cut_what_is_brightest_and_darkest(tmp_path, make_dicom):
+def test_percentiles_clip_the_brightest_and_darkest_pixels(tmp_path, make_dicom):
     stored = np.full((10, 10), 1000, dtype=np.uint16)
     stored[:, 5:] = 2000
     stored[0, 0], stored[9, 9] = 0, 4095  # a marker of lead, and a hole
@@ -117,7 +117,7 @@ def test_percentiles_cut_what_is_brightest_and_darkest(tmp_path, make_dicom):
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_padding_is_black_and_does_not_count(tmp_path, make_dicom, photometric):
+def test_padding_is_black_and_ignored_by_the_range(tmp_path, make_dicom, photometric):
     stored = GRADIENT.copy()
     stored[0] = 4095
     stored[5] = 4000
@@ -128,7 +128,7 @@ def test_padding_is_black_and_does_not_count(tmp_path, make_dicom, photometric):
     assert {int(image[1:5].min()), int(image[1:5].max())} == {0, 255}
 
 
-def test_an_even_image_is_black(tmp_path, make_dicom):
+def test_a_constant_image_is_black(tmp_path, make_dicom):
     assert not pixels(make_dicom(tmp_path / "a.dcm", np.full((3, 3), 9, dtype=np.uint16))).any()
 
 
@@ -143,7 +143,7 @@ def test_an_even_image_is_black(tmp_path, make_dicom):
         ({"WindowCenter": 5, "WindowWidth": 9, "VOILUTFunction": "CUBIC"}, "function CUBIC is unknown"),
     ],
 )
-def test_what_is_no_single_radiograph_is_refused(tmp_path, make_dicom, tags, sentence):
+def test_a_file_without_a_single_radiograph_raises(tmp_path, make_dicom, tags, sentence):
     path = make_dicom(tmp_path / "a.dcm", np.stack([GRADIENT] * 2) if "NumberOfFrames" in tags else GRADIENT, **tags)
     with pytest.raises(DicomError, match=sentence) as caught:
         read_dicom(path)
@@ -151,7 +151,7 @@ def test_what_is_no_single_radiograph_is_refused(tmp_path, make_dicom, tags, sen
     assert "Zyxwv" not in str(caught.value)
 
 
-def test_torn_files_are_one_sentence_wherever_they_end(tmp_path, make_dicom):
+def test_truncated_files_raise_one_line_wherever_they_end(tmp_path, make_dicom):
     whole = make_dicom(tmp_path / "a.dcm", GRADIENT).read_bytes()
     for length in range(0, len(whole) - 1, 7):
         torn = tmp_path / "torn.dcm"
@@ -172,7 +172,7 @@ def test_a_missing_file_and_too_many_pixels(tmp_path, make_dicom):
         load_image(bomb)
 
 
-def test_pydicom_is_asked_for_by_name(tmp_path, make_dicom, monkeypatch):
+def test_missing_pydicom_is_named(tmp_path, make_dicom, monkeypatch):
     path = make_dicom(tmp_path / "a.dcm", GRADIENT)
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(ImageError, match=r"pip install 'r2cmn\[dicom\]'"):
@@ -228,7 +228,7 @@ def _no_plugin(self, plugin=""):
     raise RuntimeError(f"Unable to decompress '{self.UID.name}' because all plugins are missing dependencies:\n\tgdcm")
 
 
-def test_images_are_known_by_suffix_or_by_mark(tmp_path, make_dicom):
+def test_images_are_recognized_by_suffix_or_by_marker(tmp_path, make_dicom):
     path = make_dicom(tmp_path / "a.dcm", GRADIENT)
     unnamed = tmp_path / "unnamed"
     unnamed.write_bytes(path.read_bytes())

@@ -56,15 +56,18 @@ def stack(features):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_features_are_those_of_the_trunk(paths, num_workers):
+def test_features_equal_those_of_the_trunk(paths, num_workers):
     backbone = make()
     features = read(backbone, paths, num_workers=num_workers)
     assert len(features) == len(paths) // 2 == 10
     torch.testing.assert_close(stack(features), expected(backbone, paths), rtol=1e-5, atol=1e-6)
+
+
+def test_features_are_rounded_once(paths):
     double = make().double()
-    kept = stack(read(double, paths))
-    assert torch.equal(kept, expected(double, paths).float()), "rounded once, from float64"
-    torch.testing.assert_close(stack(read(backbone, paths, "float16")).float(), stack(features), rtol=5e-4, atol=1e-5)
+    assert torch.equal(stack(read(double, paths)), expected(double, paths).float())
+    half, features = (stack(read(make(), paths, precision)) for precision in ("float16", "float32"))
+    torch.testing.assert_close(half.float(), features, rtol=5e-4, atol=1e-5)
 
 
 def test_the_second_reading_runs_no_trunk_and_opens_no_image(paths, monkeypatch):
@@ -90,7 +93,7 @@ def _edit_layer(backbone):
 
 
 @pytest.mark.parametrize("edit", [_edit_weight, _edit_statistic, _edit_layer])
-def test_another_trunk_computes_anew(paths, edit):
+def test_another_trunk_is_run_again(paths, edit):
     backbone = make()
     first = stack(read(backbone, paths))
     edit(backbone)
@@ -99,7 +102,7 @@ def test_another_trunk_computes_anew(paths, edit):
     torch.testing.assert_close(second, expected(backbone, paths), rtol=1e-5, atol=1e-6)
 
 
-def test_another_image_size_or_precision_computes_anew(paths):
+def test_another_image_size_or_precision_is_computed_again(paths):
     backbone = make()
     first = read(backbone, paths)[5]
     status = paths[10].stat()
@@ -136,19 +139,14 @@ def test_a_digest_does_not_depend_on_the_process():
     assert trunk_digest(linear) != trunk_digest(linear.double())
 
 
-def test_computing_draws_no_number_of_the_run(paths):
-    torch.manual_seed(4)
-    read(make(), paths, num_workers=2)
-    torch.manual_seed(4)
+def test_computing_leaves_the_random_state_of_the_run(paths):
     backbone = make()
-    torch.manual_seed(4)
     before = torch.get_rng_state()
-    assert paths
-    read(backbone, paths, "float16", num_workers=2)
+    read(backbone, paths, num_workers=2)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_trunk_that_learns_or_shows_no_features_is_refused(paths):
+def test_a_trained_trunk_or_one_without_features_raises(paths):
     with pytest.raises(
         ValueError, match=r"this one is trained: set backbone\.frozen=true, or data\.cache_features=none"
     ):
@@ -157,7 +155,7 @@ def test_a_trunk_that_learns_or_shows_no_features_is_refused(paths):
         check_frozen(nn.Linear(2, 2))
 
 
-def test_features_beyond_float16_are_refused(paths, cache):
+def test_features_beyond_float16_raise(paths, cache):
     backbone = make()
     for parameter in list(backbone.trunk.parameters())[-2:]:
         parameter.data *= 1e8
@@ -167,7 +165,7 @@ def test_features_beyond_float16_are_refused(paths, cache):
     assert stack(read(backbone, paths, "float32")).isfinite().all()
 
 
-def test_a_full_disk_is_one_sentence(paths, monkeypatch):
+def test_a_full_disk_raises_with_advice(paths, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -176,7 +174,7 @@ def test_a_full_disk_is_one_sentence(paths, monkeypatch):
         read(make(), paths)
 
 
-def test_what_was_done_is_logged(paths, caplog):
+def test_the_number_of_cached_rows_is_logged(paths, caplog):
     with caplog.at_level(logging.INFO, logger="r2cmn"):
         read(make(), paths)
     assert caplog.records[-1].getMessage().startswith("running the frozen trunk: 10 cached in ")

@@ -63,7 +63,7 @@ def _big_endian_tiff(values):
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
-def test_transparency_is_laid_over_black(tmp_path, mode):
+def test_transparency_is_blended_with_black(tmp_path, mode):
     white = (255,) * (len(mode) - 1)
     image = Image.new(mode, (3, 1))
     for column, alpha in enumerate((0, 128, 255)):
@@ -85,7 +85,7 @@ def test_one_bit_and_cmyk_are_read(tmp_path):
     assert np.asarray(load_image(_save(Image.new("CMYK", (8, 8)), tmp_path / "a.jpg"))).min() > 250
 
 
-def test_the_orientation_of_exif_is_left_alone(tmp_path):
+def test_the_exif_orientation_is_ignored(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
     path = _save(Image.new("L", (30, 20)), tmp_path / "a.jpg", exif=exif)
@@ -118,7 +118,7 @@ def test_bad_files_are_named(tmp_path, content, sentence):
     assert str(path) in str(caught.value)
 
 
-def test_a_truncated_png_a_folder_and_real_numbers_are_refused(tmp_path):
+def test_a_truncated_png_a_folder_and_floating_point_values_raise(tmp_path):
     path = _save(
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)), tmp_path / "a.png"
     )
@@ -133,7 +133,7 @@ def test_a_truncated_png_a_folder_and_real_numbers_are_refused(tmp_path):
         load_image(_save(Image.fromarray(np.array([[70_000]], dtype=np.int32)), tmp_path / "i.tif"))
 
 
-def test_images_that_are_too_large_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
+def test_too_large_images_raise_before_they_are_decoded(tmp_path, monkeypatch):
     path = _save(Image.new("L", (20, 20)), tmp_path / "large.png")
     monkeypatch.setattr(images, "MAX_PIXELS", 399)
     with pytest.raises(ImageError, match="20 x 20 pixels, more than 399"):
@@ -173,7 +173,7 @@ def test_train_cuts_a_square_of_the_resized_image_at_a_random_place():
         assert distance.min() < 1e-5
 
 
-def test_flip_is_off_unless_asked_for():
+def test_flip_is_off_by_default():
     image = _rgb(32, 32)
     plain, flipping = ImageTransform(32, 32), ImageTransform(32, 32, horizontal_flip=True)
     straight = plain.evaluation(image)
@@ -203,7 +203,7 @@ def test_transform_is_described_and_rebuilt():
 @pytest.mark.parametrize("horizontal_flip", [False, True])
 @pytest.mark.parametrize("shape", [(50, 70), (70, 50), (40, 40), (32, 90), (200, 41)])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_train_is_torchvisions_chain_bit_for_bit_and_draws_the_same_numbers(shape, horizontal_flip, mode):
+def test_train_equals_torchvision_bit_for_bit_with_the_same_random_numbers(shape, horizontal_flip, mode):
     image = _rgb(*shape).convert(mode).convert("RGB")
     flip = [v2.RandomHorizontalFlip()] if horizontal_flip else []
     to_tensor = [
@@ -222,7 +222,7 @@ def test_train_is_torchvisions_chain_bit_for_bit_and_draws_the_same_numbers(shap
     assert torch.equal(transform.evaluation(image), v2.Compose([v2.Resize((32, 32)), *to_tensor])(image))
 
 
-def test_without_random_crop_training_images_are_those_of_evaluation():
+def test_without_random_crop_training_images_equal_those_of_evaluation():
     transform, image = ImageTransform(40, 32, random_crop=False), _rgb(50, 70)
     assert all(torch.equal(transform.train(image), transform.evaluation(image)) for _ in range(4))
     assert not transform.is_random
@@ -238,7 +238,7 @@ def test_one_channel_is_normalized_as_three_equal_ones():
     assert torch.equal(out, normalize(pixels))
 
 
-def test_a_preparation_is_named_by_what_its_first_step_depends_on():
+def test_the_name_of_a_preparation_changes_with_its_first_step():
     names = {
         ImageTransform(*sizes, random_crop=crop).preparation(training).name
         for sizes in ((40, 32), (48, 32), (40, 24))
@@ -264,6 +264,6 @@ def test_a_digest_changes_with_path_size_and_time(tmp_path):
 
 
 @pytest.mark.parametrize("sizes", [(32, 40), (32, 0)])
-def test_impossible_sizes_are_refused(sizes):
+def test_invalid_sizes_raise(sizes):
     with pytest.raises(ValueError, match=r"images\.size is"):
         ImageTransform(*sizes)

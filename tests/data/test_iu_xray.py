@@ -13,7 +13,7 @@ def test_defaults_are_those_of_the_paper(tiny_dataset):
     assert description["license_class"] == "non_commercial"
 
 
-def test_two_views_are_needed(make_dataset, tmp_path):
+def test_studies_with_one_view_raise(make_dataset, tmp_path):
     with pytest.raises(DataError, match="it has 1 of 2 images"):
         IUXRayDataModule(make_dataset(tmp_path / "one", num_views=1, size=8)).setup()
 

@@ -22,7 +22,7 @@ def test_defaults_are_those_of_the_paper(make_dataset, tmp_path):
     assert "ninefold" not in data.tokenizer.words
 
 
-def test_a_folder_has_to_be_named(monkeypatch):
+def test_the_folder_has_no_default(monkeypatch):
     monkeypatch.setenv("R2CMN_DATA", "elsewhere")  # names IU X-Ray, never MIMIC-CXR
     with pytest.raises(DataError, match=r"no data folder is given: set data\.dir="):
         MIMICCXRDataModule()

@@ -35,7 +35,7 @@ def test_annotation_becomes_studies(tmp_path):
     assert (studies["train"][1].patient, studies["train"][1].labels) == ("p7", None)
 
 
-def test_a_byte_order_mark_is_no_fault(tmp_path):
+def test_a_byte_order_mark_is_skipped(tmp_path):
     _write(tmp_path, [_entry(report="Größe normal.")])
     content = (tmp_path / "annotation.json").read_text()
     (tmp_path / "annotation.json").write_text(content, encoding="utf-8-sig")
@@ -61,7 +61,7 @@ def test_missing_folder_and_file_are_named(tmp_path):
         (b"{}", "lacks a list 'train': it holds nothing"),
     ],
 )
-def test_malformed_annotations_are_refused(tmp_path, content, sentence):
+def test_malformed_annotations_raise(tmp_path, content, sentence):
     (tmp_path / "annotation.json").write_bytes(content)
     with pytest.raises(DataError, match=sentence) as caught:
         read_annotation(tmp_path)
@@ -86,7 +86,7 @@ def test_malformed_annotations_are_refused(tmp_path, content, sentence):
         (_entry(labels="all"), "'labels' that are not 14 integers"),
     ],
 )
-def test_entries_at_fault_are_named(tmp_path, entry, sentence):
+def test_bad_entries_are_named(tmp_path, entry, sentence):
     _write(tmp_path, [_entry(id="good"), entry])
     with pytest.raises(DataError, match=sentence):
         read_annotation(tmp_path)
@@ -136,7 +136,7 @@ def test_a_dataset_holds_no_python_object_for_each_study(studies):
     assert containers == []
 
 
-def test_labels_are_taken_along(studies):
+def test_samples_have_labels(studies):
     labels = tuple(range(-2, 2)) + (1,) * 10
     dataset, _ = _dataset([replace(studies[0], labels=labels), studies[1]])
     assert dataset[0].labels.tolist() == list(labels)
@@ -144,7 +144,7 @@ def test_labels_are_taken_along(studies):
     assert dataset[1].labels is None
 
 
-def test_too_few_views_are_refused(studies):
+def test_too_few_views_raise(studies):
     ragged = [studies[0], replace(studies[1], images=studies[1].images[:1])]
     with pytest.raises(DataError, match=f"study {studies[1].id} has 1 images, fewer than num_views=2"):
         _dataset(ragged)
@@ -180,7 +180,7 @@ def test_collate_normalizes_gray_and_colored_views_alike():
     assert torch.equal(batch.images[0, 0], normalize(gray))
 
 
-def test_collate_keeps_labels_only_where_all_have_them():
+def test_collate_keeps_labels_only_if_all_samples_have_them():
     labels = torch.ones(14, dtype=torch.int8)
     assert collate([_sample(0, 3, labels), _sample(1, 3, -labels)]).labels[:, 0].tolist() == [1, -1]
     assert collate([_sample(0, 3, labels), _sample(1, 3)]).labels is None

@@ -64,7 +64,7 @@ def test_encode_and_decode():
     assert tokenizer.decode(torch.tensor([3, 4, 0, 3])) == "clear lungs"
 
 
-def test_a_cut_report_loses_its_closing_zero():
+def test_a_truncated_report_has_no_closing_zero():
     tokenizer = Tokenizer([".", UNKNOWN, "clear"], max_length=5)
     assert tokenizer.encode("clear clear") == [0, 3, 3, 1, 0]
     assert tokenizer.encode("clear clear clear") == [0, 3, 3, 3, 1]
@@ -97,12 +97,12 @@ def test_dict_rebuilds_and_is_plain():
         ({"words": [UNKNOWN], "max_length": 1}, "max_length is 1"),
     ],
 )
-def test_impossible_tokenizers_are_refused(arguments, sentence):
+def test_invalid_tokenizers_raise(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         Tokenizer(**arguments)
 
 
-def test_threshold_below_one_and_ids_beyond_the_vocabulary_are_refused():
+def test_threshold_below_one_and_ids_beyond_the_vocabulary_raise():
     with pytest.raises(ValueError, match="threshold is 0"):
         Tokenizer.build(["a"], threshold=0)
     with pytest.raises(ValueError, match="id 2 is beyond the vocabulary of 1 words"):
@@ -168,7 +168,7 @@ def test_every_cleaning_is_idempotent_in_words():
 
 @pytest.mark.golden
 @pytest.mark.realdata
-def test_all_of_every_real_report_is_numbered_as_recorded(golden_dir, iu_xray_dir):
+def test_all_words_of_real_reports_get_the_recorded_ids(golden_dir, iu_xray_dir):
     """Without the cut, with the numbers of the released code: reports, cut ones, words not known."""
     folder = golden_dir / "tokenizer"
     annotation = json.loads((iu_xray_dir / "annotation.json").read_text())

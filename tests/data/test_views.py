@@ -50,7 +50,7 @@ def paths(tmp_path):
 @pytest.mark.parametrize("random_crop", [False, True])
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("cache", ["memory", "disk"])
-def test_kept_images_are_the_decoded_ones(paths, cache, training, random_crop, horizontal_flip):
+def test_cached_images_equal_decoded_ones(paths, cache, training, random_crop, horizontal_flip):
     transform = ImageTransform(40, 32, horizontal_flip, random_crop)
     preparation = transform.preparation(training)
     plain = transform.train if training else transform.evaluation
@@ -63,7 +63,7 @@ def test_kept_images_are_the_decoded_ones(paths, cache, training, random_crop, h
         assert torch.equal(images.normalize(preparation.cut(kept[position])), expected)
 
 
-def test_gray_images_take_one_channel(paths):
+def test_gray_images_are_cached_as_one_channel(paths):
     kept = read_images(paths, ImageTransform(40, 32).preparation(True), "disk")
     assert [len(kept[position]) for position in range(len(paths))] == [3, 1, 1] * 3 + [3, 1]
 
@@ -95,7 +95,7 @@ def test_the_second_reading_decodes_nothing(paths, monkeypatch):
     assert in_memory is None
 
 
-def test_a_changed_image_or_setting_is_read_anew(paths, monkeypatch):
+def test_a_changed_image_or_setting_is_decoded_again(paths, monkeypatch):
     preparation = ImageTransform(40, 32).preparation(True)
     read_images(paths, preparation, "disk")
     opened = count(monkeypatch)
@@ -126,14 +126,14 @@ def test_a_changed_image_or_setting_is_read_anew(paths, monkeypatch):
     assert "moved.png" in opened
 
 
-def test_an_image_that_cannot_be_read_is_named(paths):
+def test_an_unreadable_image_is_named(paths):
     paths[2].write_bytes(b"")
     for cache in ("memory", "disk"):
         with pytest.raises(ImageError, match=r"2\.jpg is empty"):
             read_images(paths, ImageTransform(40, 32).preparation(True), cache)
 
 
-def test_a_full_disk_costs_time_but_no_run(paths, cache, monkeypatch, caplog):
+def test_a_full_disk_is_a_warning(paths, cache, monkeypatch, caplog):
     calls = []
 
     def fsync(_):
@@ -156,7 +156,7 @@ def test_a_full_disk_costs_time_but_no_run(paths, cache, monkeypatch, caplog):
     assert len(opened) == len(paths) - 4, "the file that was written is used"
 
 
-def test_a_folder_that_cannot_be_written_costs_time_but_no_run(paths, tmp_path, monkeypatch, caplog):
+def test_an_unwritable_folder_is_a_warning(paths, tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("R2CMN_CACHE", str(tmp_path / "file"))
     kept = read_images(paths, ImageTransform(40, 32).preparation(False), "disk")
@@ -170,7 +170,7 @@ def _batches(dir, cache, num_workers, split="train"):
     )
     torch.manual_seed(3)
     loader = getattr(data, f"{split}_dataloader")()
-    return [batch for _ in range(2) for batch in loader]
+    return [batch for _ in range(2 if split == "train" else 1) for batch in loader]
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
@@ -186,13 +186,13 @@ def test_batches_are_the_same_with_every_cache(tiny_dataset, num_workers, split)
             assert torch.equal(batch.tokens, expected.tokens)
 
 
-def test_nothing_is_written_unasked(tiny_dataset):
+def test_the_cache_in_memory_writes_no_file(tiny_dataset):
     _batches(tiny_dataset, "memory", 0)
     assert not (cache_dir() / "images").exists()
 
 
 @pytest.mark.realdata
-def test_the_real_images_are_kept_bit_for_bit(iu_xray_dir):
+def test_real_images_are_cached_bit_for_bit(iu_xray_dir):
     paths = sorted((iu_xray_dir / "images").rglob("*.*"))[::60]
     transform = ImageTransform()
     for training in (True, False):

@@ -23,14 +23,14 @@ def test_union_of_halves():
     assert union(half, half) == pytest.approx(0.75)
 
 
-def test_curve_starts_and_ends_where_told():
+def test_curve_starts_and_ends_at_the_given_points():
     points = curve((0.0, 0.0), (1.0, 0.0), (1.0, 1.0))
     assert points[0] == (0.0, 0.0)
     assert points[-1] == (1.0, 1.0)
     assert points[4] == pytest.approx((0.75, 0.25))
 
 
-def test_disc_lies_where_it_is_put():
+def test_disc_has_the_given_center():
     canvas = Canvas(STRAIGHT, 64)
     rows, columns = np.nonzero(canvas.disc(0.25, 0.75, 0.1, 0.05) > 0.5)
     assert columns.mean() == pytest.approx(0.75 * 64 - 0.5, abs=0.5)
@@ -49,7 +49,7 @@ def test_lines_and_shapes_share_their_coordinates(tilt):
     np.testing.assert_allclose(*centres, atol=1.5)
 
 
-def test_film_is_brighter_where_more_is_held_back():
+def test_film_is_brighter_with_more_attenuation():
     light = np.linspace(0, 1.2, 64, dtype=np.float32)[None].repeat(64, 0)
     image = film(light, STRAIGHT, np.random.default_rng(0))
     assert image.dtype == np.uint8

@@ -26,7 +26,7 @@ def test_batches_of_the_drawn_set(cache):
     assert data.dir.is_relative_to(cache)
 
 
-def test_setup_draws_where_prepare_data_was_not_called_and_only_once(cache, monkeypatch):
+def test_setup_draws_without_prepare_data_and_only_once(cache, monkeypatch):
     options = {"num_studies": 10, "side": 64, "num_workers": 0}
     PhantomDataModule(**options).setup()
     monkeypatch.setattr(make, "draw_study", None)
@@ -44,7 +44,7 @@ def test_nothing_is_drawn_before_setup(cache):
     ("options", "named"),
     [({"num_studies": 3}, "num_studies"), ({"images": {"zoom": 2}}, "zoom"), ({"batch_size": 0}, "batch_size")],
 )
-def test_an_impossible_option_is_refused_before_drawing(cache, options, named):
+def test_an_invalid_option_raises_before_drawing(cache, options, named):
     with pytest.raises(ValueError, match=named):
         PhantomDataModule(**options)
     assert list(cache.iterdir()) == []

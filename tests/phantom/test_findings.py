@@ -15,7 +15,7 @@ def test_a_third_of_the_studies_is_normal():
     assert 0.30 < np.mean([not findings for findings in STUDIES]) < 0.36
 
 
-def test_every_kind_place_and_size_comes():
+def test_every_kind_place_and_size_is_drawn():
     drawn = {(f.kind, f.place, f.size) for findings in STUDIES for f in findings}
     expected = {
         (kind, place, size) for kind, (places, sizes, *_) in KINDS.items() for place in places for size in sizes
@@ -23,7 +23,7 @@ def test_every_kind_place_and_size_comes():
     assert drawn == expected | {("device", name, "") for name in DEVICES}
 
 
-def test_nothing_lies_behind_an_effusion_or_beside_a_pneumothorax():
+def test_effusion_and_pneumothorax_exclude_other_findings_on_their_side():
     for findings in STUDIES:
         on_side = [{f.kind for f in findings if f.side == side} for side in (1, -1)]
         for kinds in on_side:
@@ -31,7 +31,7 @@ def test_nothing_lies_behind_an_effusion_or_beside_a_pneumothorax():
             assert not ("pneumothorax" in kinds and kinds & {"effusion", "pleural thickening"})
 
 
-def test_no_finding_comes_twice_in_one_place():
+def test_no_finding_is_repeated_in_one_place():
     for findings in STUDIES:
         assert len({(f.kind, f.place) for f in findings}) == len(findings)
 
@@ -48,7 +48,7 @@ def test_observations_of_findings():
     }
 
 
-def test_every_observation_comes():
+def test_every_observation_is_drawn():
     assert (np.sum([labels_of_findings(findings) for findings in STUDIES], axis=0) > 100).all()
 
 

@@ -53,7 +53,7 @@ def test_a_larger_size_changes_more(healthy, kind, place):
     assert sums[1] * 1.2 < sums[2]
 
 
-def test_heart_lies_left_of_the_middle(healthy):
+def test_the_heart_is_left_of_the_middle(healthy):
     image = healthy.images[0].astype(int)
     rows = slice(int(0.55 * SIDE), int(0.62 * SIDE))
     left, right = image[rows, SIDE // 2 :].mean(), image[rows, : SIDE // 2].mean()
@@ -80,7 +80,7 @@ def test_every_finding_of_a_study_has_a_box_in_both_views():
 
 
 @pytest.mark.parametrize("side", [64, 128, 200])
-def test_images_have_the_side_asked_for_and_look_alike(side):
+def test_images_of_any_size_look_alike(side):
     study = draw_study(0, 3, side)
     assert [image.shape for image in study.images] == [(side, side)] * 2
     # Lungs are dark beside the spine, whatever the size.

@@ -48,11 +48,11 @@ def test_labels_are_read_back_from_every_report():
         ("", {"No Finding"}),
     ],
 )
-def test_labels_of_what_a_model_may_write(text, expected):
+def test_labels_of_incomplete_reports(text, expected):
     assert named(labels_of_report(text)) == expected
 
 
-def test_every_sentence_is_written_and_no_other():
+def test_reports_use_every_sentence_and_no_other():
     written = {sentence.strip() for report in CLEANED for sentence in report.split(" .") if sentence.strip()}
     # 2,000 studies leave out some of the rarer combinations of a place with the less usual wording.
     some, seen = set(every_sentence()), set(written)
@@ -65,7 +65,7 @@ def test_every_sentence_is_written_and_no_other():
     assert some - seen == set()
 
 
-def test_a_report_reads_like_one():
+def test_reports_are_sentences():
     for report in REPORTS[:200]:
         assert report.endswith(".")
         assert all(sentence[0].isupper() for sentence in report[:-1].split(". "))
@@ -81,7 +81,7 @@ def test_a_report_fits_into_60_ids_and_has_no_unknown_word():
     assert 100 < len(known) < 200
 
 
-def test_what_is_written_follows_the_findings_and_not_the_chance():
+def test_the_content_of_a_report_does_not_depend_on_the_random_wording():
     for report, other in zip(CLEANED, reports(1), strict=True):
         assert labels_of_report(report) == labels_of_report(other)
         for word in ("left", "right", "bilateral", "large", "upper", "middle"):

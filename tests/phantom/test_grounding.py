@@ -47,7 +47,7 @@ def test_two_effusions_of_one_size_share_their_words_and_of_two_sizes_do_not():
     assert named(report, second) == ["large", "right", "pleural", "effusion", "adjacent", "atelectasis"]
 
 
-def test_what_cannot_be_seen_or_is_not_said_is_left_out():
+def test_findings_that_are_invisible_or_not_mentioned_are_left_out():
     heart = finding("cardiomegaly", "heart", "mild")
     unseen = [{"finding": heart.name, "view": 1, "box": None}]
     assert ground("there is mild cardiomegaly .", [heart], unseen, 64) == []
@@ -67,7 +67,7 @@ def test_every_finding_of_every_report_is_named():
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_the_data_module_offers_them(split):
+def test_groundings_of_the_data_module(split):
     data = PhantomDataModule(30, side=64)
     assert isinstance(data, Grounded)
     groundings = data.groundings(split)

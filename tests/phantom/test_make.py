@@ -30,7 +30,7 @@ def made(tmp_path_factory):
     return make_phantom(TEN, tmp_path_factory.mktemp("cache"), num_processes=1)
 
 
-def test_two_processes_draw_what_one_draws(made, tmp_path):
+def test_two_processes_draw_the_same_set_as_one(made, tmp_path):
     assert digest(make_phantom(TEN, tmp_path, num_processes=2)) == digest(made)
 
 
@@ -65,7 +65,7 @@ def test_1200_studies_are_split_70_10_20():
     assert [splits.count(split) for split in ("train", "val", "test")] == [840, 120, 240]
 
 
-def test_a_set_that_stands_is_not_drawn_again(made, monkeypatch):
+def test_an_existing_set_is_not_drawn_again(made, monkeypatch):
     monkeypatch.setattr(make, "draw_study", None)
     assert make_phantom(TEN, made.parent) == made
 
@@ -83,7 +83,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
-def test_a_killed_build_leaves_nothing_that_looks_whole(tmp_path):
+def test_a_killed_build_leaves_no_complete_set(tmp_path):
     options = PhantomOptions(2000, 0, 64)
     code = (
         "from pathlib import Path; from r2cmn.phantom.make import *; "
@@ -99,7 +99,7 @@ def test_a_killed_build_leaves_nothing_that_looks_whole(tmp_path):
     assert not list(tmp_path.glob("*/annotation.json"))
 
 
-def test_what_a_killed_build_left_is_removed_a_day_later(tmp_path):
+def test_folders_of_killed_builds_are_removed_after_a_day(tmp_path):
     left, fresh = tmp_path / f".{TEN.folder}-old", tmp_path / f".{TEN.folder}-new"
     for folder in (left, fresh):
         (folder / "images").mkdir(parents=True)
@@ -109,7 +109,7 @@ def test_what_a_killed_build_left_is_removed_a_day_later(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([TEN.folder, fresh.name])
 
 
-def test_two_builds_at_once_end_in_one_whole_set(made, tmp_path):
+def test_two_builds_at_once_make_one_complete_set(made, tmp_path):
     with ThreadPoolExecutor(2) as pool:
         places = list(pool.map(lambda _: make_phantom(TEN, tmp_path, num_processes=1), range(2)))
     assert places == [tmp_path / TEN.folder] * 2
@@ -124,7 +124,7 @@ def test_the_folder_names_every_option():
 
 
 @pytest.mark.parametrize(("option", "value"), [("num_studies", 9), ("side", 10), ("seed", -1), ("num_studies", 12.5)])
-def test_an_impossible_option_is_named(option, value):
+def test_an_invalid_option_is_named(option, value):
     with pytest.raises(ValueError, match=option):
         PhantomOptions(**{option: value})
 
