@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from r2cmn.build import build
 from r2cmn.data.observations import OBSERVATIONS
-from r2cmn.evaluation.baseline_text import best_constant
+from r2cmn.evaluation.baseline_reports import best_constant
 from r2cmn.metrics.nlg import nlg_scores
 from r2cmn.phantom.grammar import labels_of_report
 

@@ -108,23 +108,23 @@ def test_under_an_agreement_only_the_owner_can_read_the_reports(overrides, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
         (["--draws", "2"], "say which data: r2cmn baselines data=iu_xray"),
         (["data.dir=here"], "say which data"),
         (["gone.ckpt", "data=phantom"], "there is no checkpoint gone.ckpt"),
         (["a", "b"], "one checkpoint at most, not 2: a, b"),
-        (["data=phantom", "memory=none"], "'memory=none' does not concern the data"),
+        (["data=phantom", "memory=none"], "'memory=none'"),
         (["data=phantom", "data.dri=x"], "unknown key 'data.dri'"),
         (["data=folder", "data.dir=/nowhere"], "there is no data folder /nowhere"),
         (["data=folder"], "data.dir has no value"),
     ],
 )
-def test_what_is_asked_for_wrongly_is_one_sentence(tmp_path, monkeypatch, arguments, sentence):
+def test_wrong_arguments_are_errors_of_one_line(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     result = run(*arguments)
     assert isinstance(result.exception, ValueError)
-    assert sentence in str(result.exception)
+    assert message in str(result.exception)
     assert len(str(result.exception).splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 

@@ -5,8 +5,6 @@ import pytest
 from r2cmn.data.iu_xray import IUXRayDataModule
 from r2cmn.data.mimic_cxr import MIMICCXRDataModule
 from r2cmn.data.tokenizer import Tokenizer
-from r2cmn.evaluation.annotation import Annotation
-from r2cmn.evaluation.files import Predictions
 from r2cmn.evaluation.protocols import (
     MEANING,
     TEXT_RULES,
@@ -17,6 +15,7 @@ from r2cmn.evaluation.protocols import (
     prepare,
     released_and_full,
 )  # fmt: skip
+from r2cmn.evaluation.read import Annotation, Predictions
 
 
 def predictions(tmp_path, generated, references, annotation=None, section=None):

@@ -2,17 +2,18 @@
 
 import json
 import math
-from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from r2cmn.data.reports import Study
+from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.evaluation.labels import Labels
-from r2cmn.evaluation.protocols import Protocol, References
-from r2cmn.evaluation.result import evaluate
+from r2cmn.evaluation.protocols import Protocol, References, prepare
+from r2cmn.evaluation.read import Predictions
+from r2cmn.evaluation.result import Scorer, evaluate, evaluate_test
 from r2cmn.evaluation.scored import Settings
-from r2cmn.evaluation.scoring import Scorer
-from r2cmn.metrics.degeneracy import degeneracy
 from r2cmn.metrics.efficacy import efficacy
 from r2cmn.metrics.labeler import RuleLabeler
 from r2cmn.metrics.meteor import java_available
@@ -63,7 +64,7 @@ def test_meteor_counts_a_pair_of_texts_once(pair, monkeypatch):
         calls.append(list(zip(ours, theirs, strict=True)))
         return np.array([[len(g), len(r), *[1.0] * 21] for g, r in calls[-1]])
 
-    monkeypatch.setattr("r2cmn.evaluation.scoring.optional_meteor_statistics", counted)
+    monkeypatch.setattr("r2cmn.evaluation.result.optional_meteor_statistics", counted)
     short = [text[:20] for text in truth]
     scorer = Scorer(Settings(meteor="auto"), Labels(), None)
     systems, protocols = [generated, [generated[0]] * 40], [references(truth), references(short, "released-1")]
@@ -159,17 +160,6 @@ def test_references_labelled_elsewhere_serve_baselines_too(pair):
     assert found.protocols[0].baselines[0].scores["CE_micro_F1"].value == pytest.approx(expected, abs=1e-12)
 
 
-def test_degeneracy_is_counted():
-    generated = ["a b .", "a  b .", "", "c ."]
-    found = degeneracy(generated, ["x .", "y .", "x .", "z z ."], ["x  .", "q ."])
-    most = Counter(" ".join(text.split()) for text in generated).most_common(1)[0][1]
-    assert found == {
-        "distinct": 3 / 4, "most_common": most / 4, "mean_length": (3 + 3 + 0 + 2) / 4, "mean_reference_length": 9 / 4,
-        "empty": 1.0, "seen_references": 2 / 4,
-    }  # fmt: skip
-    assert "seen_references" not in degeneracy(generated, ["x ."] * 4)
-
-
 def test_a_collapsed_system_is_named(pair):
     _, truth = pair
     found = evaluate([truth[0]] * 40, [references(truth)], settings=QUICK)
@@ -224,3 +214,47 @@ def test_sides_of_other_lengths_are_refused(pair, wrong):
         evaluate(
             wrong.get("generated", generated), [references(truth)], baselines=wrong.get("baselines"), settings=QUICK
         )
+
+
+# ---- the test of a run -----------------------------------------------------------------------------------------------
+
+
+def study(name, report, split, patient):
+    return Study(name, report, (), split, patient)
+
+
+@pytest.fixture
+def studies():
+    texts = ["The lungs are clear.", "The heart is large. No effusion.", "Lungs clear.", "An odd word: zebra."]
+    test = [study(f"s{i}", text, "test", f"p{i // 2}") for i, text in enumerate(texts)]
+    train = [study(f"t{i}", text, "train", None) for i, text in enumerate(texts[:3])]
+    return {"train": train, "val": [], "test": test}
+
+
+def test_a_run_and_its_file_have_the_same_scores(studies):
+    tokenizer = Tokenizer.build([each.report for each in studies["train"]], threshold=1, max_length=6)
+    generated = ["the lungs are clear .", "no effusion .", "lungs clear .", "lungs <unk> ."]
+    # the sampler's order, and not every study of the split
+    reports = [(i, generated[i], tokenizer.decode(tokenizer.encode(studies["test"][i].report)[1:])) for i in (1, 2, 3)]
+    found = evaluate_test(reports, studies, tokenizer, "test", meteor=False)
+    whole = [" ".join(tokenizer.clean(studies["test"][i].report).split()) for i in (1, 2, 3)]
+    texts = {"released": [reference for _, _, reference in reports], "full": whole}
+    file = prepare(Predictions(Path("p.csv"), ["1", "2", "3"], [g for _, g, _ in reports], texts))
+    again = evaluate(file.generated, file.references, groups=("patient", ["p0", "p1", "p1"]),
+                     settings=Settings(meteor=False))  # fmt: skip
+    for one, other in zip(found.protocols, again.protocols, strict=True):
+        assert one.protocol.version == other.protocol.version
+        for name, score in one.ours.scores.items():
+            assert score == pytest.approx(other.ours.scores[name], abs=1e-12, nan_ok=True), name
+    assert found.groups == ("patient", 2)
+    assert found.protocols[0].ours.degeneracy["seen_references"] == pytest.approx(2 / 3)
+    assert "<unk>" in texts["released"][-1]
+
+
+def test_without_patients_reports_are_resampled(studies):
+    unnamed = {split: [study(s.id, s.report, s.split, None) for s in rows] for split, rows in studies.items()}
+    tokenizer = Tokenizer.build([each.report for each in studies["train"]], threshold=1)
+    reports = [(i, "lungs clear .", "") for i in range(4)]
+    found = evaluate_test(reports, unnamed, tokenizer, "t", baselines={"constant": ["x ."] * 4}, meteor=False)
+    assert found.groups is None
+    assert [each.name for each in found.protocols[1].baselines] == ["constant"]

@@ -33,7 +33,7 @@ def test_columns_are_matched_by_name_in_any_order(tmp_path):
     assert by_name == [{"Edema": 1, "Pneumonia": -1}, {"No Finding": 1, "Fracture": 0, "Pleural Effusion": 0}]
 
 
-def test_the_older_name_of_lung_opacity_and_other_ways_to_write_names(tmp_path):
+def test_other_spellings_of_names(tmp_path):
     header = ["id", *("airspace_opacity" if n == "Lung Opacity" else n.upper() for n in OBSERVATIONS)]
     path = write(tmp_path / "a.csv", header, [["x", *("1" if n == "Lung Opacity" else "nan" for n in OBSERVATIONS)]])
     assert read_labels(path)["x"].tolist() == [1 if n == "Lung Opacity" else -2 for n in OBSERVATIONS]
@@ -43,11 +43,11 @@ def test_a_named_column_of_ids(tmp_path):
     path = write(tmp_path / "a.csv", ["id", "Dicom", *OBSERVATIONS], [["a", "b", *[""] * 14]])
     assert list(read_labels(path)) == ["a"]
     assert list(read_labels(path, "dicom")) == ["b"]
-    with pytest.raises(ValueError, match=r"a\.csv has no column 'uid' \(its columns are id, dicom"):
+    with pytest.raises(ValueError, match=r"a\.csv has no column 'uid' \(its columns are id, Dicom"):
         read_labels(path, "uid")
 
 
-def test_packed_files_and_a_byte_order_mark(tmp_path):
+def test_gzip_and_a_byte_order_mark(tmp_path):
     text = "﻿" + ",".join(["study_id", *OBSERVATIONS]) + "\n\n5," + ",".join(["0"] * 14) + "\n"
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(text.encode()))
     assert read_labels(tmp_path / "a.csv.gz")["5"].tolist() == [0] * 14
@@ -60,14 +60,14 @@ def test_packed_files_and_a_byte_order_mark(tmp_path):
         ([], [], "no column 'id' or 'study_id'.*none"),
         (["id", *OBSERVATIONS[2:]], [], "no column for Enlarged Cardiomediastinum, Cardiomegaly"),
         (["id", *OBSERVATIONS, "Airspace Opacity"], [], "more than one column for Lung Opacity"),
-        (["id", *OBSERVATIONS], [["a", *[""] * 14], ["a", *[""] * 14]], "row 3: the id 'a' is there twice"),
-        (["id", *OBSERVATIONS], [[" ", *[""] * 14]], "row 2: the id is empty"),
-        (["id", *OBSERVATIONS], [["a", *["1"] * 13]], "row 2, has 14 columns where the first row has 15"),
-        (["id", *OBSERVATIONS], [["a", "2", *[""] * 13]], "row 2, column 'enlarged cardiomediastinum': '2' is none of"),
-        (["id", *OBSERVATIONS], [["a", *[""] * 13, "yes"]], "row 2, column 'no finding': 'yes' is none of"),
+        (["id", *OBSERVATIONS], [["a", *[""] * 14], ["a", *[""] * 14]], "the id 'a' occurs twice"),
+        (["id", *OBSERVATIONS], [[" ", *[""] * 14]], "the id of a row is empty"),
+        (["id", *OBSERVATIONS], [["a", *["1"] * 13]], "row 2: the row is shorter than the header"),
+        (["id", *OBSERVATIONS], [["a", "2", *[""] * 13]], "id 'a', column 'Enlarged Cardiomediastinum': '2'"),
+        (["id", *OBSERVATIONS], [["a", *[""] * 13, "yes"]], "id 'a', column 'No Finding': 'yes'"),
     ],
 )
-def test_a_bad_file_is_told_in_one_sentence(tmp_path, header, rows, sentence):
+def test_a_wrong_file_is_an_error_of_one_line(tmp_path, header, rows, sentence):
     path = write(tmp_path / "bad.csv", header, rows)
     with pytest.raises(ValueError, match=sentence) as raised:
         read_labels(path)
@@ -76,10 +76,10 @@ def test_a_bad_file_is_told_in_one_sentence(tmp_path, header, rows, sentence):
 
 
 @pytest.mark.parametrize("content", [b"id,\xff\xfe", b"\x1f\x8b\x08", b'id,"a'])
-def test_what_is_no_text_is_told(tmp_path, content):
+def test_a_file_that_is_not_text_is_an_error(tmp_path, content):
     for name in ("a.csv", "a.csv.gz"):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match=r"is not a CSV file in UTF-8|has no column"):
+        with pytest.raises(ValueError, match=r"a\.csv.*( is not a CSV|is cut short|has no column)"):
             read_labels(tmp_path / name)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ValueError, match="no file"):
         read_labels(tmp_path / "absent.csv")

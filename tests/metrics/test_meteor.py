@@ -112,7 +112,7 @@ def test_an_interrupt_ends_java(tmp_path, monkeypatch):
     ("script", "sentence"),
     [
         ("echo Could not create the Java Virtual Machine >&2; exit 1", "code 1: Could not create"),
-        ("exit 3", "code 3: it said nothing"),
+        ("exit 3", "code 3: no message"),
         ("kill -9 $$", "code -9"),
         ("echo Meteor version: 1.5", "23 numbers for each of 7 reports.*'Meteor version: 1.5'"),
         (f"for i in 1 2 3 4 5 6; do echo {LINE}; done", "23 numbers for each of 7 reports.* '1 2"),

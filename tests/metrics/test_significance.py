@@ -110,6 +110,23 @@ def test_difference_equals_scoring_every_exchange_anew(good, bad):
     assert 0 < ours["ROUGE_L"].p < 1
 
 
+def test_p_values_of_several_pairs_exchange_the_same_reports(good, bad):
+    pairs = [(good.statistics, bad.statistics), (System(0.3, seed=3).statistics, System(0.3, seed=4).statistics)]
+    num_reports, num = len(good.references), 40
+    both = [ours.followed_by(theirs) for ours, theirs in pairs]
+    observed = {name: sum(a.scores()[name] - b.scores()[name] for a, b in pairs) / 2 for name in both[0].scores()}
+    as_large = dict.fromkeys(observed, 0)
+    for kept in np.random.default_rng([3, 1]).integers(0, 2, size=(num, num_reports)):
+        first, second = np.concatenate([kept, 1 - kept]), np.concatenate([1 - kept, kept])
+        for name, value in observed.items():
+            drawn = [each.scores([first])[name][0] - each.scores([second])[name][0] for each in both]
+            as_large[name] += abs(sum(drawn) / 2) >= abs(value) - 1e-12
+    found = Significance(num, seed=3).p_values(pairs)
+    assert math.isnan(found.pop("METEOR"))
+    assert found == {name: (as_large[name] + 1) / (num + 1) for name in found}
+    assert 0 < found["ROUGE_L"] < 1
+
+
 def test_seeds_equal_a_plain_loop():
     trainings = [System(0.3, seed=seed) for seed in (1, 2, 3)]
     num_reports, num = len(trainings[0].references), 30
@@ -264,17 +281,17 @@ def test_seeds_that_differ_widen_the_interval():
     [
         ({"num_resamples": 0}, "num_resamples must be a whole number from 1, not 0"),
         ({"num_resamples": 10.5}, "num_resamples"),
-        ({"level": 95}, "level must lie between 0 and 1.*not 95"),
+        ({"level": 95}, "level must be between 0 and 1.*not 95"),
         ({"level": math.nan}, "level"),
         ({"seed": -1}, "seed must be a whole number from 0, not -1"),
     ],
 )
-def test_choices_that_cannot_be_are_refused(choice, sentence):
+def test_values_out_of_range_are_errors(choice, sentence):
     with pytest.raises(ValueError, match=sentence):
         Significance(**choice)
 
 
-def test_reports_that_do_not_fit_are_refused(good):
+def test_systems_that_cannot_be_compared_are_errors(good):
     test, few = Significance(10), System(0.2, seed=1, num_reports=5).statistics
     with pytest.raises(ValueError, match="one has 25, the other 5"):
         test.compare(good.statistics, few)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from r2cmn.metrics.degeneracy import degeneracy
 from r2cmn.metrics.predictions import write_predictions
 
 log = logging.getLogger("r2cmn")
@@ -38,11 +39,11 @@ class Degeneracy(pl.Callback):
         generated = [report for _, report, _ in module.reports]
         if len(generated) < 2 or not trainer.is_global_zero:
             return
-        most = max(generated.count(report) for report in set(generated))
-        if most / len(generated) >= self.max_share:
+        number, counts = len(generated), degeneracy(generated)
+        if counts["most_common"] >= self.max_share:
             log.warning(
-                "epoch %d: %d of %d %s reports are the same text (%d distinct): the model does not use the image",
-                trainer.current_epoch, most, len(generated), split, len(set(generated)),
+                "epoch %d: %.0f of %d %s reports are the same text (%.0f distinct): the model does not use the image",
+                trainer.current_epoch, number * counts["most_common"], number, split, number * counts["distinct"],
             )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def results(
 
     What is averaged, tested and marked, and how: docs/ablate/results.md.
     """
-    from r2cmn.evaluation.table import console
+    from r2cmn.evaluation.show import console
     from r2cmn.files import write_whole
     from r2cmn.sweeps.results import export, tables
     from r2cmn.sweeps.results import figures as drawing

@@ -1,15 +1,16 @@
-"""Where the labels of the 14 observations come from: the built-in labeler, or files of another one, on either side."""
+"""Sources of labels of the 14 observations: the built-in labeler, or files of another one, for each side."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from r2cmn.data.observations import OBSERVATIONS
-from r2cmn.evaluation.annotation import Annotation, is_annotation
-from r2cmn.evaluation.tables import load_json, some
+from r2cmn.evaluation.read import read_annotation
+from r2cmn.files import name_some
 from r2cmn.metrics.labeler import RuleLabeler
 from r2cmn.metrics.labels import read_labels
 
@@ -20,7 +21,7 @@ class Labels:
     Args:
         generated: labels (n, 14) of the system's reports; None labels their text.
         references: labels (n, 14) of the references; None labels their text.
-        names: what labelled the generated reports and the references, where they are given.
+        names: names of the labelers of given labels, of generated reports and of references.
     """
 
     def __init__(
@@ -29,64 +30,54 @@ class Labels:
         references: np.ndarray | None = None,
         names: tuple[str, str] = ("given", "given"),
     ) -> None:
-        self._labeler = RuleLabeler()
+        self._label = RuleLabeler()
         self._generated = generated
         self._references = references
-        ours = self._labeler.name if generated is None else names[0]
-        theirs = self._labeler.name if references is None else names[1]
+        ours = self._label.name if generated is None else names[0]
+        theirs = self._label.name if references is None else names[1]
         self.name = ours if ours == theirs else f"{ours} of reports and {theirs} of references"
-        self._known: dict[str, np.ndarray] = {}
+
+    @classmethod
+    def read(cls, ids: Sequence[str], generated: Path | None, references: Path | None, split: str = "test") -> Labels:
+        """Read given labels in the order of the ids: CSVs of CheXpert or CheXbert, or an annotation with labels.
+
+        Args:
+            ids: ids of the n studies.
+            generated: labels of the reports; None labels their text.
+            references: labels of the references; None labels their text.
+            split: split of an annotation.
+
+        Raises:
+            ValueError: naming the file, if it cannot be read or lacks labels of some ids.
+        """
+        ours, theirs = (None if path is None else _read(path, ids, split) for path in (generated, references))
+        return cls(ours, theirs, (generated.name if generated else "", references.name if references else ""))
 
     def of(self, generated: Sequence[str], references: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the labels of the system in question and of the references, (n, 14) int8 each."""
+        """Return the labels of the evaluated system and of the references, (n, 14) int8 each."""
         ours = self._label(generated) if self._generated is None else self._generated
         return ours, self._label(references) if self._references is None else self._references
 
-    def of_other(self, generated: Sequence[str], references: Sequence[str]) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return those of a baseline; None where the system in question was labelled elsewhere: no fair comparison."""
+    def of_baseline(self, generated: Sequence[str], references: Sequence[str]) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return those of a baseline; None if the system's labels are given: two labelers do not compare."""
         if self._generated is not None:
             return None
         return self._label(generated), self.of(generated, references)[1]
 
-    def _label(self, texts: Sequence[str]) -> np.ndarray:
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if new:
-            self._known |= dict(zip(new, self._labeler(new), strict=True))
-        return np.stack([self._known[text] for text in texts])
 
-
-def labels_of_file(path: Path, ids: Sequence[str]) -> np.ndarray:
-    """Read labels (n, 14) of a CheXpert or CheXbert CSV in the order of the ids.
-
-    Raises:
-        ValueError: where the file cannot be read, or lacks ids; the message names them.
-    """
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    found: Mapping[str, np.ndarray] = read_labels(path)
-    missing = [each for each in ids if each not in found]
+def _read(path: Path, ids: Sequence[str], split: str) -> np.ndarray:
+    found: Mapping[str, Any] = _of_annotation(path, split) if path.suffix.lower() == ".json" else read_labels(path)
+    missing = [id for id in ids if id not in found]
     if missing:
-        raise ValueError(f"{path} lacks the labels of {len(missing)} of {len(ids)} studies: {some(missing)}")
-    return np.stack([np.asarray(found[each], dtype=np.int8) for each in ids])
+        raise ValueError(f"{path} lacks the labels of {len(missing)} of {len(ids)} studies: {name_some(missing)}")
+    return np.array([found[id] for id in ids], dtype=np.int8)
 
 
-def labels_of_annotation(path: Path, ids: Sequence[str], split: str) -> np.ndarray:
-    """Read labels (n, 14) of the entries of an annotation, such as the truth of the phantom set.
-
-    Raises:
-        ValueError: where the file is no annotation, its entries have no labels of 14 numbers, or lack ids.
-    """
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    content = load_json(path)
-    if not is_annotation(content):
-        raise ValueError(f"{path} is no annotation: it has no train, val or test with a list of entries")
-    annotation = Annotation.of(content, path, split)
-    rows = annotation.labels
-    if rows is None or any(len(row) != len(OBSERVATIONS) or not set(row) <= {1, 0, -1, -2} for row in rows):
+def _of_annotation(path: Path, split: str) -> dict[str, list[int]]:
+    annotation = read_annotation(path, split)
+    if annotation is None:
+        raise ValueError(f"{path} is not an annotation: it has no train, val or test with a list of entries")
+    rows = annotation.labels or [[]]
+    if any(len(row) != len(OBSERVATIONS) or not set(row) <= {1, 0, -1, -2} for row in rows):
         raise ValueError(f"{path}: not every entry of '{split}' has 'labels' of {len(OBSERVATIONS)} numbers, -2 to 1")
-    found = dict(zip(annotation.ids, rows, strict=True))
-    missing = [each for each in ids if each not in found]
-    if missing:
-        raise ValueError(f"{path} lacks the labels of {len(missing)} of {len(ids)} studies: {some(missing)}")
-    return np.array([found[each] for each in ids], dtype=np.int8)
+    return dict(zip(annotation.ids, rows, strict=True))

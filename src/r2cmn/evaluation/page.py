@@ -15,12 +15,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from r2cmn.evaluation.files import Predictions
 from r2cmn.evaluation.protocols import MEANING, Prepared
 from r2cmn.evaluation.published import Published
+from r2cmn.evaluation.read import Predictions
 from r2cmn.evaluation.result import Result
 from r2cmn.evaluation.scored import Scored, System
-from r2cmn.evaluation.table import COMPARED, cell, chance
+from r2cmn.evaluation.show import COMPARED, cell, chance
 from r2cmn.metrics.degeneracy import MEANING as DEGENERACY
 from r2cmn.metrics.names import NLG, SHOWN_CE, describe, parse_ce, protocol_of_ce, short
 from r2cmn.pages import Row, Table, code, render, with_note, write

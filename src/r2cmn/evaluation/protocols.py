@@ -1,27 +1,26 @@
-"""Protocols: what exactly a generated report is compared with, under a name and a version that every score carries.
+"""Protocols: the references that reports are compared with, under a name and a version that every score carries.
 
 The same reports score differently under each, by as much as published systems differ:
 
 - `released-1`: references as the released R2Gen family scores them: cleaned, cut to the maximum length of training and
-  with `<unk>` for rare words. Numbers of that family's papers are such numbers.
+  with `<unk>` for rare words. The papers of that family report such scores.
 - `full-1`: references cleaned but whole.
-- `study-1`: as `full-1`, but of a data set with several images a study the first image of each study alone.
-- `given-1`: references as a file has them, where nothing is known of what was done to them.
+- `study-1`: as `full-1`; of a study with several images only the first image counts.
+- `given-1`: references as a file has them, if nothing is known of their making.
 
-A name reads `released-1/findings/cleaned-iu_xray/coco`: protocol, section of the report, how text became words,
-whose scorers. It changes its version when a change of ours would change a score.
+A name reads `released-1/findings/cleaned-iu_xray/coco`: protocol, section of the report, cleaning of the text, scorers.
+A version changes if a change of r2cmn changes scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from r2cmn.data.tokenizer import CLEANING, UNKNOWN, Tokenizer
-from r2cmn.evaluation.annotation import Annotation
-from r2cmn.evaluation.files import Predictions
+from r2cmn.evaluation.read import Annotation, Predictions
 
-# As the data modules have them (which import Lightning): `tests/evaluation/test_protocols.py` holds them equal.
+# equal to those of the data modules, which import Lightning: `tests/evaluation/test_protocols.py` checks it
 TEXT_RULES: dict[str, dict[str, int | str]] = {
     "iu_xray": {"max_length": 60, "threshold": 3, "cleaning": "iu_xray"},
     "mimic_cxr": {"max_length": 100, "threshold": 10, "cleaning": "mimic_cxr"},
@@ -34,7 +33,7 @@ MEANING = {
     "study-1": "references cleaned, whole; of a study with several images the first alone",
     "given-1": "references as the file has them",
 }
-"""One sentence a protocol."""
+"""One sentence for each protocol."""
 
 # a private-use character survives every cleaning, the angle brackets of <unk> do not
 _PLACEHOLDER = "\ue000"
@@ -43,13 +42,13 @@ _PROSE_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Protocol:
-    """How references were made; printed with every score.
+    """The making of references; printed with every score.
 
     Args:
         version: a key of `MEANING`.
-        section: findings, impression, ...; unstated where it is not known.
-        text: how text became words: cleaned-iu_xray, cleaned-mimic_cxr, or as-given.
-        scorers: whose: coco, those of coco-caption without its tokenizer.
+        section: findings, impression, ...; unstated if it is not known.
+        text: cleaning of the text: cleaned-iu_xray, cleaned-mimic_cxr, or as-given.
+        scorers: coco: those of coco-caption without its tokenizer.
 
     Raises:
         ValueError: for an unknown version.
@@ -72,13 +71,13 @@ class Protocol:
 
 @dataclass(frozen=True)
 class References:
-    """What reports are compared with under one protocol.
+    """References of all studies under one protocol.
 
     Attributes:
         protocol: how they were made.
-        texts: one a study, words separated by blanks.
-        training: the training reports, made likewise; empty where they are not known.
-        rows: which studies count, by position; None for all.
+        texts: a reference for each study, words separated by blanks.
+        training: training reports, made in the same way; empty if they are not known.
+        rows: positions of the studies that count; None for all.
     """
 
     protocol: Protocol
@@ -92,10 +91,10 @@ class Prepared:
     """Reports and references as words.
 
     Attributes:
-        generated: the system's reports.
-        references: by protocol; the first is the one that is shown first.
-        cleaning: the rules that text was or would be cleaned with.
-        notes: what was done that one may not expect, a sentence each.
+        generated: reports of the system.
+        references: references by protocol; the first protocol is shown first.
+        cleaning: rules for cleaning text, applied to prose only.
+        notes: sentences about steps that a user may not expect.
     """
 
     generated: list[str]
@@ -105,12 +104,12 @@ class Prepared:
 
 
 def prepare(predictions: Predictions, dataset: str | None = None, section: str | None = None) -> Prepared:
-    """Make words of reports and references, and the protocols that can be had of what the files hold.
+    """Turn reports and references into words, under all protocols that the files allow.
 
     Args:
-        predictions: what the files hold.
+        predictions: reports and references as read.
         dataset: a key of `TEXT_RULES`; None takes that of the annotation, else iu_xray.
-        section: of the references; None for what is known.
+        section: section of the references; None takes the known one.
 
     Raises:
         ValueError: for an unknown data set.
@@ -118,52 +117,43 @@ def prepare(predictions: Predictions, dataset: str | None = None, section: str |
     annotation = predictions.annotation
     notes: list[str] = []
     if dataset is None and annotation is not None and annotation.dataset != "iu_xray":
-        notes.append(f"{annotation.path} has subjects and studies: its text rules are taken to be mimic_cxr")
-    rules = text_rules(dataset or (annotation.dataset if annotation else "iu_xray"))
-    cleaning = str(rules["cleaning"])
+        notes.append(f"{annotation.path} has subjects and studies: the text rules of mimic_cxr are used")
+    name = dataset or (annotation.dataset if annotation else "iu_xray")
+    if name not in TEXT_RULES:
+        raise ValueError(f"--dataset is one of {', '.join(TEXT_RULES)}, not '{name}'")
+    cleaning = str(TEXT_RULES[name]["cleaning"])
     section = section or predictions.section or "unstated"
-    generated, cleaned = as_words(predictions.generated, cleaning)
-    if cleaned:
+    generated, is_cleaned = as_words(predictions.generated, cleaning)
+    if is_cleaned:
         notes.append(f"the reports of {predictions.path} are prose (capital letters, or full stops at a word): cleaned "
                      f"as {cleaning}")  # fmt: skip
     if annotation is not None:
-        references = _of_annotation(annotation, rules, section)
+        references = _of_annotation(annotation, name, section)
         if not annotation.training:
-            notes.append(f"{annotation.path} has no train split, hence no vocabulary: released-1 is left out")
+            notes.append(f"{annotation.path} has no train split, so there is no vocabulary: released-1 is left out")
     else:
-        references, more = _of_columns(predictions, cleaning, section, cleaned or dataset is not None)
+        references, more = _of_columns(predictions, cleaning, section, is_cleaned or dataset is not None)
         notes += more
     return Prepared(generated, references, cleaning, notes)
 
 
-def text_rules(dataset: str) -> dict[str, int | str]:
-    """Return how the reports of a data set are read.
-
-    Raises:
-        ValueError: for an unknown one.
-    """
-    if dataset not in TEXT_RULES:
-        raise ValueError(f"--dataset is one of {', '.join(TEXT_RULES)}, not '{dataset}'")
-    return dict(TEXT_RULES[dataset])
-
-
-def is_prose(texts: Sequence[str]) -> bool:
-    """Say whether texts are written for people: capital letters, or punctuation at a word, in more than 1 of 100."""
-    prose = [text for text in texts if text != text.lower() or any(_at_word(word) for word in text.split())]
-    return len(prose) > _PROSE_SHARE * len(texts)
-
-
-def _at_word(word: str) -> bool:
-    return len(word) > 1 and word[-1] in ".,:;?!"
-
-
 def as_words(texts: Sequence[str], cleaning: str) -> tuple[list[str], bool]:
-    """Return texts as words separated by single blanks, cleaned where they are prose, and whether they were.
+    """Return texts as words separated by single blanks, and whether they were cleaned because they are prose.
 
-    Words that were cleaned before are left alone: a report that its model cut would be given a full stop.
+    Text that is cleaned already stays as it is: cleaning would add a full stop to a report that its model cut.
     """
     prose = is_prose(texts)
     return [clean(text, cleaning) if prose else " ".join(text.split()) for text in texts], prose
+
+
+def is_prose(texts: Sequence[str]) -> bool:
+    """Whether more than 1 of 100 texts has capital letters or punctuation at a word."""
+    prose = [text for text in texts if text != text.lower() or any(_has_mark(word) for word in text.split())]
+    return len(prose) > _PROSE_SHARE * len(texts)
+
+
+def _has_mark(word: str) -> bool:
+    return len(word) > 1 and word[-1] in ".,:;?!"
 
 
 def clean(text: str, cleaning: str) -> str:
@@ -174,33 +164,38 @@ def clean(text: str, cleaning: str) -> str:
     return " ".join(words).replace(_PLACEHOLDER, UNKNOWN)
 
 
+def released(tokenizer: Tokenizer, report: str) -> str:
+    """Return a report as the released code has it: cleaned, cut to the maximum length, rare words as `<unk>`."""
+    return tokenizer.decode(tokenizer.encode(report)[1:])
+
+
+def whole(tokenizer: Tokenizer, report: str) -> str:
+    """Return a report cleaned and whole, words separated by single blanks."""
+    return " ".join(tokenizer.clean(report).split())
+
+
 def released_and_full(
     tokenizer: Tokenizer, reports: Sequence[str], training: Sequence[str], section: str = "findings"
 ) -> list[References]:
-    """Make the references of `released-1` and `full-1` of reports as written.
+    """Make the references of `released-1` and `full-1` from reports as written.
 
     Args:
-        tokenizer: of the data set, or of the model that is tested.
-        reports: of the test, as written.
+        tokenizer: that of the data set, or of the tested model.
+        reports: reports of the test, as written.
         training: reports of train, as written.
-        section: of the reports.
+        section: section of the reports.
     """
     text = f"cleaned-{tokenizer.cleaning}"
 
-    def cut(report: str) -> str:
-        return tokenizer.decode(tokenizer.encode(report)[1:])
+    def made(version: str, make: Callable[[Tokenizer, str], str]) -> References:
+        texts, known = ([make(tokenizer, each) for each in part] for part in (reports, training))
+        return References(Protocol(version, section, text), texts, known)
 
-    def whole(report: str) -> str:
-        return " ".join(tokenizer.clean(report).split())
-
-    return [
-        References(Protocol(version, section, text), [make(r) for r in reports], [make(r) for r in training])
-        for version, make in (("released-1", cut), ("full-1", whole))
-    ]
+    return [made("released-1", released), made("full-1", whole)]
 
 
-def _of_annotation(annotation: Annotation, rules: dict[str, int | str], section: str) -> list[References]:
-    tokenizer = Tokenizer.build(annotation.training, **rules)  # type: ignore[arg-type]
+def _of_annotation(annotation: Annotation, dataset: str, section: str) -> list[References]:
+    tokenizer = Tokenizer.build(annotation.training, **TEXT_RULES[dataset])  # type: ignore[arg-type]
     references = released_and_full(tokenizer, annotation.reports, annotation.training, section)
     if not annotation.training:
         references = references[1:]
@@ -213,12 +208,12 @@ def _of_annotation(annotation: Annotation, rules: dict[str, int | str], section:
 
 
 def _of_columns(
-    predictions: Predictions, cleaning: str, section: str, cleaned: bool
+    predictions: Predictions, cleaning: str, section: str, is_cleaned: bool
 ) -> tuple[list[References], list[str]]:
     texts = {kind: as_words(column, cleaning) for kind, column in predictions.references.items()}
-    prose = any(was for _, was in texts.values())
+    prose = any(was_cleaned for _, was_cleaned in texts.values())
     notes = [f"the references of {predictions.path} are prose: cleaned as {cleaning}"] if prose else []
-    text = f"cleaned-{cleaning}" if cleaned or prose else "as-given"
+    text = f"cleaned-{cleaning}" if is_cleaned or prose else "as-given"
     versions = {"released": "released-1", "full": "full-1", "given": "given-1"}
     if any(UNKNOWN in reference for reference in texts.get("given", ([], False))[0]):
         versions["given"] = "released-1"  # only decoding from a vocabulary writes <unk>

@@ -1,6 +1,6 @@
-"""Published numbers, to stand beside ours: `experiments/published.csv`, which travels in the package.
+"""Published scores of other systems: `experiments/published.csv`, which is part of the package.
 
-They were computed by others, mostly under a protocol that is not known. They are for orientation; no test holds them.
+Most of them follow an unknown protocol. They are for orientation; no test reproduces them.
 """
 
 from __future__ import annotations
@@ -8,23 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from r2cmn.evaluation.tables import read_csv
+from r2cmn.files import read_csv
 
 COLUMNS = ("system", "year", "dataset", "metric", "value", "protocol", "source", "second_hand", "note")
 
 
 @dataclass(frozen=True)
 class Published:
-    """What one source says of one system on one data set.
+    """Scores of one system on one data set from one source.
 
     Attributes:
-        system: as the source calls it.
-        year: of its publication.
-        scores: by the names of `SufficientStatistics.scores`.
-        protocol: what is known of it.
-        source: where the numbers were read.
-        second_hand: whether the source quotes somebody else.
-        note: what one should know.
+        system: name in the source.
+        year: year of its publication.
+        scores: scores by the names of `SufficientStatistics.scores`.
+        protocol: the protocol as far as it is known.
+        source: the publication with the numbers.
+        second_hand: whether the source quotes another one.
+        note: further remarks.
     """
 
     system: str
@@ -37,7 +37,7 @@ class Published:
 
 
 def published_file() -> Path:
-    """Return the file: in the installed package, or at the top of the checkout."""
+    """Return the path of the file, in the installed package or in the checkout."""
     here = Path(__file__).resolve().parents[1]
     for folder in (here / "experiments", here.parents[1] / "experiments"):
         if (folder / "published.csv").is_file():
@@ -49,21 +49,17 @@ def published(dataset: str) -> list[Published]:
     """Return the published numbers of a data set, those of the paper first, then by year.
 
     Raises:
-        ValueError: for a data set without any; the message names those with some.
+        ValueError: for a data set without any; the message lists the others.
     """
-    rows = read_csv(published_file(), COLUMNS).rows
+    rows = read_csv(published_file(), COLUMNS)
     chosen = [row for row in rows if row["dataset"] == dataset]
     if not chosen:
         there = sorted({row["dataset"] for row in rows})
         raise ValueError(f"there are no published numbers of '{dataset}': there are some of {', '.join(there)}")
     systems: dict[tuple[str, ...], Published] = {}
     for row in chosen:
-        key = (row["system"], row["source"], row["protocol"], row["note"])
-        entry = systems.setdefault(
-            key,
-            Published(
-                row["system"], row["year"], {}, row["protocol"], row["source"], row["second_hand"] == "yes", row["note"]
-            ),
-        )
-        entry.scores[row["metric"]] = float(row["value"])
+        own = [row[name] for name in ("system", "year", "protocol", "source", "note")]
+        system, year, protocol, source, note = own
+        entry = Published(system, year, {}, protocol, source, row["second_hand"] == "yes", note)
+        systems.setdefault(tuple(own), entry).scores[row["metric"]] = float(row["value"])
     return sorted(systems.values(), key=lambda each: (each.second_hand, each.year))

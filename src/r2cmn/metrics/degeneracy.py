@@ -1,4 +1,4 @@
-"""How alike the reports of a system are, and how many references it could have copied from train.
+"""Counts how alike the reports of a system are, and how many references equal a training report.
 
 BLEU hides both: on IU X-Ray one fixed report reaches most of the published scores.
 """
@@ -11,29 +11,36 @@ from collections.abc import Sequence
 MEANING = {
     "distinct": "distinct reports / reports",
     "most_common": "share of the most frequent report",
-    "mean_length": "words a report, full stops included",
-    "mean_reference_length": "words a reference",
+    "mean_length": "words per report, full stops included",
+    "mean_reference_length": "words per reference",
     "empty": "empty reports, which a labeler calls No Finding",
     "seen_references": "share of references that equal a training report",
 }
-"""The names, and what they mean."""
+"""Meaning of each count by its name."""
+LOGGED = ("distinct", "most_common", "mean_length")
+"""The counts that training logs and tables of baselines show."""
 
 
 def degeneracy(
     generated: Sequence[str], references: Sequence[str] = (), training: Sequence[str] = ()
 ) -> dict[str, float]:
-    """Count what scores do not show.
+    """Count repeated, empty and known reports; white space is normalized.
 
     Args:
-        generated: at least one report; white space is normalised.
-        references: of the same studies.
-        training: the training reports, made as the references are; `seen_references` is left out without them.
+        generated: at least one report.
+        references: references of the same studies; without them their counts are left out.
+        training: training reports, made as the references are; without them `seen_references` is left out.
 
     Returns:
-        The names of `MEANING`; shares in [0, 1], `empty` as a number of reports.
+        Counts by the names of `MEANING`; shares in [0, 1], `empty` as a number of reports.
+
+    Raises:
+        ValueError: without reports.
     """
+    if not generated:
+        raise ValueError("there are no reports to score: call update before compute")
     reports = Counter(" ".join(text.split()) for text in generated)
-    number = sum(reports.values())
+    number = len(generated)
     found = {
         "distinct": len(reports) / number,
         "most_common": max(reports.values()) / number,

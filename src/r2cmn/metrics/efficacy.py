@@ -1,7 +1,7 @@
-"""Clinical efficacy: how well generated reports name the observations of their references.
+"""Clinical efficacy: precision, recall and F1 of 14 observations in generated reports against their references.
 
-Precision, recall and F1 of 14 observations depend more on the averaging than on the labeler, so every score carries its
-choices in its name: `CE_{average}_{P|R|F1}{observations}{uncertain}`.
+The scores depend more on the averaging than on the labeler, so the name of each score states its choices:
+`CE_{average}_{P|R|F1}{observations}{uncertain}`.
 
 | part         | text      | meaning                                                                                 |
 |--------------|-----------|-----------------------------------------------------------------------------------------|
@@ -18,14 +18,16 @@ A score without a positive to divide by is 0: scikit-learn's `zero_division=0`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from r2cmn.data.observations import OBSERVATIONS
+from r2cmn.metrics.labeler import Labeler
 
 FIVE = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
-"""The five that CheXpert's competition scores (Irvin et al., 2019), and Miura et al. (2021) report."""
+"""The five observations that CheXpert's competition scores (Irvin et al., 2019) and Miura et al. (2021) report."""
 AVERAGES = ("macro", "micro", "example")
 SETS = {"": tuple(range(len(OBSERVATIONS))), "_5": tuple(OBSERVATIONS.index(name) for name in FIVE)}
 POLICIES = {"": (1,), "_upos": (1, -1)}  # the labels that count as positive
@@ -43,7 +45,7 @@ _WIDTH = 3 * _NUM + len(SETS) * len(SCORES)  # columns of one policy
 
 
 class ObservationCounts(NamedTuple):
-    """Counts of each observation over a corpus, arrays of 14 in the order of `OBSERVATIONS`."""
+    """Counts of each observation over a corpus: arrays of 14 in the order of `OBSERVATIONS`."""
 
     true_positive: np.ndarray
     false_positive: np.ndarray
@@ -51,22 +53,22 @@ class ObservationCounts(NamedTuple):
 
     @property
     def support(self) -> np.ndarray:
-        """References in which each observation is positive."""
+        """Number of references in which each observation is positive."""
         return self.true_positive + self.false_negative
 
     @property
     def precision(self) -> np.ndarray:
-        """Share of the generated positives that are right; 0 where there is none."""
+        """Share of the generated positives that are right; 0 if there is none."""
         return _ratio(self.true_positive, self.true_positive + self.false_positive)
 
     @property
     def recall(self) -> np.ndarray:
-        """Share of the positives of the references that were generated; 0 where there is none."""
+        """Share of the positives of the references that were generated; 0 if there is none."""
         return _ratio(self.true_positive, self.support)
 
     @property
     def f1(self) -> np.ndarray:
-        """Harmonic mean of precision and recall; 0 where neither side has a positive."""
+        """Harmonic mean of precision and recall; 0 if neither side has a positive."""
         return _ratio(2 * self.true_positive, 2 * self.true_positive + self.false_positive + self.false_negative)
 
 
@@ -96,7 +98,7 @@ def efficacy(generated: Any, references: Any, weights: Any = None) -> dict[str, 
 def observation_counts(
     generated: Any, references: Any, uncertain: Literal["negative", "positive"] = "negative"
 ) -> ObservationCounts:
-    """Count the right, added and missed positives of each observation.
+    """Count the true positives, false positives and false negatives of each observation.
 
     Args:
         generated: (n, 14) labels as in `efficacy`.
@@ -114,7 +116,7 @@ def observation_counts(
 
 
 def efficacy_statistics(generated: Any, references: Any) -> np.ndarray:
-    """Return (n, C) what each report adds to the sums from which `efficacy_of_sums` scores a corpus.
+    """Return (n, C) statistics of each report; `efficacy_of_sums` scores a corpus from their sums.
 
     Columns, for each policy: right, generated and reference positives of the 14 observations; the report's own
     precision, recall and F1 on each set of observations.
@@ -164,7 +166,29 @@ def check_weights(weights: Any, num_reports: int) -> np.ndarray:
     return weights
 
 
-def _checked(generated: Any, references: Any) -> tuple[np.ndarray, np.ndarray]:
+def label_pairs(labeler: Labeler, generated: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """Label generated reports and references: (n, 2, 14) int8."""
+    labels = labeler([*generated, *references])
+    return np.stack(check_labels(labels[: len(generated)], labels[len(generated) :]), axis=1).astype(np.int8)
+
+
+def efficacy_of_pairs(labels: np.ndarray) -> dict[str, float]:
+    """Score labels (n, 2, 14) of reports and their references, as `efficacy`.
+
+    Raises:
+        ValueError: without reports.
+    """
+    if not len(labels):
+        raise ValueError("there are no reports to score: call update before compute")
+    return efficacy(labels[:, 0], labels[:, 1])
+
+
+def check_labels(generated: Any, references: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels of both sides as arrays (n, 14).
+
+    Raises:
+        ValueError: if they do not have this shape, or values other than 1, 0, -1 and -2.
+    """
     sides = np.asarray(generated), np.asarray(references)
     for name, side in zip(("generated", "reference"), sides, strict=True):
         if side.ndim != 2 or side.shape[1] != _NUM:
@@ -175,11 +199,15 @@ def _checked(generated: Any, references: Any) -> tuple[np.ndarray, np.ndarray]:
                 f"{name} labels must be 1 (positive), 0 (negative), -1 (uncertain) or -2 (not mentioned): "
                 f"report {row} has {side[row, column]} for {OBSERVATIONS[column]}"
             )
-    if len(sides[0]) != len(sides[1]) or not len(sides[0]):
-        raise ValueError(
-            f"at least one report and one row of labels on each side are needed: there are {len(sides[0])} generated "
-            f"and {len(sides[1])} reference rows"
-        )
+    if len(sides[0]) != len(sides[1]):
+        raise ValueError(f"there are {len(sides[0])} generated and {len(sides[1])} reference rows of labels")
+    return sides
+
+
+def _checked(generated: Any, references: Any) -> tuple[np.ndarray, np.ndarray]:
+    sides = check_labels(generated, references)
+    if not len(sides[0]):
+        raise ValueError("there are no labels to score: at least one report is needed")
     return sides
 
 
@@ -189,5 +217,5 @@ def _scores(right: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> tuple[np
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Divide, with 0 where there is nothing to divide by."""
+    """Divide; 0 if the denominator is 0."""
     return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=whole > 0)

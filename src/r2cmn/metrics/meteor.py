@@ -1,8 +1,8 @@
-"""METEOR 1.5 (Denkowski and Lavie, 2014) through its jar, which pycocoevalcap brings: one run of Java a corpus.
+"""METEOR 1.5 (Denkowski and Lavie, 2014) with the jar of pycocoevalcap: Java runs once for a corpus.
 
-pycocoevalcap speaks to the jar line by line under a lock. A line break in a report shifts its questions and answers,
-and after any failure the interpreter waits for that lock when it ends. The jar's file mode has no such conversation. It
-is asked for what it counts in each report, from which one formula scores the corpus and every resample of it.
+pycocoevalcap talks to the jar line by line under a lock: a line break in a report mixes up the replies, and after any
+failure the interpreter hangs at exit. The file mode of the jar, used here, avoids both. It prints the counts of each
+report, from which one formula scores the corpus and every resample of it.
 """
 
 from __future__ import annotations
@@ -19,52 +19,53 @@ from pathlib import Path
 
 import numpy as np
 
-# 1 GB holds a test set of MIMIC-CXR. Flags that shorten the start of other programs lengthen this one: most of its
-# time goes into reading the table of paraphrases, which the full compiler makes faster.
+# 1 GB is enough for a test set of MIMIC-CXR. Flags for a faster start of Java make this slower: most of the time goes
+# into reading the table of paraphrases, which the full compiler speeds up.
 OPTIONS = ("-Xmx1G",)
 TIMEOUT = 300.0
-"""Seconds after which Java is ended; below the ten minutes that waiting processes grant under NCCL."""
+"""Seconds after which Java is killed; less than the ten minutes that other processes wait under NCCL."""
 
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
-"""The jar's parameters for ranking English: recall in F, shape and size of the penalty, content words."""
+"""The jar's parameters for English (ranking): recall in F, shape and size of the penalty, content words."""
 WEIGHTS = (1.0, 0.6, 0.8, 0.6)
-"""Of matches that are exact, by stem, by synonym and by paraphrase."""
+"""Weights of exact matches and matches by stem, synonym and paraphrase."""
 NUM_STATISTICS = 23
 
 
 class MeteorError(RuntimeError):
-    """METEOR could not be computed; the message says why."""
+    """METEOR could not be computed; the message gives the reason."""
 
 
 def java_available() -> bool:
-    """Say whether `java` is on the PATH."""
+    """Whether `java` is on the PATH."""
     return shutil.which("java") is not None
 
 
 def meteor(generated: Sequence[str], references: Sequence[str], timeout: float = TIMEOUT) -> float:
-    """Score a corpus with METEOR 1.5, English, normalised: what pycocoevalcap computes.
+    """Score a corpus with METEOR 1.5, English, normalized, as pycocoevalcap does.
 
-    The score belongs to the corpus: the mean over reports or over processes is another number. Arguments and errors
-    are those of `meteor_statistics`.
+    The score is that of the corpus; the mean over reports or processes is another number. Arguments and errors are
+    those of `meteor_statistics`.
     """
     return float(meteor_of_sums(meteor_statistics(generated, references, timeout).sum(axis=0, keepdims=True))[0])
 
 
 def meteor_statistics(generated: Sequence[str], references: Sequence[str], timeout: float = TIMEOUT) -> np.ndarray:
-    """Return (n, 23) what the jar counts in each report: the sum over a corpus gives its score.
+    """Return (n, 23) counts of the jar for each report: their sum over a corpus gives its score.
 
     Columns, generated before reference in each pair: words (2), function words (2), for each of the four kinds of match
     the matched content words (2) and function words (2), chunks (1), matched words (2). A report that matches its
-    reference whole and in order has no chunk, because the jar adds none to the corpus.
+    reference completely and in order has 0 chunks, because the jar adds none to the corpus.
 
     Args:
         generated: reports; an empty one scores 0.
-        references: one for each report. `|||`, which separates references in the jar's other mode, is left out.
-        timeout: seconds, after which Java and what it started are ended.
+        references: one for each report. `|||`, which separates references in the jar's other mode, is removed.
+        timeout: seconds after which Java and its child processes are killed.
 
     Raises:
-        ValueError: without reports, or if there are not as many references.
-        MeteorError: without Java or the jar, after `timeout`, or if Java fails or does not answer for every report.
+        ValueError: without reports, or if the number of references differs.
+        MeteorError: without Java or the jar, after `timeout`, or if Java fails or does not print numbers for every
+            report.
     """
     if len(generated) != len(references) or not len(generated):
         raise ValueError(
@@ -85,7 +86,7 @@ def meteor_statistics(generated: Sequence[str], references: Sequence[str], timeo
 def meteor_of_sums(sums: np.ndarray) -> np.ndarray:
     """Return the (R,) scores of corpora, in [0, 1], from the (R, 23) sums of `meteor_statistics`.
 
-    Denkowski and Lavie (2014), section 2: F of weighted precision and recall, less a penalty for each break in order.
+    Denkowski and Lavie (2014), section 2: F of weighted precision and recall, with a penalty for breaks in word order.
     """
     by_word_class = np.array([DELTA, 1 - DELTA])  # content words, function words
     words, function = sums[:, 0:2], sums[:, 2:4]
@@ -99,7 +100,7 @@ def meteor_of_sums(sums: np.ndarray) -> np.ndarray:
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Divide, with 0 where there is nothing to divide by."""
+    """Divide; 0 if the denominator is 0."""
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
@@ -113,16 +114,16 @@ def _jar() -> Path:
 
 
 def _write(path: Path, texts: Sequence[str]) -> str:
-    """Write one line a text: every kind of line break becomes a space."""
+    """Write a line for each text, with every line break replaced by a space."""
     lines = [" ".join(re.sub(r"\|{3,}", " ", text).split()) for text in texts]
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="replace")
     return str(path)
 
 
 def _run(command: list[str], folder: str, timeout: float) -> str:
-    """Return what a command prints; on every way out the command and all that it started have ended."""
+    """Return the output of a command; on return or error, the command and its child processes have ended."""
     try:
-        # a session of its own: `java` may be a script, and the whole group must end with it
+        # a new session, because `java` may be a script: the whole group is killed
         process = subprocess.Popen(
             command,
             cwd=folder,
@@ -135,20 +136,19 @@ def _run(command: list[str], folder: str, timeout: float) -> str:
         raise MeteorError(f"METEOR could not start `java`: {error}") from error
     try:
         output, complaint = process.communicate(timeout=timeout)
-    except BaseException as error:  # KeyboardInterrupt too: Java sits in another group and would not hear of it
-        _end(process)
+    except BaseException as error:  # KeyboardInterrupt too, which does not reach Java in its own group
+        _kill(process)
         if isinstance(error, subprocess.TimeoutExpired):
-            raise MeteorError(f"METEOR took more than {timeout:g} seconds and was ended") from None
+            raise MeteorError(f"METEOR took more than {timeout:g} seconds and was killed") from None
         raise
     if process.returncode:
         lines = complaint.decode(errors="replace").strip().splitlines()
-        raise MeteorError(
-            f"METEOR's Java ended with code {process.returncode}: {lines[-1] if lines else 'it said nothing'}"
-        )
+        last = lines[-1] if lines else "no message"
+        raise MeteorError(f"METEOR's Java exited with code {process.returncode}: {last}")
     return output.decode(errors="replace")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _kill(process: subprocess.Popen[bytes]) -> None:
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:

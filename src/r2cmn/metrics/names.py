@@ -1,4 +1,4 @@
-"""The names of scores as they are printed: one that could mean two things is not printed."""
+"""Printed names of scores, each without ambiguity."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ NLG = {
     "ROUGE_L": "ROUGE-L",
     "CIDEr": "CIDEr",
 }
-"""The scores of language and how they are printed."""
+"""Printed names of the scores of language by their keys."""
 
-# what a table has room for; the whole grid is in the JSON and on the page
+# those that fit into a table; all are in the JSON and on the page
 SHOWN_CE = (
     "CE_macro_P", "CE_macro_R", "CE_macro_F1", "CE_micro_P", "CE_micro_R", "CE_micro_F1",
     "CE_example_P", "CE_example_R", "CE_example_F1", "CE_micro_P_5", "CE_micro_R_5", "CE_micro_F1_5",
@@ -24,7 +24,7 @@ _CE = re.compile(r"CE_(?P<average>macro|micro|example)_(?P<score>P|R|F1)(?P<five
 
 
 def parse_ce(name: str) -> tuple[str, str, int, str] | None:
-    """Return (average, P R or F1, number of labels, what uncertain counts as) of the key of a clinical score."""
+    """Split the key of a clinical score into (average, P R or F1, number of labels, what uncertain counts as)."""
     found = _CE.fullmatch(name)
     if found is None:
         return None
@@ -33,7 +33,7 @@ def parse_ce(name: str) -> tuple[str, str, int, str] | None:
 
 
 def protocol_of_ce(name: str, labeler: str) -> str:
-    """Return `CE(labeler=builtin-1, uncertain=negative, average=macro, labels=14)` of a key."""
+    """Return `CE(labeler=builtin-1, uncertain=negative, average=macro, labels=14)` for a key."""
     parts = parse_ce(name)
     assert parts is not None
     average, _, number, uncertain = parts
@@ -41,13 +41,13 @@ def protocol_of_ce(name: str, labeler: str) -> str:
 
 
 def describe(name: str, labeler: str) -> str:
-    """Return the whole name of a score."""
+    """Return the full name of a score."""
     parts = parse_ce(name)
     return NLG.get(name, name) if parts is None else f"{protocol_of_ce(name, labeler)} {parts[1]}"
 
 
 def short(name: str) -> str:
-    """Return the name of a score that a column has room for, still with its averaging and its number of labels."""
+    """Return a short name of a score for a column, with its averaging and its number of labels."""
     parts = parse_ce(name)
     if parts is None:
         return NLG.get(name, name)

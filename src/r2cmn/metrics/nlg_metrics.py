@@ -1,4 +1,4 @@
-"""BLEU, METEOR, ROUGE-L and CIDEr over all processes, each study counted once."""
+"""BLEU, METEOR, ROUGE-L and CIDEr as a metric over all processes, each study counted once."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from r2cmn.metrics.synced import SyncedMetric, check_pairs
 class NLGMetrics(SyncedMetric):
     """The scores of `nlg_scores` as a torchmetrics `Metric`, the same numbers on every process.
 
-    Reports travel between processes as UTF-8 bytes: torchmetrics does not gather lists of strings, and each process
-    would score its own share. The scores belong to the corpus; the mean over batches or processes is another number.
+    Processes gather reports as UTF-8 bytes: torchmetrics does not gather lists of strings, and each process would score
+    its own share. The scores are those of the corpus; the mean over batches or processes is another number.
 
         metrics = NLGMetrics(meteor=False)
         metrics.update(["no effusion ."], ["there is no effusion ."])
@@ -50,11 +50,11 @@ class NLGMetrics(SyncedMetric):
         Args:
             generated: reports, words separated by spaces; may be empty strings.
             references: one for each report.
-            index: (B,) the position of each study in its split, by which repeated studies are dropped. Without it
-                studies are counted as they come, and those that a sampler repeats to fill a batch count twice.
+            index: (B,) the position of each study in its split, by which repeated studies are dropped. Without it,
+                studies count as they come, and those that a sampler repeats to fill a batch count twice.
 
         Raises:
-            ValueError: if there are not as many references and indices as reports.
+            ValueError: if the numbers of references or indices differ from that of reports.
         """
         check_pairs(generated, references, index)
         pairs = [[text.encode(errors="replace") for text in pair] for pair in zip(generated, references, strict=True)]
@@ -66,12 +66,12 @@ class NLGMetrics(SyncedMetric):
     def reports(self) -> list[tuple[int, str, str]]:
         """Return (index, generated, reference) of every study once, ordered by index.
 
-        Collective: call it on every process. The state stays as it is.
+        Collective: call it on every process. The state does not change.
         """
         return self._together(self._reports)
 
     def _more(self, generated: Sequence[str], references: Sequence[str]) -> dict[str, Tensor]:
-        """Return what a subclass keeps of a batch besides its text."""
+        """Return further states of a batch, which a subclass adds."""
         return {}
 
     def _scores(self) -> dict[str, float]:

@@ -1,27 +1,24 @@
-"""The file of a system's reports beside their references."""
+"""Writes the reports of a system and their references to a CSV file."""
 
 from __future__ import annotations
 
 import csv
-import os
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
+from r2cmn.files import PRIVATE_FILE, PUBLIC_FILE, whole_file
+
 
 def write_predictions(path: Path, rows: Iterable[tuple[str, str, str, str]], license_class: str) -> None:
-    """Write rows of (id, generated, reference, reference_full) beside a file and rename them into place.
+    """Write rows of (id, generated, reference, reference_full), whole or not at all.
 
     Args:
-        path: the file; under `license_class: dua` only its owner can read it.
-        rows: one a study.
-        license_class: of the data.
+        path: the file; with `license_class: dua` only its owner can read it.
+        rows: one for each study.
+        license_class: license class of the data.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    temporary.unlink(missing_ok=True)  # or the mode of what an interrupted run left would stay
-    mode = 0o600 if license_class == "dua" else 0o644
-    with os.fdopen(os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode), "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "generated", "reference", "reference_full"])
-        writer.writerows(rows)
-    temporary.replace(path)
+    with whole_file(path, PRIVATE_FILE if license_class == "dua" else PUBLIC_FILE) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        csv.writer(text).writerows([("id", "generated", "reference", "reference_full"), *rows])
+        text.detach()

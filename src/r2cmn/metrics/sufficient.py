@@ -1,8 +1,8 @@
-"""What each report adds to every score of its corpus, so that any resample of the reports is scored without their text.
+"""Sufficient statistics of reports: numbers of each report from which any resample is scored without the text.
 
 Scores of a corpus are not means over reports: BLEU, METEOR, micro and macro F1 are formulas over sums of counts. To
-recompute them for each of a thousand resamples would take hours, a thousand starts of Java among them; sums of numbers
-kept for every report give the same scores in less than a second.
+recompute them from text for a thousand resamples would take hours, with a thousand starts of Java; sums of numbers that
+are kept for every report give the same scores in less than a second.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from r2cmn.metrics.nlg import (
     bleu_statistics,
     check_meteor,
     cider_per_report,
-    normalised,
+    normalized,
     optional_meteor_statistics,
+    rouge_l_per_report,
 )
-from r2cmn.metrics.rouge import rouge_l_per_report
 
 
 @dataclass(frozen=True, eq=False)
 class SufficientStatistics:
-    """The numbers of n reports from which every score of every resample follows; make them with `of`.
+    """Statistics of n reports, from which all scores of all resamples follow; made with `of`.
 
-    CIDEr weighs an n-gram by how rare it is in all n references, and keeps these weights in a resample: a resample
-    that drew its own would score how well it repeats itself.
+    CIDEr weighs an n-gram by its rarity in all n references, also in a resample: weights of the resample itself would
+    reward its repeated reports.
 
     Attributes:
-        references: the n references, white space normalised: only reports of the same ones can be compared.
+        references: the n references with normalized white space; only reports for equal references are compared.
         reference_labels: (n, 14) labels of the references, or None without clinical efficacy.
         bleu: (n, 10), see `r2cmn.metrics.nlg.bleu_statistics`.
-        meteor: (n, 23), see `r2cmn.metrics.meteor.meteor_statistics`, or None where it was left out.
+        meteor: (n, 23), see `r2cmn.metrics.meteor.meteor_statistics`, or None if it was left out.
         rouge_l: (n,) ROUGE-L of each report.
         cider: (n,) CIDEr-D of each report.
         efficacy: (n, C), see `r2cmn.metrics.efficacy.efficacy_statistics`, or None without labels.
@@ -59,7 +59,7 @@ class SufficientStatistics:
         labels: tuple[Any, Any] | None = None,
         meteor: Literal["auto"] | bool = "auto",
     ) -> SufficientStatistics:
-        """Count what a system's reports share with their references; Java starts once.
+        """Count the statistics of a system's reports; Java starts once.
 
         Args:
             generated: n reports, words separated by white space; may be empty strings.
@@ -75,7 +75,7 @@ class SufficientStatistics:
         check_meteor(meteor)
         if not len(generated) and not len(references):
             raise ValueError("there are no reports to score: give at least one")
-        generated, references = normalised(generated, references)
+        generated, references = normalized(generated, references)
         efficacy = None if labels is None else efficacy_statistics(*labels)  # before the minutes that texts can take
         if efficacy is not None and len(efficacy) != len(generated):
             raise ValueError(f"every report needs a row of labels: there are {len(generated)} and {len(efficacy)}")
@@ -93,10 +93,10 @@ class SufficientStatistics:
         return len(self.rouge_l)
 
     def scores(self, weights: Any = None) -> dict[str, Any]:
-        """Return BLEU_1 to BLEU_4, METEOR (nan where left out), ROUGE_L, CIDEr and, with labels, clinical efficacy.
+        """Return BLEU_1 to BLEU_4, METEOR (nan if left out), ROUGE_L, CIDEr and, with labels, clinical efficacy.
 
         Args:
-            weights: (R, n) how often each report counts in each of R corpora; without it, every report counts once.
+            weights: (R, n) how often each report counts in each of R corpora; None: every report counts once.
 
         Returns:
             Floats, or with weights arrays (R,).
@@ -116,9 +116,9 @@ class SufficientStatistics:
         return scores
 
     def followed_by(self, other: SufficientStatistics) -> SufficientStatistics:
-        """Return both systems' reports one after the other, 2n, so that weights can mix them.
+        """Return the statistics of both systems' reports one after the other, 2n, so that weights can mix them.
 
-        METEOR is left out where either has none.
+        METEOR is left out if either has none.
 
         Raises:
             ValueError: as `check_comparable`.

@@ -1,4 +1,4 @@
-"""Metrics whose states are tensors with the index of each study: any number of processes scores as one does."""
+"""Metrics with tensor states and the index of each study: any number of processes computes the scores of one."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from torchmetrics.utilities import dim_zero_cat
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 _INDEX = torch.zeros(0, dtype=torch.int64)
-Answer = TypeVar("Answer")
+Outcome = TypeVar("Outcome")
 
 
 class SyncedMetric(Metric):
-    """What the metrics of this package share: states that are gathered whole, each study once, scored by one process.
+    """Base class of the metrics of this package: gathers all states, keeps each study once, scores on one process.
 
-    A subclass names its states in `empty`, adds to them in its `update` by `_append`, and scores in `_scores` the
-    studies at `_places`. A study that a sampler repeated to fill the last batch counts once, and studies are ordered by
-    their index, so that any number of processes gives bit for bit the scores of one.
+    A subclass lists its states in `empty`, adds to them in its `update` with `_append`, and scores the studies at
+    `_places` in `_scores`. A study that a sampler repeated to fill the last batch counts once, and studies are ordered
+    by their index, so any number of processes gives bit for bit the scores of one.
 
     Attributes:
-        empty: state -> its empty tensor, whose dtype and trailing shape a process without studies sends.
+        empty: state -> its empty tensor, with the dtype and trailing shape that a process without studies sends.
     """
 
     is_differentiable = False
     higher_is_better = True
-    # `forward` then adds a batch to the state before it scores the batch alone: a running count goes on
+    # with this, `forward` adds a batch to the state before it scores the batch alone, so a running count continues
     full_state_update = True
 
     empty: ClassVar[dict[str, Tensor]] = {}
@@ -48,7 +48,7 @@ class SyncedMetric(Metric):
 
         Raises:
             ValueError: if no process has a study.
-            RuntimeError: where the first process raises anything, on the others, with its sentence.
+            RuntimeError: on the other processes, if the first one raises anything; with its message.
         """
         if not self._is_synced:
             return self._scores()
@@ -86,21 +86,21 @@ class SyncedMetric(Metric):
             getattr(self, name).append(value.to(self.device))
 
     def _count(self, num_studies: int) -> Tensor:
-        """Number the studies of a batch as a sampler deals them out, one to each process in turn."""
+        """Number the studies of a batch as a distributed sampler assigns them, one to each process in turn."""
         known, group = self._joined("index").numel(), self.process_group
         rank, size = (dist.get_rank(group), dist.get_world_size(group)) if _parallel() else (0, 1)
         return (torch.arange(num_studies) + known) * size + rank
 
     def _state(self) -> dict[str, Tensor]:
-        """Return all states on the CPU, as they were added: repeated studies included."""
+        """Return all states on the CPU as they were added, repeated studies included."""
         return {name: self._joined(name).cpu() for name in self._empty()}
 
     def _places(self) -> np.ndarray:
-        """Return where each study first stands in the states, ordered by index."""
+        """Return the first position of each study in the states, ordered by index."""
         return np.unique(self._joined("index").cpu().numpy(), return_index=True)[1]
 
-    def _together(self, read: Callable[[], Answer]) -> Answer:
-        """Call `read` with the states of all processes in place, and put this process's own back."""
+    def _together(self, read: Callable[[], Outcome]) -> Outcome:
+        """Call `read` with the gathered states of all processes, then restore those of this process."""
         if self._is_synced:
             return read()
         self.sync()
@@ -116,8 +116,8 @@ class SyncedMetric(Metric):
     def _sync_dist(self, dist_sync_fn: Callable = gather_all_tensors, process_group: Any | None = None) -> None:
         """Gather the states of all processes, in the order of their ranks.
 
-        Departs from torchmetrics: a process without studies sends empty tensors of the state's dtype (there float32, on
-        which the others fail), and the tensors travel on the device that the backend can reach.
+        Departs from torchmetrics: a process without studies sends empty tensors of the state's dtype (torchmetrics
+        sends float32, on which the others fail), and tensors are sent from the device that the backend supports.
         """
         group = process_group or self.process_group
         device = _device_of(group)
@@ -127,7 +127,7 @@ class SyncedMetric(Metric):
 
 
 def check_pairs(generated: Sequence[str], references: Sequence[str], index: Tensor | Sequence[int] | None) -> None:
-    """Raise ValueError unless both are lists of reports with as many references, and indices if any, as reports."""
+    """Raise ValueError unless both are lists of the same length, which `index`, if given, has too."""
     if isinstance(generated, str) or isinstance(references, str):
         raise ValueError("reports are a list of strings, not one string: put the report into a list")
     indices = index if index is None or isinstance(index, Tensor) else torch.as_tensor(index)
@@ -144,25 +144,25 @@ def _parallel() -> bool:
 
 
 def _device_of(group: Any | None) -> torch.device:
-    """Return where tensors must lie to travel: NCCL moves only those of a GPU, gloo all those of the CPU."""
+    """Return the device from which tensors are sent: NCCL sends those of a GPU, gloo those of the CPU."""
     if _parallel() and "nccl" in str(dist.get_backend(group)):
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")
 
 
 def _on_first_process(score: Callable[[], dict[str, float]], group: Any | None) -> dict[str, float]:
-    """Call `score` on the first process of the group (one Java) and return its answer, or its error, on all."""
-    answer: list[Any] = [None, None]
+    """Call `score` on the first process of the group (Java starts once); all processes return or raise its outcome."""
+    outcome: list[Any] = [None, None]
     error: Exception | None = None
     if dist.get_rank(group) == 0:
         try:
-            answer[0] = score()
-        except Exception as raised:  # the others wait: they must hear of whatever it was
+            outcome[0] = score()
+        except Exception as raised:  # of any kind: the others wait for the outcome
             error = raised
-            answer[1] = f"{type(raised).__name__}: {raised}"
-    dist.broadcast_object_list(answer, group=group, group_src=0, device=_device_of(group))
+            outcome[1] = f"{type(raised).__name__}: {raised}"
+    dist.broadcast_object_list(outcome, group=group, group_src=0, device=_device_of(group))
     if error is not None:
         raise error
-    if answer[1] is not None:
-        raise RuntimeError(f"the first process could not score the reports: {answer[1]}")
-    return answer[0]
+    if outcome[1] is not None:
+        raise RuntimeError(f"the first process could not score the reports: {outcome[1]}")
+    return outcome[0]

@@ -14,8 +14,8 @@ from rich.markup import escape
 
 from r2cmn.config import plain
 from r2cmn.evaluation.baselines import compare
-from r2cmn.evaluation.run import evaluate_test
-from r2cmn.evaluation.table import print_result
+from r2cmn.evaluation.result import evaluate_test
+from r2cmn.evaluation.show import print_result
 from r2cmn.module import CMNModule
 from r2cmn.runs.folder import RunFolder, override_key
 

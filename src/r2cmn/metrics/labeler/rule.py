@@ -1,4 +1,4 @@
-"""The rule labeler: 14 observations of a report in four classes, by phrases and cues alone."""
+"""The rule labeler: finds 14 observations in a report, in four classes, by phrases and cues."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ import numpy as np
 
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.metrics.labeler.anatomy import anatomy_labels
-from r2cmn.metrics.labeler.context import BLANK, POSITIVE, UNCERTAIN, Context, compiled
+from r2cmn.metrics.labeler.context import BLANK, NEGATIVE, POSITIVE, UNCERTAIN, Context, compiled
 from r2cmn.metrics.labeler.phrases import ANATOMY, EXCLUSIONS, MENTIONS
 from r2cmn.metrics.labeler.sentences import sentences
 
 _MENTIONS = {name: compiled(phrases) for name, phrases in MENTIONS.items()}
 _EXCLUSIONS = {name: compiled(phrases) for name, phrases in EXCLUSIONS.items() if phrases}
 _ANY = compiled([*ANATOMY.values(), *(phrase for phrases in MENTIONS.values() for phrase in phrases)])
-_CACHED = 1 << 15  # sentences; reports repeat them
-_PLACE = {name: place for place, name in enumerate(OBSERVATIONS)}
-_NO_FINDING = _PLACE["No Finding"]
-_DEVICES = _PLACE["Support Devices"]
+_CACHED = 1 << 15  # reports and sentences; both repeat
+_NO_DISEASE = ("Support Devices", "No Finding")
+_STRENGTH = {BLANK: 0, NEGATIVE: 1, UNCERTAIN: 2, POSITIVE: 3}
 
 
 class Mention(NamedTuple):
@@ -74,25 +73,23 @@ class RuleLabeler:
         """
         if isinstance(reports, str):
             raise ValueError("the labeler reads a list of reports, not one string: put the report into a list")
-        labels = np.full((len(reports), len(OBSERVATIONS)), BLANK, dtype=np.int8)
-        for row, report in zip(labels, reports, strict=True):
-            for mention in self.mentions(report):
-                place = _PLACE[mention.observation]
-                row[place] = _stronger(int(row[place]), mention.label)
-        healthy = np.isin(np.delete(labels, [_DEVICES, _NO_FINDING], axis=1), (POSITIVE, UNCERTAIN))
-        labels[~healthy.any(axis=1), _NO_FINDING] = POSITIVE
-        return labels
+        rows = [_labels(report) for report in reports]
+        return np.array(rows, dtype=np.int8).reshape(len(reports), len(OBSERVATIONS))
 
     def mentions(self, report: str) -> list[Mention]:
         """Return every phrase that the labels of a report rest on, in order: why a label is what it is."""
         return [mention for sentence in sentences(report) for mention in _read(sentence)]
 
 
-_STRENGTH = {BLANK: 0, 0: 1, UNCERTAIN: 2, POSITIVE: 3}
-
-
-def _stronger(one: int, other: int) -> int:
-    return max(one, other, key=_STRENGTH.__getitem__)
+@lru_cache(maxsize=_CACHED)
+def _labels(report: str) -> tuple[int, ...]:
+    labels = dict.fromkeys(OBSERVATIONS, BLANK)
+    for sentence in sentences(report):
+        for mention in _read(sentence):
+            labels[mention.observation] = max(labels[mention.observation], mention.label, key=_STRENGTH.__getitem__)
+    if not any(labels[name] in (POSITIVE, UNCERTAIN) for name in OBSERVATIONS if name not in _NO_DISEASE):
+        labels["No Finding"] = POSITIVE
+    return tuple(labels.values())
 
 
 @lru_cache(maxsize=_CACHED)

@@ -1,28 +1,21 @@
 """The test over reports: approximate randomization of the test reports of two settings, for the trainings that exist.
 
-The idea of `r2cmn.metrics.significance` for several trainings of each setting at once: the two settings' reports of a
-study are exchanged in all pairs of trainings together, since trainings on one test study are not independent. The test
-says nothing about trainings with other seeds.
+The test is `Significance.p_values` of `r2cmn.metrics.significance`; it says nothing about trainings with other seeds.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from r2cmn.files import read_csv
+from r2cmn.metrics.significance import Significance
 from r2cmn.metrics.sufficient import SufficientStatistics
 from r2cmn.runs.folder import RunFolder
 from r2cmn.sweeps.results.frame import Setting
 from r2cmn.sweeps.results.trial import Trial
-
-_CHUNK = 2**20
-_TIE = 1e-12
 
 
 @dataclass
@@ -79,27 +72,12 @@ class Reports:
         if len({ids for pair in known for ids, _ in pair}) > 1:
             self._note(f"{names} wrote reports for different studies: not compared by report")
             return {}
+        test = Significance(self.num_resamples, seed=self.seed)
         try:
-            both = [a[1].followed_by(b[1]) for a, b in known]
+            return test.p_values([(a[1], b[1]) for a, b in known])
         except ValueError as error:
             self._note(f"{names} are not compared by report: {error}")
             return {}
-        return self._randomize(both, len(known[0][0][0]))
-
-    def _randomize(self, both: Sequence[SufficientStatistics], number: int) -> dict[str, float]:
-        """Return the p-values of mean differences, of pairs of 2n reports each."""
-        random = np.random.default_rng([self.seed, 1])
-        observed = _mean_difference(both, np.ones((1, number)))
-        as_large = dict.fromkeys(observed, 0)
-        rows = max(1, _CHUNK // (2 * number))
-        for start in range(0, self.num_resamples, rows):
-            kept = random.integers(0, 2, size=(min(rows, self.num_resamples - start), number)).astype(np.float64)
-            for name, values in _mean_difference(both, kept).items():
-                as_large[name] += int((np.abs(values) >= abs(observed[name][0]) - _TIE).sum())
-        return {
-            name: math.nan if np.isnan(value[0]) else (as_large[name] + 1) / (self.num_resamples + 1)
-            for name, value in observed.items()
-        }
 
     def _count(self, trial: Trial) -> tuple[tuple[str, ...], SufficientStatistics] | None:
         path = RunFolder(trial.directory).predictions_csv
@@ -136,14 +114,3 @@ def pairs_of(ours: Setting, theirs: Setting) -> list[tuple[Trial, Trial]]:
     both = [seed for seed in first if seed in second]
     rest = zip(*([t for seed, t in side.items() if seed not in both] for side in (first, second)), strict=False)
     return [*((first[seed], second[seed]) for seed in both), *rest]
-
-
-def _mean_difference(both: Sequence[SufficientStatistics], kept: np.ndarray) -> dict[str, np.ndarray]:
-    """Return (R,) the mean difference of the pairs if the reports in `kept` (R, n) are not exchanged."""
-    ours, theirs = np.concatenate([kept, 1 - kept], axis=1), np.concatenate([1 - kept, kept], axis=1)
-    total: dict[str, np.ndarray] = {}
-    for each in both:
-        first, second = each.scores(ours), each.scores(theirs)
-        for name in first:
-            total[name] = total.get(name, 0.0) + (first[name] - second[name]) / len(both)
-    return total

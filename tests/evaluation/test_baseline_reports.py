@@ -1,14 +1,27 @@
-"""Reports that look at no image: the exact search is the plain one, and the real set's numbers are those on record."""
+"""Baseline reports: the exact search and the nearest study equal plain loops, real reports score what is on record."""
 
 import random
 import statistics
 from collections import Counter
 
+import numpy as np
 import pytest
+import torch
 
-from r2cmn import IUXRayDataModule
-from r2cmn.evaluation import baseline_text
-from r2cmn.evaluation.baseline_text import best_constant, constant_bleu, most_frequent, random_reports
+from r2cmn import IUXRayDataModule, ReportDataModule
+from r2cmn.backbone import Backbone
+from r2cmn.evaluation.baseline_reports import (
+    StudyImages,
+    batches,
+    best_constant,
+    constant_bleu,
+    derangement,
+    most_frequent,
+    nearest,
+    patches,
+    pixels,
+    random_reports,
+)
 from r2cmn.metrics.nlg import bleu
 
 
@@ -20,10 +33,9 @@ def draw(seed, num_reports, vocabulary, most_words=12):
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("vocabulary", ["a", "ab", "abcdefgh"])
-def test_the_search_is_coco_captions_bleu_of_every_candidate(seed, vocabulary, monkeypatch):
+def test_the_search_is_coco_captions_bleu_of_every_candidate(seed, vocabulary):
     print(f"seed {seed}")
     references, candidates = draw(seed, 9, vocabulary), draw(seed + 100, 25, vocabulary + "xyz")
-    monkeypatch.setattr(baseline_text, "_CHUNK", 7)
     plain = [bleu([candidate] * len(references), references)["BLEU_4"] for candidate in candidates]
     assert constant_bleu(candidates, references) == pytest.approx(plain, rel=1e-12, abs=1e-300)
     assert max(plain) > 0
@@ -47,7 +59,7 @@ def test_reports_that_share_no_word_have_the_scores_of_coco_caption():
 
 @pytest.mark.parametrize(("train", "val"), [([], ["a"]), (["a"], [])])
 def test_a_constant_needs_reports_on_both_sides(train, val):
-    with pytest.raises(ValueError, match="a constant is chosen among reports by reports"):
+    with pytest.raises(ValueError, match="a constant needs"):
         best_constant(train, val)
 
 
@@ -66,6 +78,20 @@ def test_random_reports_are_drawn_evenly_and_by_their_seed():
     assert drawn != random_reports(train, 4000, seed=4)
     with pytest.raises(ValueError, match="no training report"):
         random_reports([], 1, seed=0)
+
+
+@pytest.mark.parametrize("num", [2, 3, 10, 101])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_derangement_moves_everything(num, seed):
+    order = derangement(num, seed)
+    assert sorted(order) == list(range(num))
+    assert all(order[i] != i for i in range(num))
+
+
+def test_derangements_differ_by_their_seed_and_favour_no_place():
+    places = Counter(derangement(5, seed)[0] for seed in range(2000))
+    assert set(places) == {1, 2, 3, 4}
+    assert all(count == pytest.approx(500, abs=80) for count in places.values())  # four standard deviations
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +138,89 @@ def test_random_reports_of_iu_xray_score_what_is_on_record(real):
     assert statistics.fmean(drawn) == pytest.approx(0.0882, abs=3 * 0.0045 / 10**0.5)
     for on_record in (0.089, 0.098):
         assert on_record == pytest.approx(statistics.fmean(drawn), abs=2.5 * 0.0045)
+
+
+# ---- images ----------------------------------------------------------------------------------------------------------
+
+
+class Seeing(torch.nn.Module):
+    """What `patches` needs of a module: a model with a backbone."""
+
+    def __init__(self, dtype=torch.float64):
+        super().__init__()
+        self.model = torch.nn.Module()
+        self.model.backbone = Backbone("test_resnet", dim=16, pretrained=False, image_size=32)
+        self.to(dtype).eval()
+
+
+def cosine(a, b):
+    return sum(x * y for x, y in zip(a, b, strict=True)) / (sum(x * x for x in a) * sum(y * y for y in b)) ** 0.5
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("batch_size", [1, 4, 50])
+def test_the_nearest_is_that_of_plain_loops(seed, batch_size):
+    print(f"seed {seed}")
+    torch.manual_seed(seed)
+    queries, candidates = torch.randn(7, 1, 1, 2, 3).double(), torch.randn(23, 1, 1, 2, 3).double()
+    found = nearest(
+        iter(queries.split(batch_size)), iter(candidates.split(batch_size)), lambda images: images.flatten(1)
+    )
+    vectors = candidates.flatten(1).tolist()
+    for query, position in zip(queries.flatten(1).tolist(), found, strict=True):
+        values = [cosine(query, vector) for vector in vectors]
+        assert position == values.index(max(values))
+
+
+def test_of_equals_the_first_is_taken_within_a_batch_and_between_batches():
+    image = torch.tensor([1.0, 0.0]).view(1, 1, 1, 1, 2)
+    other = torch.tensor([0.0, 1.0]).view(1, 1, 1, 1, 2)
+    candidates = torch.cat([other, image, image, other, image])
+    for size in (1, 2, 5):
+        assert nearest(iter([image]), iter(candidates.split(size)), lambda images: images.flatten(1)) == [1]
+
+
+def test_without_a_candidate_there_is_no_nearest():
+    with pytest.raises(ValueError, match="no training study"):
+        nearest(iter([torch.ones(1, 1, 1, 1, 2)]), iter([]), lambda images: images.flatten(1))
+
+
+def test_pixels_compare_by_correlation_whatever_the_brightness():
+    torch.manual_seed(0)
+    images = torch.rand(3, 2, 3, 64, 64).double()
+    vectors = pixels(torch.cat([images, 0.5 * images + 2]))
+    grey = images.mean(2).reshape(3, 2, 32, 2, 32, 2).mean((3, 5)).flatten(1).numpy()
+    ours = torch.nn.functional.normalize(vectors, dim=1)
+    assert (ours[:3] @ ours[:3].T).numpy() == pytest.approx(np.corrcoef(grey), abs=1e-12)
+    assert (ours[:3] * ours[3:]).sum(1).tolist() == pytest.approx([1, 1, 1], abs=1e-12)
+
+
+def test_patches_are_averaged_over_all_views_and_do_not_depend_on_the_batch():
+    torch.manual_seed(0)
+    seeing = Seeing()
+    images = torch.rand(3, 2, 3, 32, 32).double()
+    found = patches(seeing, torch.device("cpu"))(images)
+    assert found.dtype == torch.float64
+    assert found.shape == (3, 16)
+    for study, vector in zip(images, found, strict=True):
+        both = [seeing.model.backbone(view[None, None]).mean(1)[0] for view in study]
+        torch.testing.assert_close(vector, (both[0] + both[1]) / 2, rtol=1e-9, atol=1e-12)
+
+
+def test_half_precision_is_compared_in_single():
+    found = patches(Seeing(torch.bfloat16), torch.device("cpu"))(torch.rand(2, 1, 3, 32, 32))
+    assert found.dtype == torch.float32
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_images_are_those_of_a_test_and_in_order(make_dataset, tmp_path, num_workers):
+    data = ReportDataModule(
+        make_dataset(tmp_path, num_studies=12), images={"resize": 40, "size": 32}, batch_size=4, num_workers=num_workers
+    )
+    data.setup()
+    found = torch.cat(list(batches(data, data.studies["train"], "images")))
+    assert found.shape == (6, 2, 3, 32, 32)
+    assert torch.equal(torch.cat(list(batches(data, data.studies["test"], "images"))),
+                       torch.cat([batch.images for batch in data.test_dataloader()]))  # fmt: skip
+    images = StudyImages(data.studies["train"], data.transform, 1)
+    assert torch.equal(torch.stack(list(images)), found[:, :1])

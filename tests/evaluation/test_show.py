@@ -11,7 +11,7 @@ from r2cmn.evaluation.protocols import Protocol, References
 from r2cmn.evaluation.published import published
 from r2cmn.evaluation.result import evaluate
 from r2cmn.evaluation.scored import Settings
-from r2cmn.evaluation.table import cell, chance, tables
+from r2cmn.evaluation.show import cell, chance, tables
 from r2cmn.metrics.names import describe, parse_ce, short
 
 

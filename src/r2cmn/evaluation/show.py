@@ -1,4 +1,4 @@
-"""The result as tables of text, for a terminal: the end of a test and of `r2cmn evaluate`."""
+"""Tables of an evaluation for the terminal, at the end of a test and of `r2cmn evaluate`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ COMPARED = (*NLG, "CE_macro_F1", "CE_micro_F1", "CE_example_F1", "CE_micro_F1_5"
 """The scores of the tables of several systems."""
 _NARROWEST = 120
 _SECOND_HAND = (
-    "* second-hand: quoted by a later source. Published numbers are of other protocols, mostly unknown ones: for "
+    "* second-hand: quoted by a later source. Published numbers follow other protocols, mostly unknown ones: for "
     "orientation only"
 )
 
 
 def console() -> Console:
-    """Return a console for results on stdout; a file or a pipe gets room for whole rows."""
+    """Return a console for results on stdout; in a file or pipe, rows are not wrapped at 80 columns."""
     plain = Console(highlight=False)
     return plain if plain.is_terminal else Console(highlight=False, width=max(plain.width, _NARROWEST))
 
@@ -40,9 +40,9 @@ def print_result(
     """Print the tables of a result.
 
     Args:
-        result: what was found.
-        published: rows of published numbers beside it.
-        further: rows of scores from elsewhere, by the name of a system.
+        result: the result.
+        published: rows of published numbers.
+        further: rows of other scores, by the name of a system.
     """
     screen = console()
     for part in tables(result, published, further):
@@ -57,20 +57,20 @@ def tables(
     if any(name in SHOWN_CE for name in result.protocols[0].ours.scores):
         parts.append(_observations(result))
     for scored in result.protocols:
-        if scored.baselines or ((published or further) and scored is result.protocols[0]):
-            mine = scored is result.protocols[0]
-            parts.append(_systems(scored, result, published if mine else (), (further or {}) if mine else {}))
+        rows = (published, further or {}) if scored is result.protocols[0] else ((), {})
+        if scored.baselines or any(rows):
+            parts.append(_systems(scored, result, *rows))
         parts += [_difference(scored, other, result) for other in scored.baselines]
     return parts
 
 
 def cell(value: float, digits: int = 4) -> str:
-    """Return a score as text; what could not be computed reads n/a."""
+    """Return a score as text; n/a if it could not be computed."""
     return "n/a" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def chance(p: float, num_resamples: int) -> str:
-    """Return a p value as text: never below what the resamples can tell."""
+    """Return a p-value as text, never below the smallest one of the resamples."""
     if math.isnan(p):
         return "n/a"
     least = 1 / (num_resamples + 1)
@@ -88,7 +88,7 @@ def _table(title: str, *columns: str, caption: str = "") -> Table:
         title=title, title_justify="left", title_style="", box=SIMPLE_HEAD, caption=caption or None,
         caption_justify="left", pad_edge=False,
     )  # fmt: skip
-    table.add_column(columns[0], overflow="fold")  # where there is no room names break, never numbers
+    table.add_column(columns[0], overflow="fold")  # without room, names wrap but numbers do not
     for column in columns[1:]:
         table.add_column(column, justify="right", no_wrap=True)
     return table
@@ -104,8 +104,7 @@ def interval(system: System, name: str) -> str:
 
 def _scores(result: Result) -> Table:
     level = f"{100 * result.settings.level:g}%"
-    resampled = "reports" if result.groups is None else f"{result.groups[1]} groups by {result.groups[0]}"
-    caption = (f"[ ]: {level} bootstrap interval, {result.settings.num_resamples:,} resamples of {resampled}, "
+    caption = (f"[ ]: {level} bootstrap interval, {result.settings.num_resamples:,} resamples of {result.resampled}, "
                f"seed {result.settings.seed}")  # fmt: skip
     table = _table("", "score", *(_in_two_lines(s) for s in result.protocols), caption=caption)
     there = result.protocols[0].ours.scores
@@ -178,12 +177,26 @@ def _system_row(
     table.add_row(escape(name), *shown, style=style)
 
 
+def print_scores(
+    columns: Mapping[str, Mapping[str, float]], names: Sequence[str], title: str, captions: Sequence[str]
+) -> None:
+    """Print scores by system, with a column for each system and a row for each name."""
+    table = Table(title=title, title_justify="left", caption="\n".join(captions), caption_justify="left")
+    table.add_column("score")
+    for name in columns:
+        table.add_column(name.replace("_", "\n"), justify="right")
+    for name in names:
+        values = [scores.get(name, math.nan) for scores in columns.values()]
+        table.add_row(name, *(cell(value, 1 if name == "mean_length" else 4) for value in values))
+    Console().print(table)
+
+
 def _difference(scored: Scored, other: System, result: Result) -> Table:
     level = f"{100 * result.settings.level:g}%"
     table = _table(
         f"ours minus {escape(other.name)}, {scored.protocol.name}", "score", "ours", "theirs",
         f"difference [{level} interval]".replace("[", r"\["), "p",
-        caption=f"p: paired approximate randomisation, {result.settings.num_resamples:,} exchanges, two-sided; "
+        caption=f"p: paired approximate randomization, {result.settings.num_resamples:,} exchanges, two-sided; "
         "not corrected for several comparisons",
     )  # fmt: skip
     for name in COMPARED:
