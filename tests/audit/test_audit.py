@@ -1,4 +1,4 @@
-"""What an audit of invented folders finds, counted by hand."""
+"""Audits of invented folders, counted by hand."""
 
 import hashlib
 import json
@@ -45,13 +45,13 @@ def test_words_are_counted_as_the_model_reads_them(sound):
     assert lengths.histogram == [0, 3]
 
 
-def test_reports_that_are_cut_at_60_and_100_ids(write_folder):
+def test_the_share_of_cut_reports_is_that_at_60_and_100_ids(write_folder):
     rows = [entry(str(n), " ".join(["word"] * n), []) for n in (58, 59, 98, 99)]  # and a full stop each
     cut = audit(write_folder(train=rows), with_images=False).counts["train"].lengths.cut
     assert cut == {60: 3 / 4, 100: 1 / 4}
 
 
-def test_marks_and_odd_reports(write_folder):
+def test_marks_and_odd_reports_are_counted(write_folder):
     reports = [
         "XXXX and XXXX are clear.",
         "___ is ___.",
@@ -74,7 +74,7 @@ def test_marks_and_odd_reports(write_folder):
     assert (last.studies, last.lost, last.images, last.lost_images) == (5, 2, 5, 2)
 
 
-def test_patients_studies_and_ids_that_occur_twice_are_errors(write_folder):
+def test_repeated_patients_studies_and_ids_are_errors(write_folder):
     rows = [
         entry("a", "one word.", ["a.png"], subject_id=1),
         entry("b", "two words.", ["b.png"], subject_id=2),
@@ -90,7 +90,7 @@ def test_patients_studies_and_ids_that_occur_twice_are_errors(write_folder):
     }
 
 
-def test_repeated_reports_are_counted_once_a_study(write_folder):
+def test_repeated_reports_count_a_study_once(write_folder):
     def image(subject, study, name):
         return f"p1{subject // 10}/p100000{subject:02}/s500000{study:02}/{name}.jpg"
 
@@ -109,23 +109,23 @@ def test_repeated_reports_are_counted_once_a_study(write_folder):
     assert repeated.also_in["test"] == {"train": 1, "val": 0, "test": 0}
 
 
-def test_pictures_that_are_one_by_how_far_apart_they_are(sound):
+def test_repeated_pictures_are_grouped_with_their_reach(sound):
     images = sound / "images"
     shutil.copy(images / "s0/0.png", images / "s0/1.png")
     shutil.copy(images / "s1/0.png", images / "s4/1.png")
     Image.open(images / "s1/1.png").resize((128, 128)).save(images / "s2/1.png")
     found = audit(sound)
-    groups = found.pictures.repeated.record(sound)["groups"]
+    groups = found.images.repeated.record(sound)["groups"]
     assert [(group["reach"], sorted(group["images"])) for group in groups] == [
         ("within a study", ["s0/0.png", "s0/1.png"]),
         ("across splits", ["s1/0.png", "s4/1.png"]),
         ("of two patients", ["s1/1.png", "s2/1.png"]),
     ]
-    assert found.pictures.repeated.held_out == {"val": 0, "test": 1}
+    assert found.images.repeated.held_out == {"val": 0, "test": 1}
     assert any("1 pictures are in two splits, as 2 images" in note for note in found.notes)
 
 
-def test_images_that_are_missing_damaged_or_empty_are_named(sound):
+def test_missing_damaged_empty_and_constant_images_are_named(sound):
     images = sound / "images"
     (images / "s0/0.png").unlink()
     content = (images / "s1/0.png").read_bytes()
@@ -137,24 +137,24 @@ def test_images_that_are_missing_damaged_or_empty_are_named(sound):
     assert error
     assert [name.split(":")[0] for name in names] == ["s0/0.png", "s1/0.png", "s2/0.png"]
     assert problems(found)["images that show nothing (one gray)"] == (["s3/0.png"], False)
-    counts = found.pictures.counts
+    counts = found.images.counts
     assert (counts.read, counts.unreadable, counts.constant) == (9, 3, 1)
     last = found.funnel[-1]
     assert (last.studies, last.lost) == (3, 3)
 
 
-def test_sizes_and_modes(sound):
+def test_sizes_and_modes_are_counted(sound):
     Image.fromarray(np.random.default_rng(0).integers(0, 65536, (30, 80)).astype(np.uint16)).save(
         sound / "images/s0/0.png"
     )
     Image.open(sound / "images/s0/1.png").convert("RGB").save(sound / "images/s0/1.png")
-    counts = audit(sound).pictures.counts
+    counts = audit(sound).images.counts
     assert counts.sizes[:2] == [(64, 64, 11), (80, 30, 1)]
     assert counts.short_sides == (30, 64, 64)
     assert counts.modes == {"L": 10, "I;16": 1, "RGB": 1}
 
 
-def test_no_image_at_all_is_one_error_unless_the_folder_was_prepared_so(sound):
+def test_a_folder_without_images_is_one_error_unless_it_was_prepared_so(sound):
     shutil.rmtree(sound / "images")
     assert [str(problem) for problem in audit(sound).errors] == [f"images that are not in {sound / 'images'}: 12"]
     record = {"dataset": "iu_xray", "license_class": "non_commercial", "funnel": [], "splits": {},
@@ -163,7 +163,7 @@ def test_no_image_at_all_is_one_error_unless_the_folder_was_prepared_so(sound):
     assert audit(sound).errors == []
 
 
-def test_normal_studies_by_tags_labels_or_unknown(write_folder):
+def test_normal_studies_are_counted_by_tags_else_by_labels(write_folder):
     def labels(no_finding):
         return [-2] * OBSERVATIONS.index("No Finding") + [no_finding]
 
@@ -181,12 +181,12 @@ def test_normal_studies_by_tags_labels_or_unknown(write_folder):
     assert (found.normal.share("train"), found.normal.share("test"), found.normal.share("val")) == (1.0, 0.5, None)
 
 
-def test_without_tags_and_labels_nothing_is_known_of_normal_studies(sound):
+def test_normal_studies_are_unknown_without_tags_and_labels(sound):
     normal = audit(sound, with_images=False).normal
     assert (normal.source, normal.share("train"), normal.sentence()) == ("unknown", None, None)
 
 
-def test_the_funnel_begins_where_a_preparation_began(tmp_path, sound):
+def test_the_funnel_begins_with_the_steps_of_the_preparation(tmp_path, sound):
     rows = [{"id": f"s{n}", "report": "The lungs are clear.", "images": f"s{n}/0.png", "patient": f"p{n}",
              "split": split} for n, split in enumerate(["train", "train", "val", "test"])]  # fmt: skip
     table = sound / "images" / "studies.jsonl"
@@ -202,7 +202,7 @@ def test_the_funnel_begins_where_a_preparation_began(tmp_path, sound):
     assert any("it was changed since" in note for note in audit(out).notes)
 
 
-def test_of_mimic_cxr_the_losses_are_negative_and_the_download_is_compared(sound):
+def test_losses_may_be_negative_and_the_download_is_compared(sound):
     funnel = [{"step": "in the official split", "images": 20, "studies": 12},
               {"step": "no findings", "images": -6, "studies": -4},
               {"step": "image missing or damaged", "images": -2, "studies": 0},
@@ -219,7 +219,7 @@ def test_of_mimic_cxr_the_losses_are_negative_and_the_download_is_compared(sound
     assert found.compared[0].difference == -377090
 
 
-def test_rounded_numbers_differ_beyond_their_rounding_only():
+def test_numbers_within_the_rounding_do_not_differ():
     from r2cmn.audit.published import Compared
 
     assert Compared("images", "Table 1", 5200, 5249, 50).difference == 0
@@ -227,7 +227,7 @@ def test_rounded_numbers_differ_beyond_their_rounding_only():
     assert Compared("patients", "Table 1", 5200, None, 50).difference is None
 
 
-def test_ids_of_iu_xray_are_recognised_and_its_split_is_held_against_the_fields(write_folder):
+def test_iu_xray_is_recognized_and_its_split_is_compared(write_folder):
     from r2cmn.prepare.iu_xray.studies import read_split
 
     split = read_split()
@@ -245,7 +245,7 @@ def test_ids_of_iu_xray_are_recognised_and_its_split_is_held_against_the_fields(
 
 
 @pytest.mark.parametrize(("collection", "module"), [(IU_XRAY, IUXRayDataModule), (MIMIC_CXR, MIMICCXRDataModule)])
-def test_collections_are_read_as_their_data_modules_read_them(collection, module):
+def test_collections_agree_with_their_data_modules(collection, module):
     text = module.text_defaults
     assert (collection.cleaning, collection.threshold, collection.max_length, collection.license_class) == (
         text["cleaning"], text["threshold"], text["max_length"], module.license_default)  # fmt: skip
@@ -253,21 +253,22 @@ def test_collections_are_read_as_their_data_modules_read_them(collection, module
 
 def test_images_are_read_once(sound, monkeypatch):
     before = audit(sound).record()
-    monkeypatch.setattr("r2cmn.audit.images._read", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr("r2cmn.data.index._measure", lambda path: pytest.fail(f"{path} was read again"))
     assert audit(sound).record() == before
 
 
 def test_a_changed_image_is_read_again(sound):
     audit(sound)
     Image.new("L", (20, 20), 5).save(sound / "images/s0/0.png")
-    assert audit(sound).pictures.counts.constant == 1
+    assert audit(sound).images.counts.constant == 1
 
 
-def test_a_damaged_memory_of_images_is_done_without(sound, tmp_path, monkeypatch):
+def test_a_damaged_index_of_images_changes_nothing(sound, tmp_path, monkeypatch):
     monkeypatch.setenv("R2CMN_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "audited_images.sqlite").write_bytes(b"no database" * 100)
-    assert audit(sound).pictures.counts.read == 12
+    before = audit(sound).record()
+    (index,) = (tmp_path / "cache").glob("*.sqlite")
+    index.write_bytes(b"no database" * 100)
+    assert audit(sound).record() == before
 
 
 @pytest.mark.parametrize(
@@ -280,7 +281,7 @@ def test_a_damaged_memory_of_images_is_done_without(sound, tmp_path, monkeypatch
         (lambda dir: shutil.rmtree(dir), "there is no data folder"),
     ],
 )
-def test_what_cannot_be_read_is_one_sentence(sound, change, sentence):
+def test_a_damaged_file_is_a_data_error(sound, change, sentence):
     change(sound)
     with pytest.raises(DataError, match=sentence):
         audit(sound)
@@ -293,7 +294,7 @@ def test_unknown_choices_are_refused(sound, name, value):
 
 
 @pytest.mark.realdata
-def test_iu_xray_as_it_was_measured(iu_xray_dir, openi_reports):
+def test_iu_xray_has_the_measured_counts(iu_xray_dir, openi_reports):
     found = audit(iu_xray_dir, tags=openi_reports, with_images=False)
     assert found.origin.collection is IU_XRAY
     assert found.errors == []
@@ -309,7 +310,7 @@ def test_iu_xray_as_it_was_measured(iu_xray_dir, openi_reports):
 
 
 @pytest.mark.realdata
-def test_tags_of_the_archive_are_those_of_another_reading(iu_xray_dir, openi_reports, tmp_path):
+def test_tags_of_the_archive_agree_with_another_reading(iu_xray_dir, openi_reports, tmp_path):
     other = openi_reports.parents[1] / "iu_mesh_r2gen.json"
     if not other.is_file():
         pytest.skip(f"the tags are not at {other}")
@@ -321,8 +322,8 @@ def test_tags_of_the_archive_are_those_of_another_reading(iu_xray_dir, openi_rep
 
 @pytest.mark.realdata
 @pytest.mark.slow
-def test_pictures_of_iu_xray_that_are_one(iu_xray_dir):
-    repeated = audit(iu_xray_dir).pictures.repeated
+def test_iu_xray_has_two_repeated_pictures(iu_xray_dir):
+    repeated = audit(iu_xray_dir).images.repeated
     # by digest, so that the ids of these studies stand in the split alone
     digests = [
         tuple(hashlib.sha256(each.encode()).hexdigest()[:12] for each in group.studies) for group in repeated.groups

@@ -1,4 +1,4 @@
-"""`r2cmn audit` as a user gives it, and the audit at the end of a preparation."""
+"""The command `r2cmn audit`, and the audit at the end of a preparation."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ def run(*arguments, monkeypatch=None):
     return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
-def test_a_table_json_and_page_are_made(tiny_dataset, tmp_path):
+def test_table_json_and_page_are_written(tiny_dataset, tmp_path):
     result = run("audit", tiny_dataset, "--json", tmp_path / "a.json", "--html", tmp_path / "a.html")
     assert result.exit_code == 0, result.output
     assert "in annotation.json" in result.stdout
@@ -48,11 +48,12 @@ def test_a_patient_in_two_splits_is_named_and_the_exit_code_is_1(tiny_dataset):
         (["nowhere"], "there is no data folder nowhere"),
         (["DATA", "--dataset", "mimic"], "--dataset is one of iu_xray, mimic_cxr, not 'mimic'"),
         (["DATA", "--tags", "nowhere.json"], "there is no file nowhere.json"),
-        (["DATA", "--json", "nowhere/a.json"], "nowhere/a.json cannot be written"),
+        (["DATA", "--json", "file/a.json"], "file/a.json cannot be written"),
     ],
 )
-def test_wrong_input_is_one_sentence(tiny_dataset, tmp_path, monkeypatch, capsys, arguments, sentence):
+def test_a_wrong_input_is_one_line(tiny_dataset, tmp_path, monkeypatch, capsys, arguments, sentence):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
     given = [str(tiny_dataset) if argument == "DATA" else argument for argument in arguments]
     monkeypatch.setattr("sys.argv", ["r2cmn", "audit", *given, "--no-images"])
     with pytest.raises(SystemExit) as stopped:
@@ -74,7 +75,7 @@ def table(tiny_dataset):
     return path
 
 
-def test_a_preparation_ends_with_an_audit_unless_told_otherwise(table, tmp_path):
+def test_a_preparation_ends_with_an_audit_by_default(table, tmp_path):
     result = run("prepare", "folder", table, tmp_path / "out")
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "out" / "audit.json").read_text())
@@ -86,11 +87,11 @@ def test_a_preparation_ends_with_an_audit_unless_told_otherwise(table, tmp_path)
     assert not list((tmp_path / "out").glob("audit.*"))
 
 
-def test_a_preparation_that_cannot_be_audited_is_whole_and_says_so(table, tmp_path, monkeypatch):
-    def full(path, content):
+def test_a_preparation_is_kept_if_its_audit_fails(table, tmp_path, monkeypatch):
+    def full(path, content, mode):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("r2cmn.audit.write.write_file", full)
+    monkeypatch.setattr("r2cmn.pages.write_whole", full)
     result = run("prepare", "folder", table, tmp_path / "out")
     assert result.exit_code == 1
     assert "was prepared, but not audited" in result.output

@@ -1,38 +1,39 @@
-"""What a data folder holds, beside what is published, and what would spoil a result: `r2cmn audit`.
+"""Audit of a data folder: counts, comparison with published counts, and problems that would spoil a result.
 
 Everything is read and computed on this machine; nothing is sent anywhere.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from r2cmn.audit.collection import recognise, study_of
-from r2cmn.audit.counts import Reports, SplitCounts, build_vocabulary, count_split, vocabulary_size
+from r2cmn import __version__
+from r2cmn.audit.collection import StudiesBySplit, recognize, study_of
+from r2cmn.audit.counts import Clean, Normal, SplitCounts, build_vocabulary, count_normal, count_split
 from r2cmn.audit.duplicates import RepeatedReports, find_repeated_reports
 from r2cmn.audit.funnel import UNKNOWN_BEFORE, Record, Step, read_record
-from r2cmn.audit.normal import Normal, count_normal
-from r2cmn.audit.pictures import Pictures, audit_pictures
+from r2cmn.audit.images import Images, audit_images
 from r2cmn.audit.problems import Problem, find_problems
 from r2cmn.audit.published import TABLE_1, Compared, compare, split_notes
 from r2cmn.data.reports import SPLITS, DataError, Study, read_annotation
+from r2cmn.data.tokenizer import CLEANING, Tokenizer
 from r2cmn.prepare.collections import COLLECTIONS, LICENSE_CLASSES, Collection
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of a data folder before its studies are counted.
+    """What is known about a data folder before its studies are counted.
 
     Attributes:
         dir: the folder.
-        collection: what it was recognised as, or None.
+        collection: the collection it was recognized as, or None.
         license_class: public, non_commercial or dua.
-        terms: of the collection: the file beside the data, else the text that r2cmn knows, else "".
-        record: what the preparation left.
+        terms: LICENSE.txt of the folder, else the terms of the collection, else "".
+        record: content of `prepare.json`.
     """
 
     dir: Path
@@ -43,17 +44,17 @@ class Origin:
 
     @property
     def title(self) -> str:
-        """Return what to call the data."""
+        """Name of the data."""
         return self.collection.title if self.collection else self.dir.resolve().name
 
 
 @dataclass(frozen=True)
 class Words:
-    """Reports as words.
+    """Words of the reports.
 
     Attributes:
-        threshold: uses in train that a word of the vocabulary needs.
-        columns: of a model's output: the words of the vocabulary and id 0.
+        threshold: uses in train that a word needs to enter the vocabulary.
+        columns: columns of a model's output: the words of the vocabulary and id 0.
         repeated: reports that occur more than once.
     """
 
@@ -64,18 +65,18 @@ class Words:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found; `r2cmn.audit.table` and `page` show it.
+    """Result of an audit; `r2cmn.audit.show` presents it.
 
     Attributes:
-        origin: of the data.
-        funnel: from the download to what can be used.
-        counts: of each split.
-        words: of the reports.
-        compared: with published numbers.
-        pictures: of the images.
-        normal: studies.
-        problems: errors first.
-        notes: sentences on what a reader of a result has to know.
+        origin: origin of the data.
+        funnel: steps from the download to what training can use.
+        counts: counts of each split.
+        words: words of the reports.
+        compared: comparison with published numbers.
+        images: counts and repetitions of the images.
+        normal: normal studies.
+        problems: problems, errors first.
+        notes: what readers of a result must know.
     """
 
     origin: Origin
@@ -83,26 +84,26 @@ class Audit:
     counts: Mapping[str, SplitCounts]
     words: Words
     compared: Sequence[Compared]
-    pictures: Pictures
+    images: Images
     normal: Normal
     problems: Sequence[Problem]
     notes: Sequence[str]
 
     @property
     def errors(self) -> list[Problem]:
-        """Return the problems for which the folder should not be used."""
+        """The problems that make the folder unusable."""
         return [problem for problem in self.problems if problem.error]
 
     def record(self) -> dict[str, Any]:
         """Return plain values for JSON: counts and names, but no text of a report."""
         repeated = {key: value for key, value in asdict(self.words.repeated).items() if key != "most_frequent"}
-        origin = self.origin
+        origin, images = self.origin, self.images
         return {
             "dir": str(origin.dir),
             "dataset": origin.collection.name if origin.collection else None,
             "license_class": origin.license_class,
             "terms": origin.terms,
-            "r2cmn": importlib.metadata.version("r2cmn"),
+            "r2cmn": __version__,
             "errors": [asdict(problem) for problem in self.errors],
             "warnings": [asdict(problem) for problem in self.problems if not problem.error],
             "notes": list(self.notes),
@@ -112,8 +113,8 @@ class Audit:
             "vocabulary": {"threshold": self.words.threshold, "columns": self.words.columns},
             "published": [compared.record() for compared in self.compared],
             "repeated_reports": repeated,
-            "images": asdict(self.pictures.counts) if self.pictures.counts else None,
-            "repeated_pictures": self.pictures.repeated.record(origin.dir) if self.pictures.repeated else None,
+            "images": asdict(images.counts) if images.counts else None,
+            "repeated_pictures": images.repeated.record(origin.dir) if images.repeated else None,
             "normal": self.normal.record(),
         }
 
@@ -129,14 +130,14 @@ def audit(
 
     Args:
         dir: the folder that holds annotation.json and images/.
-        dataset: a name of `COLLECTIONS`; None to recognise it.
-        license_class: public, non_commercial or dua; None for what the preparation or the collection says, else dua.
-        tags: MeSH tags, as `count_normal` takes them; None to look beside the data.
+        dataset: a name of `COLLECTIONS`; None to recognize it.
+        license_class: public, non_commercial or dua; None for that of the preparation or the collection, else dua.
+        tags: MeSH tags, see `count_normal`; None for those beside the data.
         with_images: read the images.
 
     Raises:
-        DataError: where the folder, its annotation, its tags or what the preparation left cannot be read.
-        ValueError: for an unknown data set or class.
+        DataError: if the folder, its annotation, its tags or `prepare.json` cannot be read.
+        ValueError: for an unknown data set or license class.
     """
     studies = _read(dir, dataset, license_class)
     origin = _origin(dir, studies, dataset, license_class)
@@ -144,19 +145,20 @@ def audit(
     counts, words = _count(studies, origin.collection)
     compared = compare(origin.collection, counts, words.columns, origin.record) if origin.collection else []
     reports_only = bool(origin.record.options.get("reports_only"))
-    pictures = audit_pictures(dir, studies, reports_only) if with_images else Pictures()
-    problems = [*find_problems(studies, counts), *pictures.problems]
+    images = audit_images(dir, studies, reports_only) if with_images else Images()
+    problems = [*find_problems(studies, counts), *images.problems]
+    sentence = normal.sentence()
     return Audit(
         origin=origin,
-        funnel=[*origin.record.steps, *_last_steps(studies, pictures)],
+        funnel=[*origin.record.steps, *_last_steps(studies, images)],
         counts=counts,
         words=words,
         compared=compared,
-        pictures=pictures,
+        images=images,
         normal=normal,
         problems=sorted(problems, key=lambda problem: not problem.error),
-        notes=[*([sentence] if (sentence := normal.sentence()) else []), *pictures.notes,
-               *split_notes(origin.collection, studies), *_notes(origin, compared, counts)],
+        notes=[*([sentence] if sentence else []), *images.notes, *split_notes(origin.collection, studies),
+               *_notes(origin, compared, counts)],
     )  # fmt: skip
 
 
@@ -171,10 +173,10 @@ def _read(dir: Path, dataset: str | None, license_class: str | None) -> dict[str
     return studies
 
 
-def _origin(dir: Path, studies: Mapping[str, list[Study]], dataset: str | None, license_class: str | None) -> Origin:
+def _origin(dir: Path, studies: StudiesBySplit, dataset: str | None, license_class: str | None) -> Origin:
     record = read_record(dir)
     name = dataset or record.dataset
-    collection = COLLECTIONS.get(name) if name else recognise(studies)
+    collection = COLLECTIONS.get(name) if name else recognize(studies)
     known = collection.license_class if collection else "dua"
     try:
         terms = (dir / "LICENSE.txt").read_text(encoding="utf-8", errors="replace")
@@ -183,19 +185,28 @@ def _origin(dir: Path, studies: Mapping[str, list[Study]], dataset: str | None, 
     return Origin(dir, collection, license_class or record.license_class or known, terms, record)
 
 
-def _count(studies: Mapping[str, list[Study]], collection: Collection | None) -> tuple[dict[str, SplitCounts], Words]:
-    reports = Reports(collection.cleaning if collection else "iu_xray")
+def _count(studies: StudiesBySplit, collection: Collection | None) -> tuple[dict[str, SplitCounts], Words]:
+    clean = _cached_cleaning(collection.cleaning if collection else "iu_xray")
     threshold = collection.threshold if collection else 3
-    vocabulary = build_vocabulary(studies["train"], reports, threshold)
-    counts = {split: count_split(studies[split], reports, vocabulary) for split in SPLITS}
-    return counts, Words(threshold, vocabulary_size(vocabulary), find_repeated_reports(studies, reports))
+    vocabulary = build_vocabulary(studies["train"], clean, threshold)
+    counts = {split: count_split(studies[split], clean, vocabulary) for split in SPLITS}
+    columns = Tokenizer(sorted(vocabulary)).vocabulary_size
+    return counts, Words(threshold, columns, find_repeated_reports(studies, clean))
 
 
-def _last_steps(studies: Mapping[str, list[Study]], pictures: Pictures) -> list[Step]:
-    """Return what the annotation holds and, where that is less, what of it training can use."""
+def _cached_cleaning(name: str) -> Clean:
+    @cache  # many reports are equal, and each is needed several times
+    def clean(report: str) -> str:
+        return " ".join(CLEANING[name](report).split())
+
+    return clean
+
+
+def _last_steps(studies: StudiesBySplit, images: Images) -> list[Step]:
+    """Return what the annotation holds and, if that is less, what training can use."""
     rows = [study for split in SPLITS for study in studies[split]]
     usable = [study for study in rows if any(map(str.isalnum, study.report))
-              and study.images and pictures.unreadable.isdisjoint(study.images)]  # fmt: skip
+              and study.images and images.unreadable.isdisjoint(study.images)]  # fmt: skip
     (all_studies, all_images), (num_studies, num_images) = _numbers(rows), _numbers(usable)
     steps = [Step("in annotation.json", all_studies, all_images)]
     lost, lost_images = all_studies - num_studies, all_images - num_images
@@ -209,18 +220,18 @@ def _numbers(rows: Sequence[Study]) -> tuple[int, int]:
 
 
 def _notes(origin: Origin, compared: Sequence[Compared], counts: Mapping[str, SplitCounts]) -> list[str]:
-    record = origin.record
+    record, collection = origin.record, origin.collection
     notes = [] if record.dataset else [UNKNOWN_BEFORE]
     entries = {split: count.entries for split, count in counts.items()}
     if record.splits and dict(record.splits) != entries:
         notes.append("annotation.json holds other numbers of entries than `r2cmn prepare` wrote: it was changed since")
     notes += record.notes
-    if origin.collection is None:
+    if collection is None:
         notes.append("the data set is not one whose counts are published, so nothing is compared")
-    if origin.collection is None and record.license_class is None:
-        notes.append("its licence is not known, so it is treated as dua, whose reports nobody else may see")
-    if any(row.source == TABLE_1 and row.difference for row in compared) and origin.collection:
-        notes.append(origin.collection.remark)
-    if all(count.patients is None for count in counts.values()) and origin.collection is None:
-        notes.append("no study names a patient, so one who is in two splits would not be found")
+        if record.license_class is None:
+            notes.append("its license is not known, so it is treated as dua, whose reports nobody else may see")
+        if all(count.patients is None for count in counts.values()):
+            notes.append("no study names a patient, so one who is in two splits would not be found")
+    elif any(row.source == TABLE_1 and row.difference for row in compared):
+        notes.append(collection.remark)
     return notes

@@ -1,4 +1,4 @@
-"""Recognition of a data folder as one of the collections of which counts are published."""
+"""Recognition of a data folder as one of the collections with published counts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from r2cmn.data.reports import SPLITS, Study
 from r2cmn.prepare.collections import COLLECTIONS, Collection
 from r2cmn.prepare.iu_xray.studies import read_split
 
+StudiesBySplit = Mapping[str, list[Study]]
+
 _OF_MIMIC_CXR = re.compile(r"p1\d/p1\d{7}/(s5\d{7})/[^/]+$")
 
 
-def recognise(studies_by_split: Mapping[str, list[Study]]) -> Collection | None:
-    """Return the collection of which more than half of the studies are, by their ids and image paths."""
+def recognize(studies_by_split: StudiesBySplit) -> Collection | None:
+    """Return the collection with more than half of the studies by their ids and image paths, or None."""
     studies = [study for split in SPLITS for study in studies_by_split[split]]
     known = read_split()
     counts = {
@@ -25,6 +27,6 @@ def recognise(studies_by_split: Mapping[str, list[Study]]) -> Collection | None:
 
 
 def study_of(study: Study) -> str:
-    """Return what names the study of an entry: its id, but of MIMIC-CXR, whose entries may be images, its folder."""
+    """Return the id of the study of an entry; for MIMIC-CXR, with entries for single images, the study's folder."""
     found = _OF_MIMIC_CXR.search(study.images[0].as_posix()) if study.images else None
     return found[1] if found else study.id

@@ -1,14 +1,14 @@
-"""From the download to the studies that can be used, as `r2cmn prepare` noted it, with the reason of each loss."""
+"""Losses from the download to the data folder, as `r2cmn prepare` noted them in `prepare.json`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from r2cmn.data.reports import DataError
+from r2cmn.files import read_json
 from r2cmn.prepare.write import RECORD
 
 UNKNOWN_BEFORE = (
@@ -18,12 +18,12 @@ UNKNOWN_BEFORE = (
 
 @dataclass(frozen=True)
 class Step:
-    """A step from the download to what is kept.
+    """A step from the download to the data folder.
 
     Attributes:
-        what: is left, or was lost.
-        studies: that are left; None where the step counts images only.
-        images: that are left; None where the step counts studies only.
+        what: what is left, or what was lost.
+        studies: studies that are left; None if the step counts images only.
+        images: images that are left; None if the step counts studies only.
         lost: studies that the step lost.
         lost_images: images that the step lost.
     """
@@ -37,17 +37,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Record:
-    """What `r2cmn prepare` left beside the data.
+    """Content of `prepare.json`.
 
     Attributes:
-        dataset: iu_xray, mimic_cxr or folder; None where the folder was made otherwise.
-        license_class: or None.
-        options: of the preparation.
-        steps: of the funnel.
-        splits: entries that were written.
-        published: (what, published, here) as the preparation compared the download.
-        notes: of the preparation.
-        left_out: the reason by study or file.
+        dataset: iu_xray, mimic_cxr or folder; None if the folder was not made by `r2cmn prepare`.
+        license_class: public, non_commercial, dua or None.
+        options: options of the preparation.
+        steps: steps from the download to the data folder.
+        splits: number of entries that were written, by split.
+        published: (what, published number, number in the download).
+        notes: notes of the preparation.
+        left_out: reason by study or file.
     """
 
     dataset: str | None = None
@@ -61,16 +61,16 @@ class Record:
 
 
 def read_record(dir: Path) -> Record:
-    """Read `prepare.json`; of a folder without one, return an empty record.
+    """Read `prepare.json`; return an empty record if there is none.
 
     Raises:
-        DataError: where it is damaged.
+        DataError: if the file is damaged.
     """
     path = dir / RECORD
     if not path.is_file():
         return Record()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         return Record(
             dataset=content["dataset"],
             license_class=content["license_class"],
@@ -86,13 +86,13 @@ def read_record(dir: Path) -> Record:
 
 
 def _steps(rows: list[dict[str, Any]]) -> list[Step]:
-    """Bring both forms into one: what is left after each step, or losses with a negative sign."""
+    """Return the steps; a number in `rows` is what is left, or, if it is negative, a loss."""
     steps: list[Step] = []
     left: dict[str, int | None] = {"studies": None, "images": None}
     for row in rows:
         lost = {"studies": 0, "images": 0}
-        for unit in left:
-            number, before = row.get(unit), left[unit]
+        for unit, before in left.items():
+            number = row.get(unit)
             if number is None:
                 continue
             if number < 0 or (number == 0 and before and "images" in row):

@@ -1,174 +1,125 @@
-"""Every image of a data folder read once, by all cores; what was learnt of it is remembered."""
+"""Sizes, formats and views of the images of a data folder."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import sqlite3
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-from PIL import Image
-
-from r2cmn.data.images import load_image
-from r2cmn.data.index import perceptual_hash
-from r2cmn.prepare.parallel import num_cores
+from r2cmn.audit.collection import StudiesBySplit
+from r2cmn.audit.duplicates import RepeatedPictures, find_repeated_pictures
+from r2cmn.audit.problems import Problem
+from r2cmn.data.index import ImageFacts, measure_images
 from r2cmn.prepare.progress import Progress
 
-NEARLY_CONSTANT = 3
-"""Levels of gray between the darkest and the brightest pixel of an image that shows nothing, which JPEG may add."""
+NOT_NAMED = "not named"
+"""View of an image whose view the manifest does not name."""
+_MANIFEST = "manifest.csv"
+_MOST_FREQUENT = 8
 
-_CHUNK = 32  # images that a thread reads at a time, and that are remembered at once
-_VERSION = 1  # of what is remembered; to be raised with the hash
 
-
-class ImageFacts(NamedTuple):
-    """What an audit knows of an image.
+@dataclass(frozen=True)
+class ImageCounts:
+    """Counts of the images.
 
     Attributes:
-        width, height: pixels.
-        mode: how the file holds a pixel, in Pillow's words: L, RGB, I;16, ...; or DICOM.
-        darkest, brightest: of its pixels in 8-bit gray.
-        coarse, fine: `perceptual_hash`.
+        read: images that could be read.
+        unreadable: images that could not be read.
+        sizes: (width, height, number) of the most frequent sizes, in pixels.
+        num_sizes: number of different sizes.
+        short_sides: (least, median, largest) of the short sides, in pixels.
+        modes: number of images by pixel format of the file.
+        constant: images that show nothing.
+        views: number of images by view in the manifest; empty if there is no manifest.
     """
 
-    width: int
-    height: int
-    mode: str
-    darkest: int
-    brightest: int
-    coarse: int
-    fine: bytes
-
-    @property
-    def constant(self) -> bool:
-        """Whether it shows nothing."""
-        return self.brightest - self.darkest <= NEARLY_CONSTANT
+    read: int
+    unreadable: int
+    sizes: Sequence[tuple[int, int, int]]
+    num_sizes: int
+    short_sides: tuple[int, int, int]
+    modes: Mapping[str, int]
+    constant: int
+    views: Mapping[str, int]
 
 
-def read_images(paths: Sequence[Path]) -> tuple[dict[Path, ImageFacts], dict[Path, str]]:
-    """Read images whole, but not those that an earlier audit has read and that did not change.
+@dataclass(frozen=True)
+class Images:
+    """Result of reading the images.
 
-    Returns:
-        The facts by path, and of those that cannot be read the reason.
+    Attributes:
+        counts: None if no image was read.
+        repeated: images that show one picture; None if no image was read.
+        problems: problems of images.
+        notes: notes on images.
+        unreadable: files that cannot be read.
     """
-    facts: dict[Path, ImageFacts] = {}
-    faults: dict[Path, str] = {}
-    remembered = _Remembered()
-    with ThreadPoolExecutor(min(32, 2 * num_cores())) as pool, Progress("images", len(paths)) as progress:
-        keys = dict(zip(paths, pool.map(_key, paths, chunksize=256), strict=True))
-        known = remembered.find(key for key in keys.values() if key is not None)
-        facts |= {path: known[key] for path, key in keys.items() if key in known}
-        left = [path for path in paths if path not in facts]
-        progress.advance(len(facts))
-        chunks = [left[start : start + _CHUNK] for start in range(0, len(left), _CHUNK)]
-        try:
-            for chunk, results in zip(chunks, pool.map(_read_all, chunks), strict=True):
-                for path, result in zip(chunk, results, strict=True):
-                    if isinstance(result, str):
-                        faults[path] = result
-                    else:
-                        facts[path] = result
-                remembered.add({key: facts[path] for path in chunk if path in facts and (key := keys[path])})
-                progress.advance(len(chunk))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
-            raise
-        finally:
-            remembered.close()
-    return facts, faults
+
+    counts: ImageCounts | None = None
+    repeated: RepeatedPictures | None = None
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    unreadable: frozenset[Path] = frozenset()
 
 
-def _read_all(paths: Sequence[Path]) -> list[ImageFacts | str]:
-    results: list[ImageFacts | str] = []
-    for path in paths:
-        try:
-            results.append(_read(path))
-        except (OSError, ValueError) as error:
-            results.append(str(error))
-    return results
+def audit_images(dir: Path, studies_by_split: StudiesBySplit, reports_only: bool) -> Images:
+    """Read all images.
+
+    Args:
+        dir: the data folder.
+        studies_by_split: its studies.
+        reports_only: whether the folder was prepared without images.
+    """
+    paths = list(dict.fromkeys(path for row in studies_by_split.values() for study in row for path in study.images))
+    if not any(path.exists() for path in paths):
+        if reports_only:
+            return Images(notes=("the folder was prepared with --reports-only: there are no images to audit",))
+        return Images(problems=(Problem(f"images that are not in {dir / 'images'}", _below(dir, paths)),))
+    with Progress("images", len(paths)) as progress:
+        facts, faults = measure_images(paths, progress.advance)
+    problems, notes = [], []
+    if faults:
+        names = [f"{name}: {reason}" for name, reason in zip(_below(dir, list(faults)), faults.values(), strict=True)]
+        problems.append(Problem("images that cannot be read whole", names))
+    constant = [path for path, known in facts.items() if known.constant]
+    if constant:
+        problems.append(Problem("images that show nothing (one gray)", _below(dir, constant), error=False))
+    repeated = find_repeated_pictures(studies_by_split, facts)
+    split, patient = repeated.number("across splits"), repeated.number("of two patients")
+    if split[0]:
+        notes.append(f"{split[0]:,} pictures are in two splits, as {split[1]:,} images: scores on them are too good")
+    if patient[0]:
+        notes.append(f"{patient[0]:,} pictures are filed under two patients, as {patient[1]:,} images")
+    counts = _count(dir, facts, len(faults)) if facts else None
+    return Images(counts, repeated, tuple(problems), tuple(notes), frozenset(faults))
 
 
-def _read(path: Path) -> ImageFacts:
-    picture = load_image(path).convert("L")
-    levels = np.flatnonzero(picture.histogram())
-    return ImageFacts(*picture.size, _mode(path), int(levels[0]), int(levels[-1]), *perceptual_hash(picture))
+def _count(dir: Path, facts: Mapping[Path, ImageFacts], unreadable: int) -> ImageCounts:
+    sizes = Counter((known.width, known.height) for known in facts.values())
+    short = sorted(min(known.width, known.height) for known in facts.values())
+    return ImageCounts(
+        read=len(facts),
+        unreadable=unreadable,
+        sizes=[(width, height, number) for (width, height), number in sizes.most_common(_MOST_FREQUENT)],
+        num_sizes=len(sizes),
+        short_sides=(short[0], short[len(short) // 2], short[-1]),
+        modes=dict(Counter(known.mode for known in facts.values()).most_common()),
+        constant=sum(known.constant for known in facts.values()),
+        views=_views(dir / _MANIFEST),
+    )
 
 
-def _mode(path: Path) -> str:
+def _views(path: Path) -> dict[str, int]:
     try:
-        with Image.open(path) as image:
-            return image.mode
-    except Image.UnidentifiedImageError:
-        return "DICOM"
+        with path.open(encoding="utf-8", newline="") as file:
+            views = Counter(row.get("view") or NOT_NAMED for row in csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return {}
+    return dict(views.most_common())
 
 
-def _key(path: Path) -> bytes | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    key = f"{_VERSION}\0{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}"
-    return hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=16).digest()
-
-
-class _Remembered:
-    """Facts by a digest of path, size and time of change, in `$R2CMN_CACHE` or `~/.cache/r2cmn`.
-
-    It holds neither a name nor a picture. Where it cannot be read or written, the images are read again.
-    """
-
-    def __init__(self) -> None:
-        folder = Path(os.environ.get("R2CMN_CACHE") or Path.home() / ".cache" / "r2cmn")
-        self._database: sqlite3.Connection | None = None
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(folder / "audited_images.sqlite", timeout=10)
-            self._database.execute(
-                "CREATE TABLE IF NOT EXISTS images (key BLOB PRIMARY KEY, width INT, height INT, mode TEXT, "
-                "darkest INT, brightest INT, coarse BLOB, fine BLOB) WITHOUT ROWID"
-            )
-        except (OSError, sqlite3.Error):
-            self._give_up()
-
-    def find(self, keys: Iterable[bytes]) -> dict[bytes, ImageFacts]:
-        """Return the facts of those that are known."""
-        wanted = list(keys)
-        found: dict[bytes, ImageFacts] = {}
-        try:
-            for start in range(0, len(wanted) if self._database else 0, 500):
-                some = wanted[start : start + 500]
-                assert self._database is not None
-                marks = ",".join("?" * len(some))
-                for row in self._database.execute(f"SELECT * FROM images WHERE key IN ({marks})", some):
-                    key, width, height, mode, darkest, brightest, coarse, fine = row
-                    bits = int.from_bytes(coarse, "big")
-                    found[key] = ImageFacts(width, height, mode, darkest, brightest, bits, fine)
-        except (sqlite3.Error, TypeError):
-            self._give_up()
-            return {}
-        return found
-
-    def add(self, facts: dict[bytes, ImageFacts]) -> None:
-        """Remember some."""
-        if self._database is None:
-            return
-        # SQLite's integers have a sign, so 64 bits go in as bytes
-        rows = [(key, *known[:5], known.coarse.to_bytes(8, "big"), known.fine) for key, known in facts.items()]
-        try:
-            with self._database:
-                self._database.executemany("INSERT OR REPLACE INTO images VALUES (?,?,?,?,?,?,?,?)", rows)
-        except sqlite3.Error:
-            self._give_up()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._give_up()
-
-    def _give_up(self) -> None:
-        if self._database is not None:
-            self._database.close()
-        self._database = None
+def _below(dir: Path, paths: Sequence[Path]) -> list[str]:
+    images = dir / "images"
+    return [path.relative_to(images).as_posix() if path.is_relative_to(images) else str(path) for path in paths]

@@ -1,23 +1,23 @@
-"""What is wrong with a data folder, by name."""
+"""Problems of a data folder, each with the names of what it concerns."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from r2cmn.audit.collection import StudiesBySplit
 from r2cmn.audit.counts import SplitCounts
-from r2cmn.audit.duplicates import in_two_splits, repeated_ids
-from r2cmn.data.reports import Study
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with some studies.
+    """A problem of some studies, patients or images.
 
     Attributes:
-        what: is wrong, in a few words to which the number is added.
-        names: of the studies, patients or images, each with what is known of it.
-        error: whether training refuses the folder, or a score on it would be wrong.
+        what: the problem in a few words, shown with the number of names.
+        names: studies, patients or images, each with what is known about it.
+        error: whether training refuses the folder, or a score would be wrong.
     """
 
     what: str
@@ -28,21 +28,34 @@ class Problem:
         return f"{self.what}: {len(self.names):,}"
 
 
-def find_problems(studies_by_split: Mapping[str, list[Study]], counts: Mapping[str, SplitCounts]) -> list[Problem]:
-    """Return what is wrong with ids, patients and reports."""
-    overlaps = {
-        "patients in two splits": in_two_splits(studies_by_split, "patient"),
-        "studies in two splits": in_two_splits(studies_by_split, "id"),
-        "ids that a split has twice": repeated_ids(studies_by_split),
+def find_problems(studies_by_split: StudiesBySplit, counts: Mapping[str, SplitCounts]) -> list[Problem]:
+    """Return the problems of ids, patients and reports."""
+    found = {
+        "patients in two splits": _in_two_splits(studies_by_split, "patient"),
+        "studies in two splits": _in_two_splits(studies_by_split, "id"),
+        "ids that a split has twice": _repeated_ids(studies_by_split),
+        "studies without an image": [
+            f"{split}/{study.id}" for split, row in studies_by_split.items() for study in row if not study.images
+        ],
     }
-    problems = [Problem(what, [f"{name} ({' and '.join(splits)})" for name, splits in found.items()])
-                for what, found in overlaps.items() if found]  # fmt: skip
-    without_images = [f"{split}/{study.id}" for split, row in studies_by_split.items() for study in row
-                      if not study.images]  # fmt: skip
-    if without_images:
-        problems.append(Problem("studies without an image", without_images))
+    problems = [Problem(what, names) for what, names in found.items() if names]
     for what in next(iter(counts.values())).odd:
         names = [f"{split}/{id}" for split, count in counts.items() for id in count.odd[what]]
         if names:
             problems.append(Problem(f"reports {what}", names, error=what == "without words"))
     return problems
+
+
+def _in_two_splits(studies_by_split: StudiesBySplit, attribute: str) -> list[str]:
+    """Return the values of an attribute of studies, patient or id, that are in more than one split."""
+    splits: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for split, studies in studies_by_split.items():
+        for study in studies:
+            if (name := getattr(study, attribute)) is not None:
+                splits[name][split] = None
+    return [f"{name} ({' and '.join(found)})" for name, found in splits.items() if len(found) > 1]
+
+
+def _repeated_ids(studies_by_split: StudiesBySplit) -> list[str]:
+    uses = Counter((study.id, split) for split, studies in studies_by_split.items() for study in studies)
+    return [f"{id} ({split})" for (id, split), count in uses.items() if count > 1]

@@ -1,14 +1,15 @@
-"""Counts of a data folder beside the published ones."""
+"""Comparison of the counts of a data folder with published counts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from r2cmn.audit.collection import StudiesBySplit
 from r2cmn.audit.counts import SplitCounts
 from r2cmn.audit.funnel import Record
-from r2cmn.data.reports import SPLITS, Study
+from r2cmn.data.reports import SPLITS
 from r2cmn.prepare.collections import IU_XRAY, Collection
 from r2cmn.prepare.iu_xray.studies import read_split
 
@@ -19,14 +20,14 @@ DOWNLOAD = "download"
 
 @dataclass(frozen=True)
 class Compared:
-    """A published number and what was found here.
+    """A published number and the number in the data folder.
 
     Attributes:
-        what: is counted.
-        source: where it is published: `TABLE_1`, `RELEASED` or `DOWNLOAD`.
-        published: the number.
-        here: what was found, or None where the folder does not tell.
-        rounding: half the last digit that is published, within which there is no difference.
+        what: what is counted.
+        source: `TABLE_1`, `RELEASED` or `DOWNLOAD`.
+        published: the published number.
+        here: the number in the folder; None if it is not known.
+        rounding: half the last published digit, within which there is no difference.
     """
 
     what: str
@@ -37,7 +38,7 @@ class Compared:
 
     @property
     def difference(self) -> float | None:
-        """Return how much there is too much here; 0 within the rounding."""
+        """The number in the folder minus the published one; 0 within the rounding."""
         if self.here is None:
             return None
         difference = self.here - self.published
@@ -51,9 +52,9 @@ class Compared:
 def compare(
     collection: Collection, counts: Mapping[str, SplitCounts], vocabulary_size: int, record: Record
 ) -> list[Compared]:
-    """Compare with the annotation that was released with the code, then with Table 1 of the paper.
+    """Compare with the download, with the annotation that was released with the code, and with Table 1 of the paper.
 
-    The released annotation is left out where the preparation made another choice, such as impressions.
+    The released annotation is left out if the preparation made another choice, such as impressions.
     """
     rows = [Compared(what, DOWNLOAD, published, here) for what, published, here in record.published
             if not what.startswith(("entries of", "test studies"))]  # fmt: skip
@@ -68,17 +69,18 @@ def compare(
 
 
 def _released(collection: Collection, counts: Mapping[str, SplitCounts], vocabulary_size: int) -> list[Compared]:
-    by_image = collection is IU_XRAY or any(count.entries > count.studies for count in counts.values())
     entries = [Compared(f"entries, {split}", RELEASED, number, counts[split].entries)
                for split, number in zip(SPLITS, collection.entries, strict=True)]  # fmt: skip
     size = Compared("columns of a model's output", RELEASED, collection.vocabulary_size, vocabulary_size)
     if collection is IU_XRAY:
         return [*entries, size]
     tested = Compared("studies, test", RELEASED, collection.test_studies, counts["test"].studies)
-    return [*entries, tested, size] if by_image else [tested]
+    has_entries_by_image = any(count.entries > count.studies for count in counts.values())
+    return [*entries, tested, size] if has_entries_by_image else [tested]
 
 
 def _here(what: str, count: SplitCounts, collection: Collection) -> tuple[float | None, float]:
+    """Return the number in the folder and the rounding of Table 1."""
     if what == "words of a report":
         return (round(count.lengths.mean, 1) if count.lengths else None), 0.05
     if what == "patients" and collection is IU_XRAY:
@@ -86,19 +88,19 @@ def _here(what: str, count: SplitCounts, collection: Collection) -> tuple[float 
     return {"images": count.images, "reports": count.studies, "patients": count.patients}[what], 50.0
 
 
-def split_notes(collection: Collection | None, studies_by_split: Mapping[str, Sequence[Study]]) -> list[str]:
-    """Say where the split of IU X-Ray is not the field's, of which the ids are known."""
+def split_notes(collection: Collection | None, studies_by_split: StudiesBySplit) -> list[str]:
+    """Return how the split of IU X-Ray differs from the field's, whose ids are known."""
     if collection is not IU_XRAY:
         return []
     field, here = read_split(), {study.id: split for split, row in studies_by_split.items() for study in row}
-    missing = [id for id in field if id not in here]
-    unknown = [id for id in here if id not in field]
-    moved = [id for id in here if id in field and here[id] != field[id]]
+    missing = len(field.keys() - here.keys())
+    unknown = len(here.keys() - field.keys())
+    moved = sum(here[id] != field[id] for id in here.keys() & field.keys())
     notes = []
     if missing:
-        notes.append(f"{len(missing):,} of the {len(field):,} studies of the field's split are not here")
+        notes.append(f"{missing:,} of the {len(field):,} studies of the field's split are not here")
     if unknown:
-        notes.append(f"{len(unknown):,} studies are not in the field's split, so scores on them are not comparable")
+        notes.append(f"{unknown:,} studies are not in the field's split, so scores on them are not comparable")
     if moved:
-        notes.append(f"{len(moved):,} studies are in another split than the field's, so scores are not comparable")
+        notes.append(f"{moved:,} studies are in another split than the field's, so scores are not comparable")
     return notes

@@ -87,7 +87,8 @@ def render(template: str, license_class: str = "numbers", **values: Any) -> str:
     Raises:
         jinja2.UndefinedError: if the template asks for a value that is missing.
     """
-    return _environment().get_template(template).render(values, version=__version__, shown=_SHOWN[license_class])
+    common = {"license_class": license_class, "shown": _SHOWN[license_class], "version": __version__}
+    return _environment().get_template(template).render(values, **common)
 
 
 def write(path: Path, content: str, license_class: str = "numbers") -> None:

@@ -102,7 +102,7 @@ def histogram(
         limit: a number that a dashed line marks, and its label.
     """
     count = max(len(row) for row in series.values())
-    ticks = ticks_of(0, max((height for row in series.values() for height in row), default=0), 4)
+    ticks = ticks_of(0, max((height for row in series.values() for height in row), default=0), 6 if share else 4)
     left, right, bottom = 48, WIDTH - 12, _TOP + 190
     step = (right - left) / max(count, 1)
     y = _scale(0, ticks[-1], bottom, _TOP)

@@ -16,7 +16,7 @@ from ...pages.checker import MARKUP, check_escaped
 @pytest.fixture
 def sweep(tmp_path, make_sweep):
     grid = {"memory.num_vectors": [16, 64], "data.name": ["plain", MARKUP], "seed": [0]}
-    folder = make_sweep(tmp_path / "<!-- <script> {{ 7 * 7 }}", grid, lambda o: 0.01 * o["memory.num_vectors"])
+    folder = make_sweep(tmp_path / "<!-- <script> {{ 123 * 457 }}", grid, lambda o: 0.01 * o["memory.num_vectors"])
     (folder / "3" / "result.json").unlink()
     (folder / "3" / "FAILED").write_text(f"reason: {MARKUP}\n")
     return folder
@@ -33,7 +33,7 @@ def test_every_text_is_escaped(sweep):
     # the legend of the figure is in the comments of its drawing, too
     tags = check_escaped(re.sub("<svg.*?</svg>", "", html, flags=re.DOTALL), MARKUP, times=6)
     assert tags.count("script") == 3
-    assert "<h1>&lt;!-- &lt;script&gt; {{ 7 * 7 }}</h1>" in html
+    assert "<h1>&lt;!-- &lt;script&gt; {{ 123 * 457 }}</h1>" in html
     data = re.search(r'id="data">(.*?)</script>', html, re.DOTALL)[1]
     assert not re.search("[<>&]", data)
     assert any(MARKUP in line["setting"] for line in json.loads(data)["curves"])

@@ -1,4 +1,4 @@
-"""The index against all pairs, and the hash against pictures that are one, and that are not."""
+"""Near pairs against all pairs, and groups of pictures that are one or are not."""
 
 import io
 import itertools
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from r2cmn.audit import near
-from r2cmn.audit.near import near_pairs, same_pictures, stacked
+from r2cmn.audit import duplicates
+from r2cmn.audit.duplicates import near_pairs, same_pictures, stacked
 from r2cmn.data.index import perceptual_hash
 
 
@@ -32,7 +32,7 @@ def _as_jpeg(picture, quality):
 
 @pytest.mark.parametrize("distance", [0, 1, 3, 6])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_index_finds_each_near_pair_once(seed, distance):
+def test_each_near_pair_is_found_once(seed, distance):
     print("seed", seed)
     generator = np.random.default_rng(seed)
     centres = generator.integers(0, 2**64, 20, dtype=np.uint64)
@@ -53,12 +53,12 @@ def test_the_index_finds_each_near_pair_once(seed, distance):
 def test_bits_are_counted_without_numpy_2(monkeypatch):
     values = np.random.default_rng(0).integers(0, 2**64, 50, dtype=np.uint64)
     monkeypatch.delattr(np, "bitwise_count", raising=False)
-    assert near._count(values).tolist() == [int(value).bit_count() for value in values]
+    assert duplicates._count_bits(values).tolist() == [int(value).bit_count() for value in values]
     small = values.view(np.uint8)
-    assert near._count(small).tolist() == [int(value).bit_count() for value in small]
+    assert duplicates._count_bits(small).tolist() == [int(value).bit_count() for value in small]
 
 
-def test_the_hash_is_that_of_a_plain_cosine_transform():
+def test_the_hash_follows_the_plain_cosine_transform():
     picture = _picture(5)
     small = np.asarray(picture.resize((32, 32), Image.Resampling.BOX), dtype=float)
     coefficients = [[sum(small[i, j] * np.cos(np.pi * u * (2 * i + 1) / 64) * np.cos(np.pi * v * (2 * j + 1) / 64)
@@ -67,7 +67,7 @@ def test_the_hash_is_that_of_a_plain_cosine_transform():
     assert perceptual_hash(picture)[0] == int("".join(str(int(bit)) for bit in bits), 2)
 
 
-def test_pictures_that_were_scaled_compressed_or_brightened_are_one_and_others_are_not():
+def test_scaled_compressed_and_brightened_pictures_are_grouped():
     first, second = _picture(0), _picture(1)
     pictures = [
         first,
@@ -82,18 +82,18 @@ def test_pictures_that_were_scaled_compressed_or_brightened_are_one_and_others_a
     assert [group.tolist() for group in groups] == [[0, 2, 3, 4], [1, 5]]
 
 
-def test_a_picture_mirrored_is_another_one():
+def test_a_mirrored_picture_is_another_picture():
     picture = _picture(0)
     hashes = [perceptual_hash(picture), perceptual_hash(picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT))]
     assert same_pictures(*stacked(hashes)) == []
 
 
-def test_a_placeholder_that_occurs_often_makes_one_group():
+def test_a_frequent_placeholder_makes_one_group():
     hashes = [perceptual_hash(_picture(0))] * 3000 + [perceptual_hash(_picture(1))]
     groups = same_pictures(*stacked(hashes))
     assert [len(group) for group in groups] == [3000]
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_fewer_than_two_pictures_have_no_group(number):
+def test_fewer_than_two_pictures_make_no_group(number):
     assert same_pictures(*stacked([perceptual_hash(_picture(0))] * number)) == []
