@@ -1,28 +1,11 @@
-"""Run folders: found at any depth, read even if damaged, and locked by one process at a time."""
+"""Run folders: found at any depth, and read even if damaged."""
 
 from __future__ import annotations
-
-import os
-import signal
-import subprocess
-import sys
 
 import pytest
 
 from r2cmn.files import write_json
-from r2cmn.runs.folder import FolderInUseError, FolderLock, RunFolder, find_runs, own_overrides
-
-HOLD = """
-import os, sys, time
-from pathlib import Path
-from r2cmn.runs.folder import FolderLock
-lock = FolderLock(Path(sys.argv[1]))
-lock.acquire()
-if os.fork() == 0:
-    time.sleep(60)  # as a loader's process that outlives the trial
-print("held", flush=True)
-time.sleep(60)
-"""
+from r2cmn.runs.folder import RunFolder, find_runs, own_overrides
 
 
 def make_trial(folder, fingerprint="f", result=None):
@@ -127,26 +110,3 @@ def test_a_damaged_file_is_named(tmp_path, name):
     (tmp_path / name).write_text("[1]\n- {")
     with pytest.raises(ValueError, match=name):
         read()
-
-
-def test_a_folder_belongs_to_one_process_until_that_is_gone(tmp_path):
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        assert holder.stdout.readline() == "held\n"
-        lock = FolderLock(tmp_path)
-        with pytest.raises(FolderInUseError, match=rf"in use by process {holder.pid} on "):
-            lock.acquire()
-        assert lock.owner().startswith(f"process {holder.pid} on ")
-        os.kill(holder.pid, signal.SIGKILL)  # its child lives on
-        holder.wait()
-        assert lock.owner() is None
-        with lock:
-            assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} on ")
-    finally:
-        os.killpg(holder.pid, signal.SIGKILL)
-
-
-def test_a_folder_that_is_not_there_has_no_owner(tmp_path):
-    assert FolderLock(tmp_path / "nowhere").owner() is None

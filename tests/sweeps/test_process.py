@@ -63,7 +63,7 @@ def test_a_trial_that_another_process_runs_is_left_to_it(tmp_path):
     place = Place("begun", trial.folder)
     settle(trial, place)
     assert trial.status == "waiting"
-    code = "import sys, time, pathlib; from r2cmn.runs.folder import FolderLock; "
+    code = "import sys, time, pathlib; from r2cmn.runs.lock import FolderLock; "
     code += "lock = FolderLock(pathlib.Path(sys.argv[1])); lock.acquire(); print('held', flush=True); time.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:

@@ -14,7 +14,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution  # n
 from optuna.samplers import RandomSampler  # noqa: E402
 from optuna.trial import TrialState  # noqa: E402
 
-from r2cmn.runs.folder import FolderLock, RunFolder  # noqa: E402
+from r2cmn.runs.folder import RunFolder  # noqa: E402
+from r2cmn.runs.lock import FolderLock  # noqa: E402
 from r2cmn.runs.study import SearchError, open_storage  # noqa: E402
 from r2cmn.sweeps.search import Search, as_overrides  # noqa: E402
 from r2cmn.sweeps.space import Space  # noqa: E402

@@ -14,7 +14,7 @@ import pytest
 from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 
-from r2cmn.runs.folder import SWEEP_LOCK, FolderLock
+from r2cmn.runs.lock import SWEEP_LOCK, FolderLock
 from r2cmn.sweeps.sweeper import OptunaSweeper
 
 optuna = pytest.importorskip("optuna", reason="pip install 'r2cmn[optuna]'")

@@ -18,7 +18,8 @@ from yaml import YAMLError
 
 from r2cmn.checkpoints import newest_intact
 from r2cmn.runs.fingerprint import difference, fingerprint
-from r2cmn.runs.folder import FolderLock, RunFolder, own_overrides
+from r2cmn.runs.folder import RunFolder, own_overrides
+from r2cmn.runs.lock import FolderLock
 
 log = logging.getLogger("r2cmn")
 

@@ -12,7 +12,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from r2cmn.runs.fingerprint import fingerprint
-from r2cmn.runs.folder import SWEEP_LOCK, FolderInUseError, FolderLock, RunFolder, own_overrides
+from r2cmn.runs.folder import RunFolder, own_overrides
+from r2cmn.runs.lock import SWEEP_LOCK, FolderInUseError, FolderLock
 from r2cmn.sweeps.compose import (
     HYDRA_OVERRIDE,
     config_options,

@@ -11,7 +11,8 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from r2cmn.runs.folder import FolderLock, RunFolder, read_tail
+from r2cmn.runs.folder import RunFolder, read_tail
+from r2cmn.runs.lock import FolderLock
 from r2cmn.sweeps.devices import PoolError
 
 log = logging.getLogger(__name__)

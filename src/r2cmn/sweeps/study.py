@@ -15,7 +15,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
-from r2cmn.runs.folder import FolderLock, RunFolder
+from r2cmn.runs.folder import RunFolder
+from r2cmn.runs.lock import FolderLock
 from r2cmn.runs.study import SearchError
 from r2cmn.sweeps.space import Space
 

@@ -15,7 +15,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from r2cmn.runs.folder import MULTIRUN, SWEEP_LOCK, FolderInUseError, FolderLock
+from r2cmn.runs.folder import MULTIRUN
+from r2cmn.runs.lock import SWEEP_LOCK, FolderInUseError, FolderLock
 
 log = logging.getLogger(__name__)
 
