@@ -1,4 +1,4 @@
-"""Two processes of `trainer=ddp` on the CPU, from the command line: one run, the scores of one process, no orphan."""
+"""Two processes of `trainer=ddp` on the CPU: one run, the scores of one process, and no orphan."""
 
 import csv
 import json
@@ -147,7 +147,7 @@ def test_a_killed_run_of_two_processes_ends_bit_equal(straight, folder, data, we
     assert again == first
 
 
-def test_two_processes_share_what_is_kept(folder, data, weights):
+def test_two_processes_share_their_caches(folder, data, weights):
     frozen = ["backbone.frozen=true", "data.images.random_crop=false", "trainer=ddp", "trainer.max_epochs=1"]
     runs = {}
     for name, kept in (

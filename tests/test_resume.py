@@ -1,4 +1,4 @@
-"""A run that is killed and continued ends with the very weights of one that was never interrupted."""
+"""A run that is killed and resumed ends with the same weights as one that was never interrupted."""
 
 import hashlib
 import json
@@ -85,7 +85,7 @@ FEATURES = [
 ]  # fmt: skip
 
 
-def test_killed_runs_on_kept_features_end_bit_equal(make_dataset, tmp_path, monkeypatch):
+def test_killed_runs_on_cached_features_end_bit_equal(make_dataset, tmp_path, monkeypatch):
     data = make_dataset(tmp_path / "data", num_studies=20, num_views=2, size=48)
     run = tmp_path / "killed"
     monkeypatch.setenv("R2CMN_CACHE", str(tmp_path / "cache"))
@@ -100,7 +100,7 @@ def test_killed_runs_on_kept_features_end_bit_equal(make_dataset, tmp_path, monk
     assert finish(data, tmp_path / "straight", *FEATURES) == killed
 
 
-def test_another_seed_ends_otherwise(make_dataset, tmp_path):
+def test_another_seed_gives_other_weights(make_dataset, tmp_path):
     # the hash above must be able to differ
     data = make_dataset(tmp_path / "data", num_studies=20, num_views=2, size=48)
     more = ["data.num_workers=0", "trainer.max_epochs=1"]
@@ -137,7 +137,7 @@ def test_ctrl_c_in_the_first_epoch_leaves_a_checkpoint_too(make_dataset, tmp_pat
     assert finish(data, run, *more, "checkpoint=last") == finish(data, tmp_path / "straight", *more)
 
 
-def test_a_moved_run_is_tested_with_its_best(make_dataset, tmp_path):
+def test_a_moved_run_is_tested_with_its_best_checkpoint(make_dataset, tmp_path):
     data = make_dataset(tmp_path / "data", num_studies=20, num_views=2, size=48)
     whole, first, second = (tmp_path / name for name in ("whole", "first", "second"))
     finish(data, whole, "data.num_workers=0")
@@ -152,7 +152,7 @@ def test_a_moved_run_is_tested_with_its_best(make_dataset, tmp_path):
     )
 
 
-def test_a_checkpoint_that_names_another_folder_ends_with_a_sentence(make_dataset, tmp_path):
+def test_a_checkpoint_that_names_another_folder_is_rejected(make_dataset, tmp_path):
     data = make_dataset(tmp_path / "data", num_studies=20, num_views=2, size=48)
     finish(data, tmp_path / "good", "data.num_workers=0", "trainer.max_epochs=1")
     victim = tmp_path / "victim"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from r2cmn.files import write_json
@@ -16,7 +18,7 @@ def make_trial(folder, fingerprint="f", result=None):
     return folder
 
 
-def test_trials_are_found_at_any_depth_in_the_order_of_their_numbers(tmp_path):
+def test_runs_are_found_at_any_depth_in_the_order_of_their_numbers(tmp_path):
     for name in ("10", "9", "a/3", "9/checkpoints/1"):
         make_trial(tmp_path / name, name)
     (tmp_path / "8").mkdir()
@@ -37,12 +39,12 @@ def test_trials_are_found_at_any_depth_in_the_order_of_their_numbers(tmp_path):
         ({"fingerprint": "f", "pruned": True}, False),
     ],
 )
-def test_a_trial_is_done_by_its_own_whole_result(tmp_path, result, done):
+def test_a_run_is_done_with_its_own_result(tmp_path, result, done):
     run = RunFolder(make_trial(tmp_path / "0", "f", result))
     assert (run.result is not None) is done
 
 
-def test_a_torn_result_is_none(tmp_path):
+def test_a_damaged_result_is_none(tmp_path):
     folder = make_trial(tmp_path / "0")
     (folder / "result.json").write_text('{"objective"')
     assert RunFolder(folder).result is None
@@ -110,3 +112,28 @@ def test_a_damaged_file_is_named(tmp_path, name):
     (tmp_path / name).write_text("[1]\n- {")
     with pytest.raises(ValueError, match=name):
         read()
+
+
+def test_metrics_are_read_up_to_a_truncated_row(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.read_metrics() == []
+    folder.metrics_csv.write_text("epoch,step,train/loss,val/loss\n0,9,1.5,\n0,9,,2.25\n1,1\0")
+    assert folder.read_metrics() == [
+        {"epoch": 0, "step": 9, "train/loss": 1.5}, {"epoch": 0, "step": 9, "val/loss": 2.25}, {"epoch": 1, "step": 1}
+    ]  # fmt: skip
+
+
+def test_the_last_change_is_that_of_the_newest_log(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.last_change() is None
+    for seconds, log in ((100, folder.train_log), (300, folder.metrics_csv), (200, folder.trial_log)):
+        log.touch()
+        os.utime(log, (seconds, seconds))
+    assert folder.last_change().timestamp() == 300
+
+
+def test_parameters_are_read_from_the_log(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.read_logged_parameters() == {}
+    folder.train_log.write_text("a line\n16:05:47 INFO parameters: total 2,232,905, memory 263,168\n")
+    assert folder.read_logged_parameters() == {"total": 2_232_905, "memory": 263_168}

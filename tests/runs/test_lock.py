@@ -19,13 +19,13 @@ from r2cmn.runs.lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]))
 lock.acquire()
 if os.fork() == 0:
-    time.sleep(60)  # as a loader's process that outlives the trial
+    time.sleep(60)  # a loader process that outlives the trial
 print("held", flush=True)
 time.sleep(60)
 """
 
 
-def test_a_folder_belongs_to_one_process_until_that_is_gone(tmp_path):
+def test_a_folder_is_locked_until_its_process_ends(tmp_path):
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -44,7 +44,7 @@ def test_a_folder_belongs_to_one_process_until_that_is_gone(tmp_path):
         os.killpg(holder.pid, signal.SIGKILL)
 
 
-def test_a_folder_that_is_not_there_has_no_owner(tmp_path):
+def test_a_missing_folder_has_no_owner(tmp_path):
     assert FolderLock(tmp_path / "nowhere").owner() is None
 
 

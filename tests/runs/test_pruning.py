@@ -103,7 +103,7 @@ def test_a_training_continues_if_the_study_does_not_answer(study, fit, monkeypat
     assert "the study does not answer" in caplog.text
 
 
-def test_a_locked_database_is_waited_for(study, fit, monkeypatch):
+def test_a_locked_database_is_tried_again(study, fit, monkeypatch):
     monkeypatch.setattr(pruning, "WAIT_S", 0.0)
     report, failures = optuna.Trial.report, iter([True, True])
 

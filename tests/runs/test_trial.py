@@ -1,4 +1,4 @@
-"""A run as a trial: what its folder holds of it is taken up, and nothing else is."""
+"""A run in its folder: resumed from its own files, and from no other run's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def config():
 
 @pytest.fixture
 def swept(monkeypatch):
-    """Let Hydra say that this is a trial of a sweep, or, given RUN, a single run."""
+    """Set Hydra's mode to a trial of a sweep, or, given RUN, a single run."""
 
     def say(mode=RunMode.MULTIRUN):
         task = ["seed=0", "sweep.resume=true", "dim=16"]
@@ -49,7 +49,7 @@ def changed(config, **sweep):
 
 
 def leave(folder, config, result=None, checkpoint=True, **identity):
-    """Leave what an earlier start of a trial leaves in its folder."""
+    """Write the files of an earlier start of a trial."""
     write_json(folder / "trial.json", {**fingerprint(config), "parameters": PARAMETERS, "started": "then", **identity})
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(config))
     (folder / "checkpoints").mkdir()
@@ -59,7 +59,7 @@ def leave(folder, config, result=None, checkpoint=True, **identity):
         write_json(folder / "result.json", result)
 
 
-def test_a_trial_says_which_one_it_is_and_ends_with_a_result(config, swept, tmp_path):
+def test_a_trial_writes_its_identity_and_its_result(config, swept, tmp_path):
     (tmp_path / "result.json").write_text("of an earlier run")
     (tmp_path / "FAILED").write_text("of an earlier start")
     with Trial(config, tmp_path) as trial:
@@ -71,7 +71,7 @@ def test_a_trial_says_which_one_it_is_and_ends_with_a_result(config, swept, tmp_
     said = json.loads((tmp_path / "trial.json").read_text())
     assert said.keys() == {"fingerprint", "parts", "version", "commit", "overrides", "parameters", "started"}
     assert said["parts"].keys() == {"config", "data", "code"}
-    assert said["overrides"] == ["dim=16", "seed=0"], "how to sweep is no part of a trial"
+    assert said["overrides"] == ["dim=16", "seed=0"], "options of the sweep do not define a trial"
     result = json.loads((tmp_path / "result.json").read_text())
     assert result == {
         "objective": 0.5, "parameters": PARAMETERS, "overrides": ["dim=16", "seed=0"],
@@ -79,7 +79,7 @@ def test_a_trial_says_which_one_it_is_and_ends_with_a_result(config, swept, tmp_
     }  # fmt: skip
 
 
-def test_a_half_done_trial_goes_on_by_itself(config, swept, tmp_path):
+def test_an_unfinished_trial_resumes_by_itself(config, swept, tmp_path):
     leave(tmp_path, config)
     with Trial(config, tmp_path) as trial:
         assert trial.checkpoint == tmp_path / "checkpoints" / "last.ckpt"
@@ -93,7 +93,7 @@ def test_a_trial_without_an_intact_checkpoint_starts_anew(config, swept, tmp_pat
         assert trial.checkpoint is None
 
 
-def test_a_single_run_begins_anew_unless_it_is_told_otherwise(config, swept, tmp_path, monkeypatch):
+def test_a_single_run_starts_anew_without_sweep_resume(config, swept, tmp_path, monkeypatch):
     leave(tmp_path, config)
     swept(RunMode.RUN)
     with Trial(config, tmp_path) as trial:
@@ -105,7 +105,7 @@ def test_a_single_run_begins_anew_unless_it_is_told_otherwise(config, swept, tmp
         assert trial.checkpoint is not None
 
 
-def test_a_finished_trial_is_taken_only_when_asked_for(config, swept, tmp_path):
+def test_a_finished_trial_needs_sweep_resume(config, swept, tmp_path):
     leave(tmp_path, config, {"objective": 1.0})
     with pytest.raises(TrialError, match=r"holds the result of this trial: add sweep\.resume=true"):
         Trial(config, tmp_path)
@@ -113,7 +113,7 @@ def test_a_finished_trial_is_taken_only_when_asked_for(config, swept, tmp_path):
         assert trial.result == {"objective": 1.0}
 
 
-def test_another_trial_is_refused_by_name(config, swept, tmp_path):
+def test_another_trial_is_rejected_by_name(config, swept, tmp_path):
     leave(tmp_path, config)
     other = config.copy()
     other.memory.num_vectors = 32
@@ -124,7 +124,7 @@ def test_another_trial_is_refused_by_name(config, swept, tmp_path):
         Trial(other, tmp_path)
 
 
-def test_other_code_is_refused_and_goes_on_when_asked_for(config, swept, tmp_path):
+def test_other_code_is_rejected_without_sweep_code(config, swept, tmp_path):
     parts = {**fingerprint(config)["parts"], "code": "older"}
     leave(tmp_path, config, parts=parts, fingerprint="older", version="0.0.9")
     with pytest.raises(TrialError, match=r"another version of the code: add sweep\.code=any"):
@@ -139,20 +139,20 @@ def test_other_code_is_refused_and_goes_on_when_asked_for(config, swept, tmp_pat
     assert json.loads((tmp_path / "trial.json").read_text())["earlier"] == [earlier], "it is forgotten"
 
 
-def test_what_only_the_launcher_wrote_has_not_begun(config, swept, tmp_path):
+def test_a_trial_that_only_the_launcher_wrote_has_not_started(config, swept, tmp_path):
     write_json(tmp_path / "trial.json", {"fingerprint": "x", "parts": {"config": "x"}})
     with Trial(config, tmp_path) as trial:
         assert trial.checkpoint is None
 
 
-def test_a_refused_trial_lets_go_of_its_folder(config, swept, tmp_path):
+def test_a_rejected_trial_releases_its_folder(config, swept, tmp_path):
     leave(tmp_path, config, {"objective": 1.0})
     with pytest.raises(TrialError) as caught:
         Trial(config, tmp_path)
     assert not caught.traceback[-1].frame.f_locals["self"]._lock.is_held
 
 
-def test_reuse_is_the_launchers(config, swept, tmp_path):
+def test_reuse_needs_the_pool_launcher(config, swept, tmp_path):
     with pytest.raises(TrialError, match=r"sweep\.reuse needs the launcher pool: add hydra/launcher=pool"):
         Trial(changed(config, reuse=["elsewhere"]), tmp_path)
     swept(RunMode.RUN)
@@ -160,7 +160,7 @@ def test_reuse_is_the_launchers(config, swept, tmp_path):
         assert trial.result is None
 
 
-def test_the_reason_of_a_failure_is_left(swept, tmp_path):
+def test_the_reason_of_a_failure_is_recorded(swept, tmp_path):
     record_failure(tmp_path, ValueError("no such word\n"))
     assert (tmp_path / "FAILED").read_text() == "dim=16 seed=0\nreason: no such word\n"
 

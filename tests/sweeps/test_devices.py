@@ -1,4 +1,4 @@
-"""GPUs and threads shared out over trials."""
+"""GPUs and CPU threads divided among trials."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from r2cmn.sweeps.launcher import PoolLauncher
         ([], 1, 3, ["", "", ""]),
     ],
 )
-def test_slots_share_out_the_gpus(gpus, per_trial, at_once, expected):
+def test_slots_divide_the_gpus(gpus, per_trial, at_once, expected):
     slots = build_slots(gpus, per_trial, at_once)
     assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots] == expected
 
@@ -38,7 +38,7 @@ def test_slots_share_out_the_gpus(gpus, per_trial, at_once, expected):
         (([], 1, 0), "num_trials"),
     ],
 )
-def test_impossible_slots_are_refused(values, key):
+def test_invalid_slots_are_rejected(values, key):
     with pytest.raises(PoolError, match=key):
         build_slots(*values)
 
@@ -64,7 +64,7 @@ def test_auto_without_gpus_leaves_the_environment_alone(monkeypatch):
     assert [slot.environment for slot in build_slots("auto", 1, 2)] == [{}, {}]
 
 
-def test_threads_are_shared_out(monkeypatch):
+def test_threads_are_divided(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert [share_threads(None, slots) for slots in (1, 3, 16)] == [8, 2, 1]
     assert share_threads(5, 3) == 5
@@ -72,6 +72,6 @@ def test_threads_are_shared_out(monkeypatch):
         share_threads(0, 1)
 
 
-def test_negative_retries_are_refused():
+def test_negative_retries_are_rejected():
     with pytest.raises(PoolError, match="retries=-1"):
         PoolLauncher(gpus=[], retries=-1).setup(hydra_context=None, task_function=None, config=None)

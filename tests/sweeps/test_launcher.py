@@ -160,7 +160,7 @@ def test_a_failed_trial_is_tried_again(toy):
 
 
 @pytest.mark.slow
-def test_a_sweep_resumes_by_fingerprint_and_takes_what_others_finished(toy):
+def test_a_sweep_resumes_by_fingerprint_and_reuses_finished_trials(toy):
     two = ["hydra.launcher.num_trials=2", "hydra.launcher.gpus=[]"]
     assert toy.run("x=1,2", *two)[0] == 0
     (toy.sweep / "1" / "result.json").unlink()
@@ -238,7 +238,7 @@ def test_stopping_the_sweep_leaves_no_process(toy, act, signum, grace, repeats):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("option", ["--config-dir", "--config-path"])
-def test_a_trial_composes_what_the_sweep_was_given(toy, option):
+def test_a_trial_composes_the_configuration_of_its_sweep(toy, option):
     other = toy.folder / "my conf"
     (other / "extra").mkdir(parents=True)
     (other / "extra" / "mine.yaml").write_text("deep: 7\n")

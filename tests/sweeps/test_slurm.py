@@ -1,4 +1,4 @@
-"""Sweeps on a real SLURM of the test's own, bound to 127.0.0.1: two trials in a queue, and one that is requeued."""
+"""Sweeps on a SLURM that the test starts on 127.0.0.1: two queued trials, and one that is requeued."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def weights(run):
     return {name: value.tolist() for name, value in content["state_dict"].items()}, content["epoch"]
 
 
-def test_a_trial_that_runs_out_of_time_is_requeued_and_goes_on(slurm):
+def test_a_trial_that_exceeds_its_time_is_requeued_and_resumed(slurm):
     (slurm.folder / "waiting.py").write_text(WAITING)
     go = slurm.folder / "go"
     own = ["+callbacks.waiting._target_=waiting.Waiting", f"+callbacks.waiting.file={go}", "trainer.max_epochs=5"]

@@ -1,4 +1,4 @@
-"""Sweeps from the command line: each trial once, in a folder and a process of its own, and a dead one ends no other."""
+"""Sweeps from the command line: each trial runs once in its own folder and process, and a dead one ends no other."""
 
 import contextlib
 import json
@@ -73,7 +73,7 @@ def run_sweep(folder, data, name, *more):
 
 
 def wait_for_epoch(trial, epoch, process, times=1):
-    """Wait until a trial, at its `times`-th start, has validated after an epoch, or a later one where it goes on."""
+    """Wait until a trial, at its `times`-th start, has validated after an epoch, or after a later one if it resumes."""
     end = time.monotonic() + 250
     log = trial / "train.log"
     while True:
@@ -127,7 +127,7 @@ def test_a_grid_runs_each_trial_once_in_its_own_folder(folder, data):
     assert not (folder / "runs").exists(), "a run outside the sweep"
 
 
-def test_a_trial_that_cannot_be_leaves_its_reason_and_the_others_finish(folder, data):
+def test_an_invalid_trial_leaves_its_reason_and_the_others_finish(folder, data):
     # 2 is fewer than the 4 that each word asks for
     more = ["memory.num_vectors=32,2,64", "memory.num_queried=4", "memory.num_threads=2", "hydra.launcher.num_trials=2"]
     returncode, sweep, out, err = run_sweep(folder, data, "too_many", *more)
@@ -151,7 +151,7 @@ DDP = ["trainer=ddp", "trainer.max_epochs=8", "memory=none", "baselines=false", 
 DDP += ["hydra.launcher.gpus_per_trial=2", "trainer.accelerator=cpu"]
 
 
-def test_a_trial_can_be_two_processes_that_go_on_after_a_kill(folder, data, weights):
+def test_a_trial_of_two_processes_resumes_after_a_kill(folder, data, weights):
     returncode, straight, out, err = run_sweep(folder, data, "ddp", *DDP)
     assert returncode == 0, out + err
     (trial,) = trials(straight)
@@ -176,7 +176,7 @@ def test_a_trial_can_be_two_processes_that_go_on_after_a_kill(folder, data, weig
     assert found <= {"data", "cache", "grid", "too_many", "ddp", "ddp_killed", "stopped", "single"}, "a phantom sweep"
 
 
-def test_a_killed_and_a_stopped_sweep_goes_on_bit_equal(folder, data, processes_of, weights):
+def test_a_killed_and_a_stopped_sweep_resume_bit_equal(folder, data, processes_of, weights):
     values = ["trainer.max_epochs=12", "memory=none", "baselines=false"]
     long = [*values, "hydra.launcher.num_trials=2"]
     process, sweep = start_sweep(folder, data, "stopped", *long, "seed=0,1")
@@ -237,7 +237,7 @@ def test_a_killed_and_a_stopped_sweep_goes_on_bit_equal(folder, data, processes_
     )
 
 
-def test_processes_of_one_process_are_refused(folder, data):
+def test_ddp_is_rejected_without_a_process_a_trial(folder, data):
     returncode, sweep, out, err = run_sweep(
         folder, data, "refused", "hydra/launcher=basic", "trainer=ddp", "memory=none,cross_modal"
     )
@@ -247,7 +247,7 @@ def test_processes_of_one_process_are_refused(folder, data):
     assert not list(Path(sweep).rglob("*.ckpt"))
 
 
-def test_the_launcher_of_hydra_goes_on_after_a_trial_that_cannot_be(folder, data):
+def test_the_basic_launcher_continues_after_an_invalid_trial(folder, data):
     more = ["hydra/launcher=basic", "memory.num_vectors=2,8", "memory.num_queried=4", "memory.num_threads=2"]
     returncode, sweep, out, err = run_sweep(folder, data, "basic", *more)
     assert returncode == 1
