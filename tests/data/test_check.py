@@ -146,7 +146,7 @@ def test_a_split_without_studies_raises(studies):
 
 
 def test_an_unknown_on_bad_sample_raises(studies):
-    with pytest.raises(ValueError, match="on_bad_sample is 'error' or 'skip', not 'drop'"):
+    with pytest.raises(ValueError, match=r"on_bad_sample is one of error, skip, not 'drop'"):
         check_studies(studies, num_views=2, on_bad_sample="drop")
 
 

@@ -20,7 +20,21 @@ from r2cmn.data.reports import DataError, Study
 MAX_LISTED = 20
 """Number of bad samples that are listed; the others are counted."""
 
+ON_BAD_SAMPLE = ("error", "skip")
+"""What to do about bad studies: raise an error, or leave them out."""
+
 _MIN_SHOWN = 2000  # images from which on a progress bar is shown
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
+    """Return the value of an option of the data.
+
+    Raises:
+        ValueError: if it is not one of the choices.
+    """
+    if value not in choices:
+        raise ValueError(f"data.{name} is one of {', '.join(choices)}, not {value!r}")
+    return value
 
 
 class BadSample(NamedTuple):
@@ -78,8 +92,7 @@ def check_studies(
             patient, or a split has no studies left.
         ValueError: for another `on_bad_sample`.
     """
-    if on_bad_sample not in ("error", "skip"):
-        raise ValueError(f"on_bad_sample is 'error' or 'skip', not {on_bad_sample!r}")
+    check_choice("on_bad_sample", on_bad_sample, ON_BAD_SAMPLE)
     _refuse_overlap(studies_by_split)
     bad = _bad_entries(studies_by_split, num_views)
     if bad and on_bad_sample == "error":

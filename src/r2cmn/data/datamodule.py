@@ -15,7 +15,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from r2cmn.data.check import Funnel, check_studies
+from r2cmn.data.check import ON_BAD_SAMPLE, Funnel, check_choice, check_studies
 from r2cmn.data.features import PRECISIONS, FrozenTrunk, check_frozen, read_features
 from r2cmn.data.images import ImageTransform
 from r2cmn.data.reports import (
@@ -91,28 +91,18 @@ class ReportDataModule(pl.LightningDataModule):
         cache_features: bool | str = "none",
     ):
         super().__init__()
-        if dir is None and self.dir_variable:
-            dir = os.environ.get(self.dir_variable) or None
-        if dir is None:
-            variable = f" or the environment variable {self.dir_variable}" if self.dir_variable else ""
-            raise DataError(
-                f"no data folder is given: set data.dir=/path/to/folder (annotation.json, images/){variable}"
-            )
         if batch_size < 1 or num_workers < 0:
             raise ValueError(f"batch_size is {batch_size} and num_workers {num_workers}: at least 1 and at least 0")
-        if on_bad_sample not in ("error", "skip"):
-            raise ValueError(f"on_bad_sample is 'error' or 'skip', not {on_bad_sample!r}")
-        self.license_class = self.license_default if license_class is None else license_class
-        if self.license_class not in LICENSE_CLASSES:
-            raise ValueError(f"license_class is one of {', '.join(LICENSE_CLASSES)}, not {license_class!r}")
-        if cache not in CACHES:
-            raise ValueError(f"data.cache is one of {', '.join(CACHES)}, not {cache!r}")
-        self.cache = cache
-        self.cache_features = _precision(cache_features)
-        self.dir = Path(dir).expanduser()
+        if isinstance(cache_features, bool):
+            cache_features = "float16" if cache_features else "none"
+        license_class = self.license_default if license_class is None else license_class
+        self.dir = self._find_folder(dir)
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.on_bad_sample = on_bad_sample
+        self.on_bad_sample = check_choice("on_bad_sample", on_bad_sample, ON_BAD_SAMPLE)
+        self.license_class = check_choice("license_class", license_class, LICENSE_CLASSES)
+        self.cache = check_choice("cache", cache, CACHES)
+        self.cache_features = check_choice("cache_features", cache_features, PRECISIONS)
         self._text = _merged("text", self.text_defaults, text)
         Tokenizer.build([], **self._text)  # checks the values before the data is read
         image_options = _merged("images", self.images_defaults, images)
@@ -133,6 +123,16 @@ class ReportDataModule(pl.LightningDataModule):
         self._datasets: dict[str, ReportDataset] = {}
         self._backbone: FrozenTrunk | None = None
         self._rewrite: Rewrite | None = None
+
+    def _find_folder(self, dir: str | Path | None) -> Path:
+        if dir is None and self.dir_variable:
+            dir = os.environ.get(self.dir_variable) or None
+        if dir is None:
+            variable = f" or the environment variable {self.dir_variable}" if self.dir_variable else ""
+            raise DataError(
+                f"no data folder is given: set data.dir=/path/to/folder (annotation.json, images/){variable}"
+            )
+        return Path(dir).expanduser()
 
     def prepare_data(self) -> None:
         """Check the images in one process per machine; the others find the result in the index of images."""
@@ -236,13 +236,6 @@ def start_worker(_worker: int, rank: int) -> None:
     if rank:
         torch.manual_seed(hash((torch.initial_seed(), rank)))
     gc.freeze()  # a collection writes to every object of the parent process and so copies its memory page
-
-
-def _precision(cache_features: bool | str) -> str:
-    named = ("float16" if cache_features else "none") if isinstance(cache_features, bool) else cache_features
-    if named not in PRECISIONS:
-        raise ValueError(f"data.cache_features is one of {', '.join(PRECISIONS)}, or true, not {cache_features!r}")
-    return named
 
 
 def _merged(name: str, defaults: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
