@@ -14,7 +14,6 @@ from r2cmn.inference import (
     find_studies,
     load_module,
     read_ahead,
-    read_rows,
     write_reports,
 )
 
@@ -48,7 +47,7 @@ def test_without_subfolders_a_file_is_a_study(tmp_path):
 
 def test_two_files_of_one_name_are_two_studies_of_one_id(tmp_path):
     draw(tmp_path / "one.png", tmp_path / "one.jpg")
-    with pytest.raises(ValueError, match="'one' stands for more than one study"):
+    with pytest.raises(ValueError, match="more than one study has the id 'one'"):
         find_studies(tmp_path)
 
 
@@ -64,14 +63,14 @@ def test_a_csv_names_the_files_beside_it(tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("id,images\na,2.png\na,2.png\n", "the id 'a' stands for more than one study"),
+        ("id,images\na,2.png\na,2.png\n", "more than one study has the id 'a'"),
         ("id,images\na,\n", "study 'a' has no image"),
         ("id,images\na,;\n", "study 'a' has no image"),
         ("id,images\na,gone.png\n", "gone.png of study 'a' does not exist"),
-        ("id,image\na,2.png\n", "has no column 'images' .*id, image"),
+        ("id,image\na,2.png\n", "has no column 'images'.*id, image"),
         ("id,images\na\n", "row 2: the row is shorter"),
         ("id,images\n", "has a header but no row"),
-        ("", "has no column 'id' .*none"),
+        ("", "has no column 'id'.*none"),
     ],
 )
 def test_a_wrong_csv_is_one_sentence(tmp_path, content, sentence):
@@ -93,46 +92,6 @@ def test_radiographs_are_views_like_others(tmp_path, make_dicom):
 def test_a_folder_without_studies_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no study"):
         find_studies(tmp_path)
-
-
-# ---- read_rows -------------------------------------------------------------------------------------------------------
-
-
-def test_what_looks_like_a_number_or_nothing_stays_text(tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_text('id,text\n007,NA\nnull,""\n1e5," spaced, and\nbroken "\n')
-    assert read_rows(path, ("id", "text")) == [
-        {"id": "007", "text": "NA"},
-        {"id": "null", "text": ""},
-        {"id": "1e5", "text": " spaced, and\nbroken "},
-    ]
-
-
-def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_bytes("\ufeffid,text\na,größer\n".encode())
-    assert read_rows(path, ("id", "text")) == [{"id": "a", "text": "größer"}]
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        ("id,text\na,größer\n".encode("latin-1"), "not a CSV of UTF-8 text"),
-        (b"\x89PNG\r\n\x1a\n\x00\xff", "not a CSV of UTF-8 text"),
-        (b'id,text\na,"open\n', "not a CSV of UTF-8 text"),
-        (b"id;text\na;b\n", r"has no column 'id' \(its columns: id;text\)"),
-    ],
-)
-def test_what_is_no_table_is_refused(tmp_path, content, sentence):
-    (tmp_path / "t.csv").write_bytes(content)
-    with pytest.raises(ValueError, match=sentence) as caught:
-        read_rows(tmp_path / "t.csv", ("id", "text"))
-    assert "\n" not in str(caught.value)
-
-
-def test_a_missing_table_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"no file .*gone\.csv"):
-        read_rows(tmp_path / "gone.csv", ("id",))
 
 
 # ---- write_reports ---------------------------------------------------------------------------------------------------

@@ -1,9 +1,7 @@
-"""Checkpoints on disk: written whole or not at all, and opened as data, never as code."""
+"""Checkpoints on disk: written whole or not at all, and loaded as data, never as code."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,8 @@ from typing import Any
 import torch
 from packaging.version import InvalidVersion, Version
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from r2cmn.files import PRIVATE_FILE, whole_file
 
 MAX_COUNT = 2**53
 """The largest number of epochs, steps or batches that a checkpoint may hold."""
@@ -21,42 +21,35 @@ class CheckpointError(ValueError):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its target, flushes it to the disk and renames it into place.
+    """Writes checkpoints whole or not at all, and loads and removes only checkpoint files of r2cmn.
 
-    Lightning writes to the temporary folder and moves; where that is another file system the move is a copy, and a
-    run killed within it leaves a torn `last.ckpt` from which nothing resumes.
+    Lightning writes to the temporary folder and moves the file. If that is another file system, the move is a copy, and
+    a run that is killed meanwhile leaves a damaged `last.ckpt`. Here the file is written beside its target and renamed.
 
-    Lightning loads URLs and removes whatever a path names, folders and remote files included. This class loads only
-    local files, with torch's safe loader, and removes only regular `.ckpt` files from folders it has written to.
+    Lightning also loads URLs and removes whatever a path names, folders and remote files included. This class loads
+    only local files, with torch's safe loader, and removes only regular `.ckpt` files from folders it has written to.
     """
 
     def __init__(self) -> None:
         self._folders: set[Path] = set()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write `checkpoint` to `path`; on failure nothing is left at `path` that was not there before.
+        """Write `checkpoint` to `path`; on failure an earlier file stays as it was.
 
         Raises:
-            OSError: where the disk is full or the folder cannot be written.
+            OSError: if the disk is full or the folder cannot be written.
         """
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with whole_file(target, PRIVATE_FILE) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(target)
-            self._folders.add(target.parent.resolve())
         except RuntimeError as error:
-            # torch's zip writer turns a full disk into "PytorchStreamWriter failed writing file"
+            # torch's zip writer reports a full disk as "PytorchStreamWriter failed writing file"
             raise OSError(f"the checkpoint {target} could not be written: {error}") from error
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        self._folders.add(target.parent.resolve())
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read a checkpoint of r2cmn onto the CPU, whatever the arguments say.
+        """Read a checkpoint of r2cmn onto the CPU; `map_location` and `weights_only` are ignored.
 
         Raises:
             CheckpointError: see `read_checkpoint`.
@@ -67,7 +60,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Remove a checkpoint that this run has written; a file that does not exist is skipped.
 
         Raises:
-            CheckpointError: for anything else; nothing is removed.
+            CheckpointError: if the path is anything else; nothing is removed.
         """
         target = Path(path)
         is_local = "://" not in str(path) and "::" not in str(path)
@@ -85,7 +78,7 @@ def is_regular(path: Path) -> bool:
 
 
 def newest_intact(folder: Path) -> Path | None:
-    """Return the newest checkpoint in a folder that is a whole file, or None."""
+    """Return the newest undamaged checkpoint in a folder, or None."""
     files = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
     return next((path for path in files if zipfile.is_zipfile(path)), None)
 
@@ -95,11 +88,11 @@ def read_checkpoint(path: str | Path, complete: bool = False) -> dict[str, Any]:
 
     Args:
         path: the file.
-        complete: whether everything that Lightning needs to build the module must be there.
+        complete: whether the file must contain all that Lightning needs to build the module.
 
     Raises:
-        CheckpointError: where the file is missing, empty, torn, holds code, comes from another program, or holds
-            values that Lightning would not load as plain data.
+        CheckpointError: if the file is missing, empty, damaged, contains code, is of another program, or has values
+            that Lightning would not load as plain data.
     """
     path = Path(path)
     if not path.is_file():
@@ -128,18 +121,18 @@ def read_checkpoint(path: str | Path, complete: bool = False) -> dict[str, Any]:
 
 
 def _plain_values(content: dict[str, Any], complete: bool) -> dict[str, bool]:
-    """Return whether each value that decides how Lightning loads a checkpoint is what r2cmn writes."""
+    """Return, for each value that affects how Lightning loads a checkpoint, whether it is as r2cmn writes it."""
     parameters, state = content["hyper_parameters"], content.get("state_dict")
     model = parameters["model"]
     backbone = model.get("backbone", {}) if isinstance(model, dict) else None
     good = {
-        # a class or a function that builds the module, and other names of the hyperparameters
+        # a class or function that would build the module, and other names for the hyperparameters
         "hparams_type": content.get("hparams_type") is None,
         "hparams_name": content.get("hparams_name") in (None, "kwargs"),
         "hparams": "hparams" not in content,
         "module_arguments": "module_arguments" not in content,
         "hyper_parameters._instantiator": not {"_instantiator", "_class_path"} & parameters.keys(),
-        # the path or the download of weights; the checkpoint holds its own
+        # a path or a download of weights; the checkpoint has its own
         "hyper_parameters.model.backbone": isinstance(backbone, dict) and not backbone.get("pretrained"),
         "state_dict": isinstance(state, dict)
         and all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()),
@@ -172,7 +165,7 @@ def _holds_dicts(value: Any, kind: type) -> bool:
 
 
 def is_count(value: Any) -> bool:
-    """Return whether a value is a whole number that can count something."""
+    """Return whether a value is an integer from 0 to `MAX_COUNT`."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
 
 
@@ -185,10 +178,10 @@ def _is_version(value: Any) -> bool:
 
 
 def find_checkpoint(choice: str | None, folder: Path) -> Path | None:
-    """Return the file that `checkpoint=` names; `last` is the newest intact one of the run folder.
+    """Return the file that `checkpoint=` names; `last` is the newest undamaged one of the run folder.
 
     Raises:
-        CheckpointError: where there is none.
+        CheckpointError: if there is none.
     """
     if choice is None:
         return None
@@ -197,7 +190,7 @@ def find_checkpoint(choice: str | None, folder: Path) -> Path | None:
         if found is None:
             raise CheckpointError(
                 f"checkpoint=last: there is no intact checkpoint in {folder / 'checkpoints'}; "
-                "name the run to go on with: run_dir=RUN checkpoint=last"
+                "name the run to resume: run_dir=RUN checkpoint=last"
             )
         return found
     path = Path(choice).expanduser()

@@ -1,9 +1,10 @@
-"""`r2cmn generate`: studies on disk in, reports out."""
+"""`r2cmn generate`: reports for studies on disk."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import io
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from rich.progress import track
 from r2cmn.build import allow_targets
 from r2cmn.checkpoints import CheckpointError, read_checkpoint
 from r2cmn.data.dicom import SUFFIXES as DICOM_SUFFIXES
+from r2cmn.files import read_csv, write_whole
 from r2cmn.module import CMNModule
 
 Files = list[tuple[Path, ...]]
@@ -39,11 +41,11 @@ def load_module(checkpoint: Path, device: str = "auto", allow: list[str] | None 
 
     Args:
         checkpoint: a file written by `r2cmn train`.
-        device: a torch device, or auto: a GPU where there is one.
+        device: a torch device, or auto: a GPU if there is one.
         allow: packages whose classes the checkpoint may name.
 
     Raises:
-        CheckpointError: where the file is not a checkpoint of r2cmn, or the device is not there.
+        CheckpointError: if the file is not a checkpoint of r2cmn, or the device cannot be used.
     """
     allow_targets(*(allow or []))
     read_checkpoint(checkpoint, complete=True)
@@ -57,10 +59,10 @@ def load_module(checkpoint: Path, device: str = "auto", allow: list[str] | None 
 
 
 def find_studies(path: Path) -> list[StudyFiles]:
-    """Find the studies of a folder (a subfolder a study, or a file a study) or of a CSV (columns id, images).
+    """Find the studies of a folder (one subfolder or one file per study) or of a CSV (columns id, images).
 
     Raises:
-        ValueError: where there is none, a column lacks, an id repeats or a file is missing; the message names it.
+        ValueError: if there is none, a column or a file is missing, or an id repeats; the message names it.
     """
     studies = _studies_of_csv(path) if path.is_file() else _studies_of_folder(path)
     if not studies:
@@ -68,7 +70,7 @@ def find_studies(path: Path) -> list[StudyFiles]:
     seen: set[str] = set()
     for study in studies:
         if study.id in seen:
-            raise ValueError(f"{path}: the id '{study.id}' stands for more than one study")
+            raise ValueError(f"{path}: more than one study has the id '{study.id}'")
         seen.add(study.id)
         for image in study.images:
             if not image.is_file():
@@ -87,9 +89,8 @@ def _is_image(path: Path) -> bool:
 
 
 def _studies_of_csv(path: Path) -> list[StudyFiles]:
-    rows = read_rows(path, ("id", "images"))
     studies = []
-    for row in rows:
+    for row in read_csv(path, ("id", "images")):
         images = tuple(path.parent / name.strip() for name in row["images"].split(";") if name.strip())
         if not images:
             raise ValueError(f"{path}: study '{row['id']}' has no image")
@@ -97,39 +98,13 @@ def _studies_of_csv(path: Path) -> list[StudyFiles]:
     return studies
 
 
-def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Read a CSV as text; nothing is turned into a number or a missing value.
-
-    Raises:
-        ValueError: where the file is missing, is not UTF-8 text, lacks a column, has a short row or no row.
-    """
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns_there = list(reader.fieldnames or [])
-            rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a CSV of UTF-8 text: {error}") from error
-    missing = [c for c in columns if c not in columns_there]
-    if missing:
-        raise ValueError(f"{path} has no column '{missing[0]}' (its columns: {', '.join(columns_there) or 'none'})")
-    for number, row in enumerate(rows, 2):
-        if any(row[c] is None for c in columns):
-            raise ValueError(f"{path}, row {number}: the row is shorter than the header")
-    if not rows:
-        raise ValueError(f"{path} has a header but no row")
-    return rows
-
-
 def write_reports(module: CMNModule, studies: list[StudyFiles], out: Path, batch_size: int = 16) -> None:
     """Write a CSV (id, report) with the report of each study, whole or not at all.
 
-    Studies with the same number of views share a batch; the order of the rows is that of the studies.
+    Studies with the same number of views share a batch; the rows are in the order of the studies.
 
     Raises:
-        ValueError: where a file is not an image; the message names it.
+        ValueError: if a file is not an image; the message names it.
     """
     order = sorted(range(len(studies)), key=lambda i: (len(studies[i].images), i))
     batches: list[list[int]] = []
@@ -141,29 +116,24 @@ def write_reports(module: CMNModule, studies: list[StudyFiles], out: Path, batch
     reports: dict[int, str] = {}
     files = [[studies[i].images for i in batch] for batch in batches]
     shown = track(batches, description=f"{len(studies)} studies", console=Console(stderr=True))
-    # closed on an error, too: the bar ends before the sentence is printed
+    # closed also on an error: the progress bar must end before the error is printed
     with contextlib.closing(read_ahead(module.read, files)) as images, contextlib.closing(shown) as bar:  # type: ignore[type-var]
         for batch, pixels in zip(bar, images, strict=True):
             reports |= dict(zip(batch, module.generate(pixels), strict=True))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.part")
-    try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["id", "report"])
-            writer.writerows([study.id, reports[i]] for i, study in enumerate(studies))
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["id", "report"])
+    writer.writerows([study.id, reports[i]] for i, study in enumerate(studies))
+    write_whole(out, table.getvalue())
 
 
 def read_ahead(read: Callable[[Files], Read], batches: Sequence[Files], ahead: int = 2) -> Generator[Read, None, None]:
-    """Read batches in order while earlier ones are worked on: Pillow and torch work outside of Python's lock.
+    """Read batches in order, in threads, while earlier ones are processed: Pillow and torch release Python's lock.
 
     Args:
         read: reads a batch, as `CMNModule.read` does; called in other threads.
         batches: the files of each batch.
-        ahead: batches that are read, or wait, besides the one that is worked on; at least 1.
+        ahead: batches that are read or wait beside the one that is processed; at least 1.
     """
     pool = ThreadPoolExecutor(ahead, "read")
     try:
@@ -173,5 +143,5 @@ def read_ahead(read: Callable[[Files], Read], batches: Sequence[Files], ahead: i
             if following is not None:
                 waiting.append(pool.submit(read, following))
             yield ready
-    finally:  # an error ends all: what was not begun is not read
+    finally:  # on an error, batches that have not started are not read
         pool.shutdown(cancel_futures=True)
