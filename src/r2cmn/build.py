@@ -1,8 +1,8 @@
-"""From a plain description to an object, and the list of what a description may name.
+"""Objects built from plain descriptions, and the packages whose classes a description may name.
 
 A description is a dict with `_target_`, the full path of a class, and the keyword arguments of its constructor. A
-checkpoint carries such descriptions, and a checkpoint is data, never code: only classes of the allowed packages are
-built from one, and the name is refused before anything of it is imported.
+checkpoint contains descriptions, and a checkpoint is data, never code: only classes of the allowed packages are built,
+and any other name is refused before it is imported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # torch is not needed here, and Hydra's plugins import this module
+if TYPE_CHECKING:  # types imports torch, and Hydra's plugins import this module
     from r2cmn.types import Config
 
 _ALLOWED = ["r2cmn.", "torch.optim."]
@@ -26,13 +26,13 @@ RENAMED = {
     "r2cmn.initialization.Released": "r2cmn.released.init.Released",
     "r2cmn.speed.Speed": "r2cmn.callbacks.speed.Speed",
 }
-"""Classes that have moved, by the path that older checkpoints and configurations name."""
+"""Classes that have moved: their path in older checkpoints and configurations, and their path now."""
 _SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
 _CONTAINERS = (dict, list, tuple)
 
 
 class DescriptionError(ValueError):
-    """A description names an unknown class, an option that the class does not have, or lacks one that it needs."""
+    """A description names an unknown class or option, or lacks a required option."""
 
 
 class NotAllowedError(DescriptionError):
@@ -40,10 +40,10 @@ class NotAllowedError(DescriptionError):
 
 
 def allow_targets(*prefixes: str) -> None:
-    """Let descriptions name classes of further packages.
+    """Allow descriptions to name classes of further packages.
 
     Args:
-        prefixes: packages, such as "my_project."; a closing dot is added where it lacks.
+        prefixes: packages, such as "my_project".
     """
     for prefix in prefixes:
         dotted = prefix if prefix.endswith(".") else prefix + "."
@@ -52,10 +52,10 @@ def allow_targets(*prefixes: str) -> None:
 
 
 def check_allowed(description: Any) -> None:
-    """Refuse a description any part of which names a class outside the allowed packages.
+    """Check that a description names only classes of the allowed packages, nested descriptions included.
 
     Raises:
-        NotAllowedError: naming the first such class; nothing has been imported then.
+        NotAllowedError: naming the first other class; nothing has been imported then.
     """
     if isinstance(description, dict):
         target = description.get("_target_")
@@ -75,32 +75,45 @@ def find_class(target: str) -> type:
     """Import the class that `target` names.
 
     Raises:
-        NotAllowedError: where it lies outside the allowed packages, also when it is only reached through one of them.
-        DescriptionError: where there is no such class.
+        NotAllowedError: if the class is outside the allowed packages, even if an allowed module imports it.
+        DescriptionError: if there is no such class.
     """
     check_allowed({"_target_": target})
-    target = RENAMED.get(target, target)
-    module_name, _, name = target.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError) as error:
-        raise DescriptionError(f"there is no class '{target}': {error}") from error
+    found = import_class(RENAMED.get(target, target))
     if not inspect.isclass(found):
         raise DescriptionError(f"'{target}' is not a class")
     check_allowed({"_target_": f"{found.__module__}.{found.__qualname__}"})
     return found
 
 
+def import_class(target: str) -> Any:
+    """Import what `target` names, of any package.
+
+    Raises:
+        DescriptionError: if there is no such class.
+    """
+    module_name, _, name = target.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module_name), name)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise DescriptionError(f"there is no class '{target}': {error}") from error
+
+
+def options_of(description: Config) -> Config:
+    """Return the keyword arguments of a description."""
+    return {name: value for name, value in description.items() if name != "_target_"}
+
+
 def check_options(cls: type, options: Config, named: str) -> None:
-    """Compare the keys of a description with the constructor's parameters.
+    """Check the options of a description against the constructor's parameters and their types.
 
     Args:
-        cls: the class to be built.
+        cls: the class to build.
         options: the keyword arguments, without `_target_`.
         named: what to call the description in an error, such as "memory".
 
     Raises:
-        DescriptionError: naming the unknown or the missing option.
+        DescriptionError: naming the option that is unknown, missing or of another type.
     """
     parameters = [p for name, p in inspect.signature(cls.__init__).parameters.items() if name != "self"]  # type: ignore[misc]
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
@@ -120,7 +133,7 @@ def check_options(cls: type, options: Config, named: str) -> None:
 def _check_types(cls: type, options: Config, named: str) -> None:
     try:
         hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
-    except (NameError, TypeError):  # a class of another package whose hints cannot be resolved here
+    except (NameError, TypeError):  # hints of another package that cannot be resolved here
         return
     for key, value in options.items():
         if key in hints and not _fits(value, hints[key]):
@@ -129,13 +142,13 @@ def _check_types(cls: type, options: Config, named: str) -> None:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value fits a type hint; a hint that names another class is left to that class."""
+    """Return whether a plain value fits a type hint; values for other classes are left to the constructor."""
     origin = dict if typing.get_origin(hint) is Mapping else typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, each) for each in typing.get_args(hint))
     if origin is typing.Literal:
         return value in typing.get_args(hint)
-    if isinstance(value, str) and "${" in value:  # a reference that is not resolved yet
+    if isinstance(value, str) and "${" in value:  # not resolved yet
         return True
     if not isinstance(value, bool | int | float | str | type(None)):
         wrong_container = origin in _CONTAINERS and isinstance(value, dict) != (origin is dict)
@@ -182,7 +195,7 @@ def build(
     check_allowed(description)
     cls = find_class(description["_target_"])
     taken = {name: value for name, value in (offered or {}).items() if has_option(cls, name)}
-    options = {**{k: v for k, v in description.items() if k != "_target_"}, **taken, **more}
+    options = {**options_of(description), **taken, **more}
     check_options(cls, options, named)
     try:
         return cls(**options)
@@ -190,5 +203,5 @@ def build(
         if type(error) is not ValueError or f"{named}." in str(error):
             raise
         raise DescriptionError(f"{named}: {error}") from error
-    except (TypeError, ArithmeticError, RuntimeError) as error:  # torch computes before it looks at what it was given
+    except (TypeError, ArithmeticError, RuntimeError) as error:  # torch may compute before it checks arguments
         raise DescriptionError(f"{named} cannot be built: {str(error).splitlines()[0]}") from error

@@ -1,9 +1,8 @@
-"""Finding, composing and checking the configuration, before any data is read."""
+"""Composing and checking the configuration, before any data is read."""
 
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,15 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from r2cmn.build import DescriptionError, allow_targets, build, check_options, find_class
+from r2cmn.build import (
+    DescriptionError,
+    allow_targets,
+    build,
+    check_options,
+    find_class,
+    import_class,
+    options_of,
+)
 from r2cmn.data.features import check_frozen
 from r2cmn.data.tokenizer import UNKNOWN, Tokenizer
 from r2cmn.encoder_decoder.wording import annotate
@@ -38,7 +45,7 @@ def compose(
         config_name: the primary file.
 
     Raises:
-        ConfigError: one sentence that names the key or the choice at fault.
+        ConfigError: naming the invalid key or choice.
     """
     further = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     earlier = GlobalHydra.instance().hydra
@@ -78,10 +85,10 @@ def _sentence(error: Exception) -> str:
 
 
 def plain(config: Any) -> Any:
-    """Return plain containers with every reference resolved.
+    """Return plain containers with every interpolation resolved.
 
     Raises:
-        ConfigError: naming the key that has no value or refers to nothing.
+        ConfigError: naming the key that has no value or an invalid interpolation.
     """
     try:
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -95,27 +102,22 @@ def plain(config: Any) -> Any:
 
 
 def check(config: DictConfig) -> None:
-    """Compare every description with its class and build the model without memory or data.
+    """Check every description against its class, and build the model on the meta device.
 
     Raises:
-        ValueError: one sentence that names the key at fault.
+        ValueError: naming the invalid key.
     """
     _check_run(config)
     parts = {name: plain(config[name]) for name in PARTS}
     for name, part in parts.items():
         if not isinstance(part, dict) or not isinstance(part.get("_target_"), str):
             raise ConfigError(f"{name} has no '_target_', the full path of a class")
-        # what the user's own configuration names is the user's own choice
+        # classes that the user's own configuration names are trusted
         allow_targets(part["_target_"].rpartition(".")[0])
-    for group in ("trainer", "callbacks", "logger"):
-        descriptions = (
-            {group: config[group]}
-            if group == "trainer"
-            else {f"{group}.{k}": v for k, v in objects(config[group]).items()}
-        )
-        for name, description in descriptions.items():
-            _check_library(name, OmegaConf.to_container(description, resolve=False))
-    check_options(find_class(parts["data"]["_target_"]), _options(parts["data"]), "data")
+    listed = {f"{group}.{k}": v for group in ("callbacks", "logger") for k, v in objects(config[group]).items()}
+    for name, description in {"trainer": config.trainer, **listed}.items():
+        _check_library(name, OmegaConf.to_container(description, resolve=False))
+    check_options(find_class(parts["data"]["_target_"]), options_of(parts["data"]), "data")
     _check_model(parts)
     build({"max_length": 1, **parts["generation"]}, "generation")
     for name in ("objective", "metrics"):
@@ -124,13 +126,13 @@ def check(config: DictConfig) -> None:
 
 
 def _check_run(config: DictConfig) -> None:
-    """What belongs to no class: stages, seed, dim, checkpoint, switches, and numbers that Lightning takes unseen."""
+    """Check the keys of no class: stages, seed, dim, checkpoint, switches, and numbers that Lightning accepts."""
     stages = config.stages
     if not isinstance(stages, ListConfig) or not stages or any(stage not in ("fit", "test") for stage in stages):
         raise ConfigError(f"stages must be [fit], [test] or [fit,test], not {stages}")
     for key, least in _LEAST.items():
         value = OmegaConf.select(config, key)
-        if value is None and key.startswith("trainer."):  # Lightning's own default
+        if value is None and key.startswith("trainer."):  # Lightning's default
             continue
         if not isinstance(value, int) or isinstance(value, bool):
             raise ConfigError(f"{key}: {value!r} is not a whole number")
@@ -144,25 +146,20 @@ def _check_run(config: DictConfig) -> None:
 
 
 def _check_library(name: str, description: Any) -> None:
-    """Compare a description of a callback, a logger or the trainer with its class, which may be any library's."""
+    """Check the description of a callback, a logger or the trainer against its class, which may be any library's."""
     if not isinstance(description, dict) or not isinstance(description.get("_target_"), str):
         raise ConfigError(f"{name} has no '_target_', the full path of a class")
-    target = description["_target_"]
     try:
-        cls = getattr(importlib.import_module(target.rpartition(".")[0]), target.rpartition(".")[2])
-    except (ImportError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{name}._target_: there is no class '{target}': {error}") from error
-    check_options(cls, _options(description), name)
-
-
-def _options(description: Config) -> Config:
-    return {k: v for k, v in description.items() if k != "_target_"}
+        cls = import_class(description["_target_"])
+    except DescriptionError as error:
+        raise ConfigError(f"{name}._target_: {error}") from error
+    check_options(cls, options_of(description), name)
 
 
 def _check_optimizer(description: Config) -> None:
     options = {k: v for k, v in description.items() if k not in ("backbone_lr", "schedule")}
     schedule = description.get("schedule")
-    for key in ("lr", "backbone_lr"):  # torch compares them before it asks what they are
+    for key in ("lr", "backbone_lr"):  # torch compares them with 0 before it checks their type
         rate = description.get(key, 0)
         if not isinstance(rate, int | float) or isinstance(rate, bool) or rate < 0:
             raise ConfigError(f"optimizer.{key}: {rate!r} is not a number of at least 0")
@@ -176,12 +173,12 @@ def _check_model(parts: dict[str, Config]) -> None:
     if model["backbone"].get("pretrained"):
         model["backbone"]["pretrained"] = False
     size = (parts["data"].get("images") or {}).get("size")
-    tokenizer = Tokenizer([".", UNKNOWN])  # stands for that of the data, which have not been read
+    tokenizer = Tokenizer([".", UNKNOWN])  # in place of the data's own, which is not built yet
     with torch.device("meta"):
         backbone = build_model(model, tokenizer, annotate(model["encoder_decoder"], [], tokenizer)).eval().backbone
         if parts["data"].get("cache_features", "none") not in ("none", False):
             check_frozen(backbone)
-        if not isinstance(size, int) or size < 1:  # the data module's to refuse
+        if not isinstance(size, int) or size < 1:  # the data module refuses it
             return
         try:
             backbone(torch.empty(1, 1, 3, size, size))
@@ -190,7 +187,7 @@ def _check_model(parts: dict[str, Config]) -> None:
 
 
 def objects(config: Any) -> dict[str, Any]:
-    """Return the descriptions of a group such as `callbacks` that are not null, in order."""
+    """Return the descriptions of a group such as `callbacks`, in order, without those that are null."""
     return {name: node for name, node in (config or {}).items() if node is not None}
 
 

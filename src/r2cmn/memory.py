@@ -1,4 +1,4 @@
-"""The memory between the modalities: querying and responding (Eqs. 4-13) and the three ways to use it.
+"""The memory of the paper: querying and responding (Eqs. 4-13), and the three models that use it differently.
 
 Shapes: B studies, L patches or words, D `dim`, N `num_vectors`, K `num_queried`, R = B * L rows.
 """
@@ -16,32 +16,32 @@ from r2cmn.kernels.topk import Queried, respond, score
 
 
 class Querying(nn.Module):
-    """The K vectors that answer a query, Eqs. 7-10; a module so that a forward hook sees what is queried."""
+    """Selects the K vectors that respond to a query, Eqs. 7-10; a module, so that a forward hook sees its result."""
 
     def forward(self, queries: Tensor, keys: Tensor, num_queried: int) -> Queried:
         """Query keys (threads, N, D / threads) with rows of queries (threads, R, D / threads)."""
-        # The bias of the keys adds a constant to all scores of a row, many times their differences in a young matrix:
-        # in bfloat16 these would drown, and the K queried be picked by chance.
+        # The bias of the keys adds a constant to all scores of a row. Early in training it is many times their
+        # differences, which bfloat16 would lose: the K vectors would be chosen at random.
         with torch.autocast(queries.device.type, enabled=False):
             kept, queried = score(queries.to(keys.dtype), keys, num_queried)  # Eq. 7, Eq. 8
             return Queried(kept.softmax(-1), queried)  # Eq. 9, Eq. 10
 
 
 class MemoryNetwork(nn.Module):
-    """A matrix of memory vectors that features query and that responds to them (section 2.2 of the paper).
+    """A matrix of memory vectors that responds to features (section 2.2 of the paper).
 
-    Each thread works on D / num_threads dimensions: it scores all N vectors, keeps the K with the largest scores,
-    and responds with their weighted sum.
+    Each thread works on D / num_threads dimensions: it scores all N vectors, keeps the K with the largest scores, and
+    responds with their weighted sum.
 
     Args:
         dim: D.
         num_vectors: N, the rows of the matrix M.
-        num_queried: K, the vectors that answer a feature; at most N.
-        num_threads: independent queries a feature; must divide `dim`.
+        num_queried: K, the vectors that respond to a feature; at most N.
+        num_threads: independent queries per feature; must divide `dim`.
         dropout: probability to drop a weight after the softmax.
 
     Raises:
-        ValueError: where the numbers do not fit together; the message names the key.
+        ValueError: if the numbers do not fit together; the message names the key.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class MemoryNetwork(nn.Module):
             raise ValueError(f"memory.num_threads must be a divisor of dim ({dim}), not {num_threads}")
         self.num_queried = num_queried
         self.num_threads = num_threads
-        # 1/512 in the paper's size, as in the released code.
+        # 1/512 at the paper's size, as in the released code
         self.matrix = nn.Parameter(torch.randn(num_vectors, dim) / dim)
         self.query = nn.Linear(dim, dim)
         self.key = nn.Linear(dim, dim)
         self.value = nn.Linear(dim, dim)
         self.querying = Querying()
-        # Departs from the paper: the released code maps the joined threads once more, and drops weights.
+        # Departs from the paper: as in the released code, an output map after the threads, and dropout of weights.
         self.output = nn.Linear(dim, dim)
         self.dropout = Dropout(dropout)
         for linear in (self.query, self.key, self.value, self.output):
@@ -84,11 +84,11 @@ class MemoryNetwork(nn.Module):
         return self.output(responses.transpose(0, 1).reshape(features.shape))
 
     def queried(self, features: Tensor) -> Queried:
-        """Return what features (B, L, D) query: the rows R are the features of one study behind those of the other."""
+        """Return what features (B, L, D) query; the rows R are the features of all studies, one study after another."""
         return self._query(features, self._project_matrix()[0])
 
     def weights(self, features: Tensor) -> Tensor:
-        """Return the weights (B, num_threads, L, N) of every memory vector, Eqs. 9-10: zero outside the K queried."""
+        """Return the weights (B, num_threads, L, N) of all memory vectors, Eqs. 9-10: zero except for the K queried."""
         weights, queried = self.queried(features)
         dense = weights.new_zeros(*weights.shape[:2], len(self.matrix)).scatter_(-1, queried, weights)
         batch, length, _ = features.shape
@@ -96,14 +96,14 @@ class MemoryNetwork(nn.Module):
 
     def _query(self, features: Tensor, keys: Tensor) -> Queried:
         queries = self._split(self.query(features.flatten(0, 1)))  # Eq. 5, Eq. 6
-        # Departs from the paper: divided by sqrt(D / threads) as released, where Eqs. 7-8 have sqrt(D).
+        # Departs from the paper: divided by sqrt(D / threads) as in the released code; Eqs. 7-8 have sqrt(D).
         return self.querying(queries * queries.shape[-1] ** -0.5, keys, self.num_queried)
 
     def _project_matrix(self) -> tuple[Tensor, Tensor]:
         """Return keys and values (threads, N, D / threads) of the matrix, Eq. 4 and Eq. 11.
 
-        While nothing is learnt they are kept from call to call: a report is written word by word, and projecting the
-        matrix for every word would take longer than all the rest.
+        Without gradients they are kept between calls: a report is generated word by word, and projecting the matrix for
+        every word would take longer than everything else.
         """
         keeps = not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
         return self.kept.get(self._stamp() if keeps else None, self._keys_and_values)
@@ -138,7 +138,7 @@ class NoMemory(nn.Module):
 
 
 class SeparateMemory(nn.Module):
-    """Two memories that share nothing, one for patches and one for words: BASE+MEM in section 3.2 of the paper.
+    """Two separate memories, one for patches and one for words: BASE+MEM in section 3.2 of the paper.
 
     Args:
         dim: D.
@@ -149,7 +149,7 @@ class SeparateMemory(nn.Module):
         residual: see CrossModalMemory.
 
     Raises:
-        ValueError: as MemoryNetwork does.
+        ValueError: see MemoryNetwork.
     """
 
     def __init__(
@@ -167,12 +167,12 @@ class SeparateMemory(nn.Module):
         self.residual = residual
 
     def visual(self, patches: Tensor) -> Tensor:
-        """Map patches (B, S, D) to what the encoder reads (B, S, D)."""
+        """Map patches (B, S, D) to the encoder's input (B, S, D)."""
         responses = self.visual_network(patches)
         return patches + responses if self.residual else responses
 
     def textual(self, words: Tensor) -> Tensor:
-        """Map words (B, T, D) to what the decoder reads (B, T, D), each word by itself."""
+        """Map words (B, T, D) to the decoder's input (B, T, D), each word independently."""
         responses = self.textual_network(words)
         return words + responses if self.residual else responses
 
@@ -186,11 +186,11 @@ class CrossModalMemory(nn.Module):
         num_queried: K, 32 in the paper.
         num_threads: 8 in the paper.
         dropout: of the weights.
-        residual: True adds the response to the feature, as the released code does; False puts it in the feature's
-            place, as Eqs. 14-15 are written.
+        residual: True adds the response to the feature, as in the released code; False replaces the feature by it, as
+            in Eqs. 14-15.
 
     Raises:
-        ValueError: as MemoryNetwork does.
+        ValueError: see MemoryNetwork.
     """
 
     def __init__(
@@ -208,20 +208,20 @@ class CrossModalMemory(nn.Module):
 
     @property
     def visual_network(self) -> MemoryNetwork:
-        """The network that patches query, which is the one that words query."""
+        """The network of the patches, the same as that of the words."""
         return self.network
 
     @property
     def textual_network(self) -> MemoryNetwork:
-        """The network that words query, which is the one that patches query."""
+        """The network of the words, the same as that of the patches."""
         return self.network
 
     def visual(self, patches: Tensor) -> Tensor:
-        """Map patches (B, S, D) to what the encoder reads (B, S, D)."""
+        """Map patches (B, S, D) to the encoder's input (B, S, D)."""
         return self._respond(patches)
 
     def textual(self, words: Tensor) -> Tensor:
-        """Map words (B, T, D) to what the decoder reads (B, T, D), each word by itself."""
+        """Map words (B, T, D) to the decoder's input (B, T, D), each word independently."""
         return self._respond(words)
 
     def _respond(self, features: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The contracts between the parts: a batch, what travels between encoder and decoder, and the five protocols.
+"""The contracts between the parts: a batch, the data between encoder and decoder, and the protocols.
 
 Shapes: B studies, I views, S patches of all views, T words, D `dim`, W = V+1 columns of the output (V words and id 0).
 """
@@ -11,16 +11,16 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from torch import Tensor
 
 Source = dict[str, Tensor]
-"""What the encoder says of the images; every value is batch-first."""
+"""The encoder's output; every value is batch-first."""
 
 State = Mapping[str, Tensor]
-"""What the decoder carries from word to word; every value is batch-first, so beams reorder it by indexing rows.
+"""The decoder's state between words; every value is batch-first, so beam search reorders it by indexing rows.
 
-A step never writes into the state it was given: what it hands on as the same tensor counts as unchanged. A state may
-keep its rows in another form and reorder itself (`Reordering`); read as a mapping it says the same."""
+A step never writes into the state it was given: a value that it returns as the same tensor counts as unchanged. A state
+may store its rows in another form and reorder itself (`Reordering`); as a mapping it has the same values."""
 
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
-"""One word for every row: tokens (B,), state -> log-probabilities (B, W), the next state."""
+"""Reads one word of every row: tokens (B,), state -> log-probabilities (B, W), the next state."""
 
 Config = dict[str, Any]
 """A plain description of a part: `_target_` and the keyword arguments of its constructor."""
@@ -52,10 +52,10 @@ class Batch(NamedTuple):
 
 @runtime_checkable
 class Reordering(Protocol):
-    """A state that can pick rows of itself for less than a copy of every value."""
+    """A state that selects rows of itself without copying every value."""
 
     def reorder(self, rows: Tensor) -> State:
-        """Return the state of rows (A, b): b rows for each study, or for those that are left, in their order."""
+        """Return the state of rows (A, b): b rows for each remaining study, in the order of the studies."""
 
 
 class Hypotheses(NamedTuple):
@@ -73,29 +73,29 @@ class Hypotheses(NamedTuple):
 
 @runtime_checkable
 class Memory(Protocol):
-    """Both sides of a memory, because two references to one memory in a configuration would build two objects."""
+    """Both sides of a memory in one object: two references to it in a configuration would build two objects."""
 
     def visual(self, patches: Tensor) -> Tensor:
-        """Map patches (B, S, D) to what the encoder reads (B, S, D)."""
+        """Map patches (B, S, D) to the encoder's input (B, S, D)."""
 
     def textual(self, words: Tensor) -> Tensor:
-        """Map embedded words (B, T, D) to what the decoder reads (B, T, D), each word by itself."""
+        """Map embedded words (B, T, D) to the decoder's input (B, T, D), each word independently."""
 
 
 @runtime_checkable
 class QueriedMemory(Protocol):
-    """A memory whose queries can be watched: each side asks one `r2cmn.memory.MemoryNetwork`, once a call.
+    """A memory whose queries can be observed: each side calls one `r2cmn.memory.MemoryNetwork` once per call.
 
-    Where both sides name the same network they query the same vectors.
+    If both sides have the same network, they query the same vectors.
     """
 
     @property
     def visual_network(self) -> Any:
-        """The network that `visual` asks."""
+        """The network that `visual` calls."""
 
     @property
     def textual_network(self) -> Any:
-        """The network that `textual` asks."""
+        """The network that `textual` calls."""
 
 
 @runtime_checkable
@@ -117,29 +117,29 @@ class EncoderDecoder(Protocol):
         """Embed tokens (B, T) that start at `position` (B,) or (1,) of their report: (B, T, D)."""
 
     def decode(self, tokens: Tensor, words: Tensor, source: Source) -> Tensor:
-        """Teacher forcing, Eq. 15: tokens (B, T), words (B, T, D) -> log-probabilities (B, T, W) of each next word."""
+        """Decode with teacher forcing, Eq. 15: tokens (B, T), words (B, T, D) -> log-probabilities (B, T, W)."""
 
     def start(self, source: Source) -> State:
         """Return the state before the first word; `state["position"]` (B,) int64 counts the words read so far."""
 
     def step(self, tokens: Tensor, words: Tensor, state: State) -> tuple[Tensor, State]:
-        """One word: tokens (B,), words (B, 1, D) -> log-probabilities (B, W), the next state."""
+        """Decode one word: tokens (B,), words (B, 1, D) -> log-probabilities (B, W), the next state."""
 
 
 class Generation(Protocol):
-    """A way to write a report that knows only how to start and how to step."""
+    """A way to write reports that knows only how to start and how to step."""
 
     def __call__(self, step: Step, state: State) -> Hypotheses:
         """Write one report for every row of the state."""
 
 
 class Grounding(NamedTuple):
-    """Where a finding is said and where it is seen.
+    """The place of a finding in the report and in the image.
 
     Attributes:
-        words: the words that name it, as their positions among the words of the cleaned report, from 0.
-        view: the position of the image among those of its study, from 0.
-        box: left, top, right and bottom, as shares of the width and the height of the image, 0 to 1.
+        words: positions of the words that name it among the words of the cleaned report, from 0.
+        view: position of the image in its study, from 0.
+        box: left, top, right and bottom, as fractions of the image's width and height.
     """
 
     words: tuple[int, ...]
@@ -149,16 +149,16 @@ class Grounding(NamedTuple):
 
 @runtime_checkable
 class Grounded(Protocol):
-    """Data that know where their findings are seen; a data module may offer it besides its loaders.
+    """A data module that has the boxes of its findings.
 
     Attributes:
-        studies: of each split, with their `report`, in the order of a batch's `index`.
+        studies: by split, with their `report`, in the order of a batch's `index`.
     """
 
     studies: Any
 
     def groundings(self, split: str) -> Sequence[Sequence[Grounding]]:
-        """Return the groundings of each study of a split, in the order of the studies: one a finding and view."""
+        """Return the groundings of each study of a split, in the order of the studies: one per finding and view."""
 
 
 class ObjectiveContext(Protocol):
