@@ -24,24 +24,23 @@ _WAYS_OUT = "give backbone.pretrained=/path/to/weights (.pth or .safetensors) or
 
 
 class Backbone(nn.Module):
-    """The visual extractor f_v of section 2.1: the last feature map of a trunk, row by row, of all views in turn.
+    """The visual extractor f_v of section 2.1: the last feature map of a trunk, row by row, one view after another.
 
     Args:
         name: any timm model that can return features: a ResNet, VGG, DenseNet, ConvNeXt, ViT, Swin, ...
         dim: D.
-        pretrained: True fetches timm's weights (or takes them from the local cache), False starts at random, a path
+        pretrained: True downloads timm's weights (or takes them from the local cache), False starts at random, a path
             reads a .pth or .safetensors file in timm's or torchvision's naming, or the trunk of a checkpoint of r2cmn.
-        frozen: the trunk learns nothing and stays in evaluation mode; the projection still learns.
+        frozen: the trunk is not trained and stays in evaluation mode; the projection is trained.
         dropout: after the projection; 0.5 in the released code.
-        image_size: H = W of the images; heeded only by trunks that are built for one size, as ViT and Swin are.
-        channels_last: lay the trunk's feature maps out with the channels innermost, which convolutions on some devices
-            prefer; the same function and the same checkpoints (see `docs/train/speed.md`). None does so where
-            it was seen to pay: in float32, on a CPU with AVX512, for a trunk with batch norms. Without gradients such a
-            trunk is folded and laid out so on every CPU whatever this says (`r2cmn.kernels.folding`). Not heeded on a
-            CPU for a trunk that oneDNN fails on, as tiny ones are (`_breaks_channels_last`).
+        image_size: H = W of the images; used only by trunks that are built for one size, such as ViT and Swin.
+        channels_last: lay out the trunk's feature maps with the channels innermost; the same function and the same
+            checkpoints, faster on some devices (`docs/train/speed.md`). None does so where it was measured to pay: in
+            float32, on a CPU with AVX512, for a trunk with batch norms. Ignored on a CPU without gradients, where a
+            folded trunk always has this layout, and for small trunks that oneDNN fails on (`r2cmn.kernels.trunk`).
 
     Raises:
-        ValueError: where timm knows no such trunk, or its weights cannot be had.
+        ValueError: if timm has no such trunk, or its weights cannot be loaded.
     """
 
     # class attributes, also for a subclass that builds its own trunk
@@ -64,7 +63,7 @@ class Backbone(nn.Module):
         self.kept = Kept()
         self.channels_last = channels_last
         self.frozen = frozen
-        # Departs from the paper: Eq. 3 leaves the projection unsaid; this one is the released code's.
+        # Departs from the paper: Eq. 3 has no projection; this is the released code's.
         self.projection = nn.Sequential(
             nn.Linear(self.trunk.feature_info.channels()[-1], dim), nn.ReLU(), Dropout(dropout)
         )
@@ -73,16 +72,16 @@ class Backbone(nn.Module):
             self.trunk.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, I, 3, H, W), or their kept features (B, I * P, F), to patches (B, I * P, D), Eq. 3."""
-        if images.dim() == 3:  # kept features are of lower precision than the projection
+        """Map images (B, I, 3, H, W), or their cached features (B, I * P, F), to patches (B, I * P, D), Eq. 3."""
+        if images.dim() == 3:  # cached features may have a lower precision than the projection
             return self.project(images.to(next(self.projection.parameters()).dtype))
         return self.project(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """Run the trunk over images (B, I, 3, H, W): (B, I * P, F); what may be kept where the trunk is frozen."""
+        """Run the trunk over images (B, I, 3, H, W): (B, I * P, F), which may be cached if the trunk is frozen."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             if self._shares_statistics():
-                # One view at a time, as in the released code: batch norm sees frontal and lateral views apart.
+                # one view at a time, as in the released code: separate batch statistics for frontal and lateral views
                 return torch.cat([self._patches(view) for view in images.unbind(1)], dim=1)
             batch, num_views = images.shape[:2]
             return self._patches(images.flatten(0, 1)).unflatten(0, (batch, num_views)).flatten(1, 2)
@@ -113,7 +112,7 @@ class Backbone(nn.Module):
 
 def _create_trunk(name: str, pretrained: bool | str, image_size: int) -> Any:
     """Build a timm trunk that returns a list with its last feature map."""
-    import timm  # here, so that importing r2cmn does not take the seconds that importing timm takes
+    import timm  # takes seconds
 
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=5)
@@ -138,11 +137,11 @@ def _create_trunk(name: str, pretrained: bool | str, image_size: int) -> Any:
 
 
 def _locate_weights(cfg: Any, name: str) -> dict[str, str]:
-    """Say where timm shall read the weights: the local cache, else (an empty answer) its hub, which must be in reach.
+    """Return the options of timm for weights in the local cache; {} to download them from its hub.
 
     Raises:
-        ValueError: where there are none, or they can neither be read nor fetched; within seconds, where the hub's own
-            attempts would go on for a minute.
+        ValueError: if there are none, or the hub cannot be reached; within seconds, while the hub's own client would
+            retry for a minute.
     """
     from huggingface_hub import constants, try_to_load_from_cache
 
@@ -163,7 +162,7 @@ def _locate_weights(cfg: Any, name: str) -> dict[str, str]:
 
 
 def _is_reachable(address: str) -> bool:
-    """Tell whether anything answers, through the proxy of the environment if there is one."""
+    """Return whether anything answers, through the environment's proxy if there is one."""
     try:
         with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=_CONNECT_SECONDS):
             return True
@@ -174,10 +173,10 @@ def _is_reachable(address: str) -> bool:
 
 
 def _load_file(trunk: Any, path: Path, name: str) -> None:
-    """Fill every parameter and buffer of the trunk from a file, which may hold more, such as a classifier.
+    """Load every parameter and buffer of the trunk from a file, which may contain more, such as a classifier.
 
     Raises:
-        ValueError: where the file cannot be read, or lacks a tensor of the trunk, or has one of another shape.
+        ValueError: if the file cannot be read, or lacks a tensor of the trunk, or has one of another shape.
     """
     import timm
 
@@ -192,7 +191,7 @@ def _load_file(trunk: Any, path: Path, name: str) -> None:
     for key, value in trunk.state_dict().items():
         tensor = found.get(_plain(key))
         if tensor is None and key.endswith("num_batches_tracked"):
-            tensor = value  # files older than this counter do not have it
+            tensor = value  # older files lack this counter
         if tensor is None or tensor.shape != value.shape:
             what = "has no" if tensor is None else f"has {tuple(tensor.shape)}, not {tuple(value.shape)}, for"
             raise ValueError(f"backbone.pretrained: '{path}' does not fit '{name}': it {what} '{key}'")
@@ -201,5 +200,5 @@ def _load_file(trunk: Any, path: Path, name: str) -> None:
 
 
 def _plain(key: str) -> str:
-    """Spell a key alike from a file of timm or torchvision, of a wrapped trunk, and of a checkpoint of r2cmn."""
+    """Unify the keys of files of timm and torchvision, of wrapped trunks, and of checkpoints of r2cmn."""
     return key.removeprefix("model.backbone.trunk.").removeprefix("model.").replace(".", "_")

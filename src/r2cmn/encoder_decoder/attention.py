@@ -1,6 +1,6 @@
-"""Multi-head attention whose keys and values can be projected once and read often.
+"""Multi-head attention whose keys and values can be projected once and used often.
 
-Shapes: B studies, L rows that ask, S rows that are read, D `dim`, d = D / num_heads.
+Shapes: B studies, L rows of queries, S rows of keys and values, D `dim`, d = D / num_heads.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class MultiHeadAttention(nn.Module):
         dropout: probability to drop an attention weight.
 
     Raises:
-        ValueError: where `num_heads` does not divide `dim`.
+        ValueError: if `num_heads` does not divide `dim`.
     """
 
     def __init__(self, dim: int, num_heads: int, dropout: float = 0.1) -> None:
@@ -36,17 +36,17 @@ class MultiHeadAttention(nn.Module):
         self.output = nn.Linear(dim, dim)
 
     def project(self, read: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values (B, num_heads, S, d) of the rows (B, S, D) that are read."""
+        """Return keys and values (B, num_heads, S, d) of rows (B, S, D)."""
         return self._split(self.key(read)), self._split(self.value(read))
 
     def forward(self, asking: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Let rows (B, L, D) read what was projected: (B, L, D).
+        """Attend from rows (B, L, D) to keys and values: (B, L, D).
 
         Args:
-            asking: the rows that ask.
+            asking: rows of queries.
             keys: (B, num_heads, S, d).
             values: (B, num_heads, S, d).
-            mask: bool, broadcast to (B, num_heads, L, S), True where reading is allowed; None allows all.
+            mask: bool, broadcast to (B, num_heads, L, S), True if attention is allowed; None allows all.
         """
         queries = self._split(self.query(asking))
         if self.training and self.dropout > 0 and asking.device.type == "cpu":
@@ -61,7 +61,7 @@ class MultiHeadAttention(nn.Module):
 
 
 def _attend_dropping(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, probability: float) -> Tensor:
-    """Do as torch's attention, which on a CPU takes these same steps where weights are dropped, with our dropout."""
+    """Attend with our dropout; torch's attention takes the same steps on a CPU if it drops weights."""
     scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(2, 3)
     if mask is not None:
         scores = scores.masked_fill_(~mask, torch.finfo(scores.dtype).min)

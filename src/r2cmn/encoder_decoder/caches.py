@@ -1,6 +1,6 @@
-"""Keys and values of the words so far, written once and never copied while beams change places.
+"""Keys and values of the words so far, stored once and not copied when beams are reordered.
 
-Shapes: A studies, b rows a study, T words so far, P places written so far, S patches, h heads, d dimensions of a head.
+Shapes: A studies, b rows per study, T words so far, P places written, S patches, h heads, d dimensions of a head.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from torch import Tensor
 KeysAndValues = tuple[Tensor, Tensor]
 
 _LEAST_ROOM = 32
-"""Places of a table that is grown for the first time."""
+"""Places of a table after it first grows."""
 
 
 class Written:
-    """Keys and values of all words that were read, in the order of writing: a table that is only ever added to.
+    """A table of the keys and values of all words read, in the order of writing; entries are only appended.
 
-    A state says how many places it knows. Whoever adds to a table that has grown since then, because two states follow
-    from one, adds to a copy: what a state knows is never overwritten.
+    A state knows how many places it may read. If two states follow from one, the second one appends to a copy of the
+    table: the places that a state reads are never overwritten.
 
     Args:
-        tables: of each layer, keys and values (A, h, room, d).
-        size: P, places that are taken.
+        tables: keys and values (A, h, room, d) of each layer.
+        size: P, places in use.
     """
 
     def __init__(self, tables: list[KeysAndValues], size: int = 0) -> None:
@@ -33,7 +33,7 @@ class Written:
         self.size = size
 
     def to_extend(self, known: int, more: int) -> Written:
-        """Return a table that holds the first `known` places and has room for `more`: this one where it can be."""
+        """Return a table with the first `known` places and room for `more`: this one if possible, else a copy."""
         room = self.tables[0][0].shape[2]
         if self.size == known and known + more <= room:
             return self
@@ -42,11 +42,11 @@ class Written:
         return Written([(_grown(k, known, room), _grown(v, known, room)) for k, v in self.tables], known)
 
     def write(self, layer: int, start: int, keys: Tensor, values: Tensor) -> KeysAndValues:
-        """Write keys and values (A, h, b, d) of a layer from `start` on; return all up to there (A, h, P, d)."""
+        """Write keys and values (A, h, b, d) of a layer from `start` on; return all up to their end (A, h, P, d)."""
         end = start + keys.shape[2]
         self.size = end
         both = zip(self.tables[layer], (keys, values), strict=True)
-        if torch.is_grad_enabled():  # what a gradient will read must not be written into
+        if torch.is_grad_enabled():  # the backward pass reads the earlier table, which must not change
             joined = [torch.cat([table[:, :, :start], new], dim=2) for table, new in both]
             self.tables[layer] = joined[0], joined[1]
         else:
@@ -67,18 +67,18 @@ def _grown(table: Tensor, known: int, room: int) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class CachedState(Mapping[str, Tensor]):
-    """The state of a Transformer: A studies of b rows each, which share the patches and what their ancestors wrote.
+    """The state of a Transformer: A studies with b rows each, which share the patches and their common words.
 
-    As a mapping it is a dict of batch-first tensors: `position`, `visible`, and of each layer i `i.cross_keys`,
-    `i.cross_values` (rows, h, S, d), `i.self_keys`, `i.self_values` (rows, h, T, d), gathered when they are asked for.
+    As a mapping it is a dict of batch-first tensors: `position`, `visible`, and for each layer i `i.cross_keys`,
+    `i.cross_values` (rows, h, S, d), `i.self_keys`, `i.self_values` (rows, h, T, d), gathered on access.
 
     Attributes:
         position: (A, b) words read so far.
-        visible: (A, b, T) True where a word may be read: padding may not.
-        path: (A, b, T) where the keys of each word stand among the places written.
-        patches: of each layer, keys and values (A, h, S, d) of what the encoder said.
+        visible: (A, b, T) False for padding, which may not be read.
+        path: (A, b, T) the place of each word's keys in `written`.
+        patches: keys and values (A, h, S, d) of the encoder's output, for each layer.
         written: keys and values of the words.
-        known: P, the places of `written` that were taken when this state was made.
+        known: P, the places of `written` in use when this state was made.
     """
 
     position: Tensor
@@ -90,7 +90,7 @@ class CachedState(Mapping[str, Tensor]):
 
     @classmethod
     def start(cls, patches: list[KeysAndValues]) -> CachedState:
-        """Begin without words: keys and values (B, h, S, d) of the patches for each layer."""
+        """Return the state before the first word: keys and values (B, h, S, d) of the patches for each layer."""
         keys = patches[0][0]
         size = len(keys)
         position = torch.zeros(size, 1, dtype=torch.long, device=keys.device)
@@ -100,7 +100,7 @@ class CachedState(Mapping[str, Tensor]):
 
     @classmethod
     def of(cls, state: Mapping[str, Tensor]) -> CachedState:
-        """Return the state itself, or the one that a dict of batch-first tensors describes, each row for itself."""
+        """Return the state itself, or the state of a dict of batch-first tensors, one study per row."""
         if isinstance(state, cls):
             return state
         layers = range(sum(name.endswith(".self_keys") for name in state))
@@ -111,7 +111,7 @@ class CachedState(Mapping[str, Tensor]):
         return cls(state["position"][:, None], state["visible"][:, None], path, patches, written, known)
 
     def extended(self, tokens: Tensor) -> tuple[CachedState, Tensor]:
-        """Read tokens (A, b): the state whose places are still to be written, and its mask (A, 1, b, P)."""
+        """Read tokens (A, b): return the next state, whose new places are still empty, and its mask (A, 1, b, P)."""
         beams = tokens.shape[1]
         places = torch.arange(self.known, self.known + beams, device=tokens.device)
         path = torch.cat([self.path, places.expand(tokens.shape)[..., None]], dim=2)
@@ -124,10 +124,10 @@ class CachedState(Mapping[str, Tensor]):
         return following, mask[:, None]
 
     def reorder(self, rows: Tensor) -> CachedState:
-        """Return the state of rows (A', b'), of all studies or some in their order: only what is small is copied."""
+        """Return the state of rows (A', b') of all or some studies, in their order, without copying keys and values."""
         position, visible, path = (value.flatten(0, 1)[rows] for value in (self.position, self.visible, self.path))
         patches, written = self.patches, self.written
-        if len(rows) != len(self.position):  # some studies have left
+        if len(rows) != len(self.position):  # some studies have ended
             studies = rows[:, 0] // self.position.shape[1]
             patches = [(keys[studies], values[studies]) for keys, values in patches]
             written = written.of(studies, self.known)

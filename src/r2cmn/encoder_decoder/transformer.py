@@ -1,4 +1,4 @@
-"""The Transformer of the paper: section 2.3, Eqs. 14-15, with the norms before the parts as in the released code.
+"""The Transformer of the paper (section 2.3, Eqs. 14-15), pre-norm as in the released code.
 
 Shapes: B studies, S patches, T words, D `dim`, W `vocabulary_size`, h `num_heads`, d = D / h.
 """
@@ -19,11 +19,11 @@ from r2cmn.kernels.dropout import Dropout
 from r2cmn.types import Source, State
 
 Remember = Callable[[Tensor, Tensor], KeysAndValues]
-"""Take the keys and values of new words, and return those of all words so far."""
+"""Stores the keys and values of new words and returns those of all words so far."""
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward, each behind a norm and added to what it read."""
+    """Self-attention and feed-forward, each after a norm and with a residual connection."""
 
     def __init__(
         self, dim: int, num_heads: int, dim_feedforward: int, dropout: float, attention_dropout: float
@@ -61,10 +61,10 @@ class DecoderLayer(nn.Module):
         """Map words (B, T, D) to (B, T, D).
 
         Args:
-            words: what the layer below says of them.
-            mask: bool, broadcast to (B, h, T, words so far), True where reading is allowed.
-            patches: keys and values (B, h, S, d) of what the encoder said.
-            remember: joins the words to those before them; None where these are all.
+            words: output of the layer below.
+            mask: bool, broadcast to (B, h, T, words so far), True if attention is allowed.
+            patches: keys and values (B, h, S, d) of the encoder's output.
+            remember: adds the words to those before them; None if there are none before.
         """
         normed = self.self_norm(words)
         keys, values = self.self_attention.project(normed)
@@ -78,20 +78,20 @@ class DecoderLayer(nn.Module):
 class Transformer(nn.Module):
     """Encoder and decoder of BASE, BASE+MEM and CMN.
 
-    Every parameter of two or more dimensions starts Xavier-uniform except the output map, all else as torch has it: as
-    in the released code, whose maps that are copies also start with the same biases (`r2cmn.released.init.Released`).
+    As in the released code, every parameter of two or more dimensions except the output map starts Xavier-uniform, and
+    all others with torch's defaults; for the biases that are equal there see `r2cmn.released.init.Released`.
 
     Args:
         vocabulary_size: W = V+1, the words and id 0 (padding, begin and end).
-        dim: D, even the memory's and the backbone's.
+        dim: D, the same as the memory's and the backbone's.
         num_layers: layers of the encoder, and of the decoder.
         num_heads: heads of every attention; must divide `dim`.
         dim_feedforward: inner size of the feed-forward parts.
-        dropout: after the sinusoids, inside the feed-forward and on what each part adds.
+        dropout: after the sinusoids, inside the feed-forward and on each residual branch.
         attention_dropout: of the attention weights; the released code has 0.1 whatever `dropout` says.
 
     Raises:
-        ValueError: where a number cannot be; the message names the key.
+        ValueError: if a number is out of range; the message names the key.
     """
 
     encoder: Sequence[EncoderLayer]
@@ -138,10 +138,10 @@ class Transformer(nn.Module):
         return self.dropout(embedded + sinusoids(positions, self.dim, embedded.dtype))
 
     def decode(self, tokens: Tensor, words: Tensor, source: Source) -> Tensor:
-        """Teacher forcing, Eq. 15: tokens (B, T), words (B, T, D) -> log-probabilities (B, T, W) of each next word."""
+        """Decode with teacher forcing, Eq. 15: tokens (B, T), words (B, T, D) -> log-probabilities (B, T, W)."""
         length = tokens.shape[1]
         first = torch.arange(length, device=tokens.device) == 0
-        visible = (tokens > 0) | first  # padding is read by nobody, the opening 0 by all
+        visible = (tokens > 0) | first  # the opening 0 is visible, padding is not
         causal = torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
         mask = visible[:, None, None, :] & causal  # (B, 1, T, T)
         for layer in self.decoder:
@@ -153,9 +153,9 @@ class Transformer(nn.Module):
         return CachedState.start([layer.cross_attention.project(source["encoded"]) for layer in self.decoder])
 
     def step(self, tokens: Tensor, words: Tensor, state: State) -> tuple[Tensor, State]:
-        """One word: tokens (B,), words (B, 1, D) -> log-probabilities (B, W), the next state.
+        """Decode one word: tokens (B,), words (B, 1, D) -> log-probabilities (B, W), the next state.
 
-        The rows of a study read its patches, and the words of their ancestors, as one sequence of that study.
+        The rows of a study are processed as one sequence, which attends to its patches and to the words of each row.
         """
         before = CachedState.of(state)
         following, mask = before.extended(tokens.view(before.position.shape))

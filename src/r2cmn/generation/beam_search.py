@@ -1,6 +1,6 @@
-"""Beam search as in the released code: the same candidates and the same answer, without the steps that cannot matter.
+"""Beam search as in the released code: the same candidates and result, without the steps that cannot change it.
 
-Shapes: B studies, A studies still searched, b beams, W columns of the output (V words and id 0), L `max_length`.
+Shapes: B studies, A studies still in the search, b beams, W columns of the output (V words and id 0), L `max_length`.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from r2cmn.types import Hypotheses, State, Step
 
 
 class BeamSearch:
-    """Keep the `num_beams` likeliest beginnings of each report; answer with the best report that ended.
+    """Keeps the `num_beams` likeliest beams of each report and returns the best report that ended.
 
-    Follows the beam search of the released code. A beginning that emits 0 is stored with its sum of log-probabilities
-    and competes no longer; all that live after `max_length` words are stored too. The answer is the stored report with
-    the largest value: its sum, divided by the length penalty if one is given.
+    Follows the beam search of the released code. A beam that emits 0 is stored with its sum of log-probabilities and
+    leaves the search; so do all beams after `max_length` words. The result is the stored report with the largest value:
+    its sum, divided by the length penalty if there is one.
 
-    Where the released code always runs `max_length` steps, a study ends here as soon as no living beginning can
-    overtake its best stored report, and its rows leave the batch. The answer is the same: log-probabilities are at
-    most 0 and penalties grow with the length, so a living sum never becomes worth more than sum / penalty(max_length).
+    The released code always runs `max_length` steps. Here a study ends as soon as no live beam can exceed its best
+    stored report, and its rows leave the batch. The result is the same: log-probabilities are at most 0 and penalties
+    grow with the length, so the value of a live beam never exceeds sum / penalty(max_length).
 
     Args:
-        num_beams: b; 1 is greedy search. May exceed the number of candidates.
+        num_beams: b; 1 is greedy search. May be larger than the number of candidates.
         max_length: L, the largest number of words, the closing 0 included.
         length_penalty: None compares sums; "average" compares sum / length (`avg_0` in the released code); a number a
             compares sum / ((5 + length) / 6)^a (`wu_a` there; Wu et al., 2016, Eq. 14). Lengths count the closing 0.
-        no_repeat_ngram: forbid the second occurrence of a sequence of so many words; 0 forbids nothing.
-        temperature: divides the log-probabilities before they are normalised anew, from the second word on and never
-            for the first: as in the released code. Scores are then sums of the tempered log-probabilities.
+        no_repeat_ngram: forbid the second occurrence of a sequence of this many words; 0 forbids nothing.
+        temperature: divides the log-probabilities before they are normalized again; as in the released code, not for
+            the first word. Scores are then sums of these log-probabilities.
 
     Raises:
-        ValueError: where a value is out of its range; the message names the key.
+        ValueError: if a value is out of range; the message names the key.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class BeamSearch:
         return Hypotheses(search.best_tokens, search.best_values)
 
     def _extend(self, search: _Search, log_p: Tensor, length: int) -> tuple[Tensor, Tensor]:
-        """Add a word to every beam; return the words (A * b,) to feed next and the rows (A, b) they follow."""
+        """Add a word to every beam; return the words (A * b,) to read next and the rows (A, b) that they follow."""
         beams, words = search.advance(log_p, self.num_beams, length)
         ended = (words == 0) | (length == self.max_length)
         search.store((search.sums / self._penalty(length)).masked_fill(~ended, -torch.inf))
-        # The released code lowers the sum of an ended beam by 1000 and keeps its slot, so that its children lose to
-        # those of any living beam. One living beam has W >= b children: the next step again fills all b slots from
-        # the living, and an ended beam costs no width. -inf says the same for every W and every sum.
+        # The released code lowers the sum of an ended beam by 1000 and keeps its slot, so its continuations lose to
+        # those of any live beam. One live beam has W >= b continuations: the next step fills all b slots from the live
+        # beams, and an ended beam takes no slot. -inf has the same effect for every W and every sum.
         search.sums = search.sums.masked_fill(ended, -torch.inf)
         bound = search.sums.max(1).values / self._penalty(self.max_length)
         going = bound > search.best_values[search.studies]
@@ -107,7 +107,7 @@ class BeamSearch:
         return float(((5 + length) / 6) ** float(self.length_penalty))
 
     def _forbid(self, search: _Search, log_p: Tensor, length: int) -> Tensor:
-        """Set to -inf every word that would repeat an n-gram of its row; 0 never does, since no living row holds it."""
+        """Set every word that would repeat an n-gram of its row to -inf; never 0, which no live row contains."""
         n, num_words = self.no_repeat_ngram, length - 1
         if n == 0 or num_words < n:
             return log_p
@@ -120,12 +120,12 @@ class BeamSearch:
 
 @dataclass
 class _Search:
-    """What the search knows: the beams of the studies still searched, and the best stored report of every study.
+    """The beams of the studies still in the search, and the best stored report of every study.
 
-    A beam with the sum -inf is a slot without a living beginning: nothing that follows from it can be stored.
+    A beam with the sum -inf is an empty slot: none of its continuations can be stored.
     """
 
-    studies: Tensor  # (A,) which of the B studies
+    studies: Tensor  # (A,) numbers of the B studies
     tokens: Tensor  # (A, b, L)
     sums: Tensor  # (A, b)
     best_tokens: Tensor  # (B, L)
@@ -133,9 +133,9 @@ class _Search:
 
     @classmethod
     def start(cls, log_p: Tensor, max_length: int) -> _Search:
-        """Begin with one empty beam a study."""
+        """Begin with one empty beam per study."""
         size, device = len(log_p), log_p.device
-        # half precision has too few digits to add up a report
+        # half precision has too few digits for the sum of a report
         dtype = torch.promote_types(log_p.dtype, torch.float32)
         return cls(
             studies=torch.arange(size, device=device),
@@ -146,20 +146,20 @@ class _Search:
         )
 
     def advance(self, log_p: Tensor, num_beams: int, length: int) -> tuple[Tensor, Tensor]:
-        """Keep the best of all beams x words; return for each the beam that it follows and its word, both (A, b)."""
+        """Keep the best of all beams x words; return the beam that each follows and its word, both (A, b)."""
         num_columns = log_p.shape[-1]
         candidates = (self.sums[:, :, None] + log_p.view(*self.sums.shape, num_columns)).flatten(1)
         if candidates.shape[1] < num_beams:
             candidates = torch.nn.functional.pad(candidates, (0, num_beams - candidates.shape[1]), value=-torch.inf)
         self.sums, chosen = candidates.topk(num_beams, dim=1)
-        chosen = chosen.masked_fill(self.sums == -torch.inf, 0)  # also a padded candidate points at a row and a word
+        chosen = chosen.masked_fill(self.sums == -torch.inf, 0)  # a padded candidate needs a valid row and word, too
         beams, words = chosen // num_columns, chosen % num_columns
         self.tokens = self.tokens.gather(1, beams[:, :, None].expand(-1, -1, self.tokens.shape[-1]))
         self.tokens[:, :, length - 1] = words
         return beams, words
 
     def store(self, values: Tensor) -> None:
-        """Store the best ended beam of each study where it beats the stored one; values (A, b) are -inf elsewhere."""
+        """Store the best ended beam of each study if it is better than the stored one; other values (A, b) are -inf."""
         value, beam = values.max(1)
         better = value > self.best_values[self.studies]
         studies = self.studies[better]
@@ -167,5 +167,5 @@ class _Search:
         self.best_tokens[studies] = self.tokens[better, beam[better]]
 
     def keep(self, going: Tensor) -> None:
-        """Let the other studies leave the search."""
+        """Remove the other studies from the search."""
         self.studies, self.tokens, self.sums = self.studies[going], self.tokens[going], self.sums[going]

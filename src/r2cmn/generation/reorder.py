@@ -1,6 +1,6 @@
-"""Picking the rows of a state that a search goes on with.
+"""Selecting the rows of a state with which a search continues.
 
-Shapes: A studies, b rows a study.
+Shapes: A studies, b rows per study.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from r2cmn.types import Reordering, State
 
 
 class Reorder:
-    """Picks rows from state to state of one search, and copies no more than it must.
+    """Selects the rows of each state of one search, with few copies.
 
-    A state that can reorder itself does. Of any other, every value is indexed, except what each step so far has handed
-    on untouched, such as the features of the patches: it is alike for all rows of a study and as large as all else
-    together, so it is copied only when a study leaves, not at every word.
+    A state that can reorder itself does so. In other states every value is indexed, except those that no step has
+    changed so far, such as the features of the patches: they are equal for all rows of a study and large, so they are
+    copied only if a study ends, not at every word.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Reorder:
         self._num_rows = -1
 
     def __call__(self, state: State, rows: Tensor) -> State:
-        """Return the state of rows (A, b): b rows for each study, or for those that are left, in their order."""
+        """Return the state of rows (A, b): b rows for each remaining study, in the order of the studies."""
         if isinstance(state, Reordering):
             return state.reorder(rows)
         kept = self._untouched if self._untouched is not None and rows.numel() == self._num_rows else set()
@@ -32,7 +32,7 @@ class Reorder:
         return {name: value if name in kept else value[flat] for name, value in state.items()}
 
     def compare(self, state: State, following: State) -> None:
-        """See which values of the state that `__call__` returned a step has handed on untouched."""
+        """Note which values of the state that `__call__` returned a step has not changed."""
         if isinstance(following, Reordering):
             return
         alike = set(state) if self._untouched is None else self._untouched

@@ -1,4 +1,4 @@
-"""One word after the other: the likeliest (greedy search) or one drawn by chance (sampling).
+"""Greedy search and sampling: one word after another, the likeliest or a random one.
 
 Shapes: B studies, A studies whose report has not ended, W columns of the output (V words and id 0), L `max_length`.
 """
@@ -14,17 +14,17 @@ from r2cmn.generation.reorder import Reorder
 from r2cmn.types import Hypotheses, State, Step
 
 Choose = Callable[[Tensor, Tensor, int], Tensor]
-"""log-probabilities (A, W), the studies they belong to (A,), words written so far -> the next words (A,)."""
+"""log-probabilities (A, W), their studies (A,), number of words so far -> the next words (A,)."""
 
 
 class Greedy:
-    """Write the likeliest word until it is 0.
+    """Greedy search: always the likeliest word.
 
     Args:
         max_length: L, the largest number of words, the closing 0 included.
 
     Raises:
-        ValueError: where a value is out of its range; the message names the key.
+        ValueError: if a value is out of range; the message names the key.
     """
 
     def __init__(self, max_length: int = 60) -> None:
@@ -36,21 +36,21 @@ class Greedy:
 
 
 class Sample:
-    """Draw every word by chance, from the likeliest words only if so wished.
+    """Sampling of every word, optionally from the likeliest words only.
 
-    A study's draws are fixed before its first word, so a report does not depend on how long the others are, nor on
-    the device. The scores are sums of the model's own log-probabilities: not tempered, not cut.
+    The random numbers of a study are drawn before its first word, so a report depends neither on the length of the
+    others nor on the device. Scores are sums of the model's log-probabilities, before temperature, top_k and top_p.
 
     Args:
         max_length: L, the largest number of words, the closing 0 included.
-        temperature: divides the log-probabilities; below 1 favours likely words.
-        top_k: draw only from so many likeliest words; None is all.
-        top_p: draw only from the fewest likeliest words that together have at least this probability, in (0, 1], among
-            those that `top_k` leaves (nucleus sampling; Holtzman et al., 2020).
-        seed: makes every call draw alike; None continues torch's global generator.
+        temperature: divides the log-probabilities; below 1 favors likely words.
+        top_k: sample from this many of the likeliest words; None: from all.
+        top_p: sample from the fewest likeliest words whose probabilities, after `top_k`, add up to at least this value,
+            in (0, 1] (nucleus sampling; Holtzman et al., 2020).
+        seed: of every call; None uses torch's global generator.
 
     Raises:
-        ValueError: where a value is out of its range; the message names the key.
+        ValueError: if a value is out of range; the message names the key.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Sample:
         """Write one report for every row of the state: tokens (B, L), scores (B,)."""
         generator = None if self.seed is None else torch.Generator().manual_seed(self.seed)
         first = next(iter(state.values()))
-        # drawn on the CPU, a row a study: the same numbers on every device and whatever the other reports do
+        # drawn on the CPU, one row per study: the same on every device and in every batch
         draws = torch.rand(len(first), self.max_length, generator=generator).to(first.device)
         return _write(step, state, self.max_length, lambda log_p, rows, length: self.draw(log_p, draws[rows, length]))
 

@@ -1,7 +1,7 @@
-"""Dropout, with a CPU's random numbers drawn by the quarter of a word.
+"""Dropout with masks from 16-bit random integers, four per 64-bit draw, on a CPU.
 
-A CPU draws torch's mask one number an element, on one thread: in a training step at the paper's size, without the
-trunk, that took a fifth of the time. Figures in `benchmarks/README.md`.
+torch draws one number per element there, on one thread: a fifth of the time of a training step at the paper's size,
+without the trunk. Figures in `benchmarks/README.md`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 _LEVELS = 2**16
-"""Values of the 16 random bits that decide upon an element."""
+"""Values of the 16 random bits of an element."""
 
 _FEW = 4096
-"""Below so many elements torch's own is as fast."""
+"""Elements below which torch's dropout is as fast."""
 
 
 class Dropout(nn.Dropout):
-    """Drops elements as `torch.nn.Dropout` does, by `dropout`."""
+    """`torch.nn.Dropout` that calls `dropout`."""
 
     def forward(self, rows: Tensor) -> Tensor:
         """Drop elements of rows of any shape; the same shape."""
@@ -26,15 +26,14 @@ class Dropout(nn.Dropout):
 
 
 def dropout(rows: Tensor, p: float, training: bool = True) -> Tensor:
-    """Set elements of rows (any shape) to 0 with probability p and divide the others by what is left of 1.
+    """Set elements of rows (any shape) to 0 with probability p and divide the others by 1 - p.
 
-    On a CPU 16 random bits decide upon each, so that p is rounded to a 65,536th; what is kept is divided by the rounded
-    share, and the mean stays what it is. The draws are those of torch's generator and follow its seed, but are others
-    than `torch.nn.functional.dropout` makes, which is called where elements are few, elsewhere, and under
-    `torch.compile`.
+    On a CPU each element has 16 random bits, so p is rounded to a multiple of 1/65536; the kept elements are divided by
+    the rounded 1 - p, and the mean does not change. The draws follow the seed of torch's generator but differ from
+    those of `torch.nn.functional.dropout`, which is called for few elements, on other devices and in `torch.compile`.
 
     Args:
-        rows: in any floating point type.
+        rows: of any floating point type.
         p: between 0 and 1.
         training: False returns the rows.
     """
