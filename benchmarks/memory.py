@@ -1,7 +1,7 @@
 """The memory module, forward and backward, against the released arithmetic: `python -m benchmarks.memory [--json]`.
 
 `--shapes` picks what is measured: `paper` the paper's size, `N`, `K`, `length`, `batch` and `views` how the cost grows
-with each, `formulations` the ways to respond that were tried.
+with each, `formulations` the ways to respond that were tried, `small` a quick check that everything runs.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ SHAPES = {
     "length": [(16, length, 1, 2048, 32) for length in (49, 60, 100)],
     "batch": [(batch, 49, 1, 2048, 32) for batch in (1, 4, 16)],
     "views": [(16, 49, views, 2048, 32) for views in (1, 2)],
+    "small": [(2, 9, 1, 64, k) for k in (1, 64)],
 }
 Respond = Callable[[MemoryNetwork, Tensor], Tensor]
 

@@ -85,7 +85,7 @@ def test_searches_write_the_same(num_studies, num_beams):
 @pytest.mark.parametrize("module", ["memory", "generation", "training"])
 def test_benchmarks_run(module, capsys, monkeypatch):
     options = {
-        "memory": ["--shapes", "K"],
+        "memory": ["--shapes", "small"],
         "generation": ["--length", "3", "--batch", "2", "--trunk", "resnet18", "--variants"],
         "training": ["--length", "5", "--batch", "2", "--trunk", "resnet18", "none", "--no-memory", "--variants"],
     }[module]
