@@ -16,46 +16,44 @@ def results(
         list[str], typer.Argument(help="Folders of sweeps or trials, or globs of them.", show_default=False)
     ],
     metric: Annotated[
-        str, typer.Option(help="The score that is compared and drawn; also objective, val_loss, seconds, ...")
+        str, typer.Option(help="Score to compare and draw; also objective, val_loss, seconds, ...")
     ] = "BLEU_4",
     by: Annotated[
         list[str] | None,
-        typer.Option(help="A key whose values are compared; may be repeated.", show_default="what was swept"),
+        typer.Option(help="Key whose values are compared; may be repeated.", show_default="the swept keys"),
     ] = None,
     reference: Annotated[
         list[str] | None,
         typer.Option(
-            help="KEY=VALUE of the setting compared with; may be repeated.", show_default="BASE, or the paper's values"
+            help="KEY=VALUE of the reference setting; may be repeated.", show_default="BASE, or the paper's values"
         ),
     ] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write a row a trial to this file.")] = None,
-    parquet: Annotated[Path | None, typer.Option(help="The same as Parquet.")] = None,
-    curves: Annotated[Path | None, typer.Option(help="Write every logged value, in long form, as CSV.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write a CSV with a row a trial.")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="Write the same rows as Parquet.")] = None,
+    curves: Annotated[Path | None, typer.Option(help="Write a CSV with a row a logged value.")] = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Draw the paper's Figures 3 and 4 into this folder, SVG and PNG.")
+        Path | None, typer.Option(help="Draw the paper's Figures 3 and 4 into this folder, as SVG and PNG.")
     ] = None,
-    format: Annotated[str | None, typer.Option(help="Print Table 2 alone: text, markdown or latex.")] = None,
+    format: Annotated[str | None, typer.Option(help="Print only Table 2: text, markdown or latex.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write Table 2 to this file: .txt, .md or .tex.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write everything as one page, with learning curves.")] = None,
-    level: Annotated[float, typer.Option(help="Of intervals; 1 - level of the tests.")] = 0.95,
+    html: Annotated[Path | None, typer.Option(help="Write one HTML page with tables, figures and curves.")] = None,
+    level: Annotated[float, typer.Option(help="Level of the intervals; tests use 1 - level.")] = 0.95,
     reports: Annotated[
-        bool, typer.Option("--reports/--no-reports", help="Test over reports, too: predictions.csv.")
+        bool, typer.Option("--reports/--no-reports", help="Also test over the reports in predictions.csv.")
     ] = True,
-    resamples: Annotated[int, typer.Option(min=1, help="Exchanges of the test over reports.")] = 5000,
-    meteor: Annotated[bool, typer.Option(help="Test METEOR over reports, too: Java starts once a trial.")] = False,
-    any_code: Annotated[
-        bool, typer.Option("--any-code", help="Let trials of edited code stand together; it is said.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
+    resamples: Annotated[int, typer.Option(min=1, help="Number of exchanges in the test over reports.")] = 5000,
+    meteor: Annotated[bool, typer.Option(help="Also test METEOR over reports; starts Java for each trial.")] = False,
+    any_code: Annotated[bool, typer.Option("--any-code", help="Average trials of different code versions.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace existing files.")] = False,
 ) -> None:
-    """Collect the trials of sweeps: tables with intervals and tests over seeds, the paper's figures, Table 2, one page.
+    """Compare the trials of sweeps: tables with intervals and tests, the paper's figures, Table 2, an HTML page.
 
     r2cmn results runs/sweep_2026-01-01_12-00-00
     r2cmn results runs/table2 --format latex --out table2.tex
     r2cmn results runs/memory_size --reference N=2048 --figures figures --html results.html
     r2cmn results 'runs/sweep_*' --csv trials.csv --curves curves.csv
 
-    What is averaged, tested and marked, and how: docs/ablate/results.md.
+    What is averaged, tested and marked: docs/ablate/results.md.
     """
     from r2cmn.evaluation.show import console
     from r2cmn.files import write_whole

@@ -1,4 +1,4 @@
-"""Sweeps whose truth is known: folders of trials with drawn scores and reports, as `r2cmn train -m` leaves them."""
+"""Drawn sweeps with known effects: run folders with drawn scores and reports, as `r2cmn train -m` writes them."""
 
 import csv
 import itertools

@@ -1,4 +1,4 @@
-"""Finding trials: sweeps, trials, globs, reused ones, and everything that is none."""
+"""Finding trials: sweeps, trials, globs, reused trials and foreign folders."""
 
 import json
 
@@ -13,7 +13,7 @@ def sweep(tmp_path, make_sweep):
     return make_sweep(tmp_path / "sweep", grid, lambda o: 0.15, left_out=(3,))
 
 
-def test_a_sweep_has_its_trials_in_their_order_and_says_what_is_missing(sweep):
+def test_a_sweep_has_its_trials_in_order_and_its_missing_ones(sweep):
     found = collect([str(sweep)])
     assert [trial.label for trial in found.trials] == ["sweep/0", "sweep/1", "sweep/2"]
     assert found.sweeps[0].missing == ["memory.num_vectors=32 seed=1"]
@@ -21,7 +21,7 @@ def test_a_sweep_has_its_trials_in_their_order_and_says_what_is_missing(sweep):
     assert found.notes == []
 
 
-def test_a_trial_is_there_once_however_it_is_named(sweep):
+def test_a_trial_named_several_times_is_collected_once(sweep):
     found = collect([str(sweep), str(sweep / "0"), str(sweep / "*"), str(sweep.parent)])
     assert len(found.trials) == 3
     assert len(found.sweeps) == 1
@@ -34,7 +34,7 @@ def test_single_trials_know_what_their_sweep_varies(sweep):
     assert found.swept == {"memory.num_vectors", "seed"}
 
 
-def test_reused_trials_of_other_sweeps_are_taken_and_not_missing(sweep, tmp_path, make_trial):
+def test_reused_trials_of_other_sweeps_are_collected_and_not_missing(sweep, tmp_path, make_trial):
     other = make_trial(tmp_path / "other" / "7", {"memory.num_vectors": 32, "seed": 1}, 0.2)
     entry = {"overrides": ["memory.num_vectors=32", "seed=1"], "directory": str(other)}
     (sweep / "reused.json").write_text(json.dumps([entry]))
@@ -46,14 +46,14 @@ def test_reused_trials_of_other_sweeps_are_taken_and_not_missing(sweep, tmp_path
 @pytest.mark.parametrize(
     "content", ["[{", '[{"overrides": []}]', '{"a": 1}', '[{"overrides": [], "directory": "gone"}]']
 )
-def test_a_list_of_reused_trials_that_is_of_no_use_is_said(sweep, content):
+def test_a_damaged_list_of_reused_trials_is_a_note(sweep, content):
     (sweep / "reused.json").write_text(content)
     found = collect([str(sweep)])
     assert len(found.trials) == 3
     assert "reused.json" in found.notes[0]
 
 
-def test_foreign_folders_are_said_in_a_line_and_files_are_not_looked_at(sweep):
+def test_foreign_folders_are_a_note_and_files_are_ignored(sweep):
     (sweep / "wandb" / "offline-run").mkdir(parents=True)
     (sweep / ".submitit").mkdir()
     (sweep / "notes.txt").write_text("")

@@ -1,4 +1,4 @@
-"""`r2cmn results` as it is typed: what works, and every wrong input as one sentence that leaves nothing behind."""
+"""`r2cmn results` on the command line: its output, its files, and errors of one sentence that leave no file."""
 
 import builtins
 import functools
@@ -30,7 +30,7 @@ def sweep(tmp_path, make_sweep, make_reports):
     return folder
 
 
-def test_it_says_what_is_there_and_compares(run, sweep):
+def test_status_missing_trials_and_comparison_are_printed(run, sweep):
     done = run(sweep)
     assert done.code == 0
     assert "5 trials: 4 done, 1 failed" in done.out
@@ -42,7 +42,7 @@ def test_it_says_what_is_there_and_compares(run, sweep):
     assert done.err == ""
 
 
-def test_everything_is_written(run, sweep, tmp_path):
+def test_all_files_are_written_and_not_replaced(run, sweep, tmp_path):
     options = {
         "csv": "t.csv",
         "parquet": "t.parquet",
@@ -72,7 +72,7 @@ def test_everything_is_written(run, sweep, tmp_path):
     assert run(sweep, "--no-reports", "--out", "o/t.md", "--overwrite").code == 0
 
 
-def test_the_page_needs_nothing_else_and_holds_no_report(run, sweep, tmp_path):
+def test_the_page_is_self_contained_and_has_no_report(run, sweep, tmp_path):
     assert run(sweep, "--html", "page.html").code == 0
     page = (tmp_path / "page.html").read_text()
     plain = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
@@ -87,20 +87,20 @@ def test_the_page_needs_nothing_else_and_holds_no_report(run, sweep, tmp_path):
     assert len(set(re.findall(r' id="([^"]+)"', plain))) == len(re.findall(r' id="([^"]+)"', plain))
 
 
-def test_trials_that_write_one_fixed_report_are_said(run, sweep):
+def test_trials_that_write_one_fixed_report_are_a_note(run, sweep):
     path = sweep / "1" / "result.json"
     path.write_text(path.read_text().replace('"BLEU_1"', '"most_common": 0.95, "BLEU_1"'))
     done = run(sweep, "--no-reports")
     assert "1 of 4 finished trials write the same text for 90% or more of the test studies (sweep/1)" in done.err
 
 
-def test_a_form_is_printed_alone(run, sweep):
+def test_a_format_prints_only_table_2(run, sweep):
     done = run(sweep, "--format", "latex")
     assert done.out.startswith(r"\begin{tabular}")
     assert "trials" not in done.out
 
 
-def test_trials_of_other_epochs_are_not_averaged_with_these(run, sweep, make_trial):
+def test_trials_with_other_epochs_are_not_averaged_with_these(run, sweep, make_trial):
     make_trial(sweep / "9", {"memory.num_vectors": 16, "seed": 9, "trainer.max_epochs": 50}, 0.9)
     done = run(sweep, "--no-reports")
     assert "there are 2 tables: trainer.max_epochs 2; trainer.max_epochs 50" in done.err
@@ -130,7 +130,7 @@ def test_a_wrong_input_is_one_sentence(run, sweep, arguments, sentence):
     assert error[0].startswith("r2cmn: error: ")
 
 
-def test_a_sweep_of_which_nothing_is_finished(run, sweep):
+def test_a_sweep_without_finished_trials_is_an_error(run, sweep):
     for number in range(5):
         (sweep / str(number) / "result.json").unlink(missing_ok=True)
     done = run(sweep, "--csv", "t.csv")
@@ -166,7 +166,7 @@ def test_a_missing_library_is_named_with_how_to_get_it(run, sweep, monkeypatch, 
     assert not [path for path in tmp_path.iterdir() if path.name != "sweep" and path.is_file()]
 
 
-def test_a_score_that_was_left_out_is_a_gap_and_not_an_error(run, sweep, tmp_path):
+def test_a_score_that_was_left_out_is_not_an_error(run, sweep, tmp_path):
     for number in (0, 3):
         path = sweep / str(number) / "result.json"
         path.write_text(re.sub(r'"METEOR": [\d.]+', '"METEOR": NaN', path.read_text()))

@@ -60,7 +60,7 @@ def test_one_of_the_two_tests_is_not_enough(family, make_reports):
     assert verdicts(compare(noisy, ["BLEU_4"], find_reference(noisy, {}), Reports(500)))[2] == "inside the noise"
 
 
-def test_where_one_test_cannot_be_made_the_mark_says_so(family, make_reports):
+def test_the_mark_shows_which_test_could_be_made(family, make_reports):
     seeds = family(MEMORIES, quality, sd=0.004)
     assert verdicts(compare(seeds, ["BLEU_4"], find_reference(seeds, {}), Reports(100)))[2] == "higher ‡"
     one = family(MEMORIES | {"seed": [0]}, quality, reports=lambda o: make_reports(quality(o), 0))
@@ -115,7 +115,7 @@ def test_the_reference_is_base_or_the_papers_values_or_the_first():
         find_reference(sizes, {"seed": "7"})
 
 
-def test_a_reference_is_asked_for_by_short_or_long_names(family):
+def test_a_reference_has_short_or_long_names(family):
     both = family({"memory.num_queried": [16, 32], "memory.num_threads": [4, 8]}, lambda o: 0.1)
     assert find_reference(both, {}).label == "K 32, threads 8"
     assert find_reference(both, {"K": "16", "memory.num_threads": "4"}).label == "K 16, threads 4"

@@ -33,7 +33,7 @@ def test_a_point_has_mean_interval_seeds_and_parameters(family):
     assert first.extra == pytest.approx(100 * (16 * 128 + 66_048) / 2_000_000)
 
 
-def test_what_else_varies_makes_other_curves_never_one_mixed(family):
+def test_other_keys_make_separate_curves(family):
     found = family({N: [16, 64], K: [4, 8, 32]})
     assert numeric_keys(found) == [N, K]
     assert [curve.label for curve in curves_of(found, N, "BLEU_4")] == ["K 4", "K 8", "K 32"]
@@ -55,16 +55,16 @@ def test_base_is_a_line_and_on_no_curve(family):
     assert base_of(found, "BLEU_4").value == pytest.approx(0.1, abs=0.02)
 
 
-def test_the_published_point_is_the_papers_default_where_the_data_are_the_same(family):
+def test_the_published_point_is_the_papers_default_on_the_same_data(family):
     found = family({N: [512, 2048], "seed": [0, 1]}, data=IU_XRAY)
-    assert (claim("iu_xray", N, "BLEU_4").where, claim("iu_xray", N, "BLEU_4").value) == (2048, 0.170)
+    assert (claim("iu_xray", N, "BLEU_4").at, claim("iu_xray", N, "BLEU_4").value) == (2048, 0.170)
     assert claim(found.data, N, "CIDEr") is None
     axes = figures.figure(found, N, "BLEU_4").axes
     assert len(axes) == 2
     assert [line.get_label() for line in axes[0].lines].count("published") == 1
 
 
-def test_a_published_point_far_from_ours_is_in_the_caption_alone(family):
+def test_a_published_point_far_from_ours_is_only_in_the_caption(family):
     found = family({N: [512, 2048], "seed": [0, 1]}, lambda o: 0.02, data=IU_XRAY)
     axes = figures.figure(found, N, "BLEU_4").axes
     assert "published" not in [line.get_label() for line in axes[0].lines]
@@ -73,7 +73,7 @@ def test_a_published_point_far_from_ours_is_in_the_caption_alone(family):
     assert "3.34%" in text
 
 
-def test_phantoms_have_nothing_published_beside_them(family):
+def test_phantoms_have_no_published_point(family):
     found = family({N: [512, 2048]})
     assert claim(found.data, N, "BLEU_4") is None
     assert "mean over 1 seed, so nothing is known" in figures.caption(found, N, "BLEU_4")
@@ -96,7 +96,7 @@ def test_noise_is_not_framed_as_an_effect(family):
     assert high - low > 0.019
 
 
-def test_files_are_the_same_every_time_and_nothing_else_is_left(family, tmp_path):
+def test_files_are_deterministic_and_no_temporary_file_is_left(family, tmp_path):
     found = family({N: [16, 64, 256], "seed": [0, 1]})
     names = [path.name for path in figures.write(figures.figure(found, N, "BLEU_4"), tmp_path / "f", "memory_size")]
     assert names == ["memory_size.svg", "memory_size.png"]

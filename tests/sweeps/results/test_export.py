@@ -51,7 +51,7 @@ def test_parquet_takes_columns_of_mixed_types(tmp_path):
     assert table == {"a": ["1", "x", None], "b": [1.0, 0.5, None]}
 
 
-def test_curves_are_long_and_a_torn_line_is_left_out(trials, tmp_path):
+def test_curves_are_in_long_form_without_a_damaged_row(trials, tmp_path):
     with (trials[0].directory / "metrics.csv").open("a") as file:
         file.write("3,30,2.x")
     rows = [row for row in export.curves(trials).to_dict("records") if row["trial"] == "0"]

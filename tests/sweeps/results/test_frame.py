@@ -1,4 +1,4 @@
-"""What is averaged together, and what is not."""
+"""Which trials are averaged and which settings are compared."""
 
 import os
 
@@ -28,7 +28,7 @@ def test_seeds_are_repetitions_and_the_swept_key_tells_settings_apart(tmp_path, 
     assert (family.label, notes) == ("", [])
 
 
-def test_kinds_of_memory_stand_in_the_papers_order_without_keys_that_base_lacks(tmp_path, make_sweep, grouped):
+def test_memories_are_in_the_papers_order_without_keys_that_base_lacks(tmp_path, make_sweep, grouped):
     make_sweep(tmp_path / "s", {"memory": ["cross_modal", "none", "separate"], "seed": [0]}, lambda o: 0.1)
     (family,), _ = grouped()
     assert [setting.label for setting in family.settings] == ["memory none", "memory separate", "memory cross_modal"]
@@ -85,7 +85,7 @@ def test_other_data_or_code_is_another_family(tmp_path, make_trial, grouped, par
     assert f"({part} version) " in found[0].label
 
 
-def test_edited_code_stands_together_when_asked_and_this_is_said(tmp_path, make_trial):
+def test_any_code_averages_code_versions_with_a_note(tmp_path, make_trial):
     parts = {"config": "c" * 64, "data": "d" * 64, "code": "e" * 64}
     make_trial(tmp_path / "0", {"seed": 0}, 0.1, parts=parts)
     make_trial(tmp_path / "1", {"seed": 1}, 0.1, parts=parts | {"code": "f" * 64})
@@ -131,7 +131,7 @@ def test_num_vectors_at_the_root_and_in_the_memory_are_one(tmp_path, make_trial,
     assert [(setting.label, setting.seeds) for setting in family.settings] == [("N 16", (0, 1)), ("N 512", (0,))]
 
 
-def test_the_same_trial_twice_counts_once_and_is_said(tmp_path, make_trial, grouped):
+def test_the_newer_of_two_equal_trials_counts_with_a_note(tmp_path, make_trial, grouped):
     older = make_trial(tmp_path / "a", {"seed": 0}, 0.1)
     make_trial(tmp_path / "b", {"seed": 0}, 0.2)
     os.utime(older / "result.json", (1, 1))

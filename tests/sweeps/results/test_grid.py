@@ -29,7 +29,7 @@ def test_an_override_of_the_command_line_replaces_a_parameter(tmp_path):
     assert "data.images={resize:128,size:112}" in trials[0]  # as Hydra writes overrides.yaml
 
 
-def test_it_is_the_list_that_hydra_itself_makes():
+def test_the_grid_equals_that_of_hydras_sweeper():
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -49,6 +49,6 @@ def test_a_search_has_no_grid(tmp_path, make_multirun):
 
 
 @pytest.mark.parametrize("content", ["", "hydra: [1", "a: 1\n", "hydra: {sweeper: null, overrides: {task: null}}\n"])
-def test_a_torn_multirun_is_said(tmp_path, content):
+def test_a_damaged_multirun_makes_the_grid_unknown(tmp_path, content):
     (tmp_path / "multirun.yaml").write_text(content)
     assert read_grid(tmp_path).unknown

@@ -1,4 +1,4 @@
-"""What the paper prints: the entries of published.yaml, and how a run finds its row."""
+"""The entries of published.yaml, and the entry of a run."""
 
 import json
 
@@ -35,7 +35,7 @@ def test_choices_of_the_paper_come_first_in_its_order():
 
 
 @pytest.mark.parametrize(("dropout", "names"), [(0.1, ["BASE", "ATT2IN"]), (0.3, None)])
-def test_an_encoder_decoder_of_the_users_own_stands_beside_its_row_of_table_3(tmp_path, make_trial, dropout, names):
+def test_a_users_encoder_decoder_has_its_row_of_table_3(tmp_path, make_trial, dropout, names):
     base = {"memory": "none", "encoder_decoder.dropout": 0.1}
     mine = base | {"encoder_decoder._target_": "mine.models.AttentionLSTM", "encoder_decoder.dropout": dropout}
     for seed in (0, 1):

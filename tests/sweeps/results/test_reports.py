@@ -1,4 +1,4 @@
-"""The test over reports: against all exchanges, and against the truth of drawn reports."""
+"""The test over reports: against all exchanges, and on drawn reports with a known difference."""
 
 import itertools
 
@@ -25,7 +25,7 @@ def setting(tmp_path, make_trial, make_reports):
     return call
 
 
-def test_the_p_value_is_that_of_all_exchanges(setting, make_reports):
+def test_the_p_value_agrees_with_all_exchanges(setting, make_reports):
     ours, theirs = setting("a", 0.9, number=6), setting("b", 0.6, number=6)
     counted = []
     for one, other in pairs_of(ours, theirs):
@@ -72,7 +72,7 @@ def test_other_studies_are_not_compared(setting, make_reports):
     assert "references" in tested.notes[1]
 
 
-def test_missing_and_torn_reports_are_said_once(setting, tmp_path):
+def test_missing_and_damaged_reports_are_one_note_each(setting, tmp_path):
     tested = Reports(100)
     ours, theirs = setting("a", 0.5), setting("b", 0.5)
     (tmp_path / "b0" / "predictions.csv").unlink()

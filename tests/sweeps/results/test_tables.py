@@ -1,4 +1,4 @@
-"""What a terminal shows."""
+"""The tables of the terminal."""
 
 import math
 from pathlib import Path
@@ -21,7 +21,7 @@ def cell(p_seeds, p_reports, corrected):
     return Cell(Mean(0.2, 0.01, 0.1, 0.3, 3), Gap(0.1, 0.0, 0.2, p_seeds, True), p_reports, corrected)
 
 
-def test_only_marks_that_are_there_are_explained():
+def test_only_used_marks_are_explained():
     assert tables.marks([cell(0.2, 0.3, 0.3)], 0.95) == []
     assert tables.marks([cell(0.01, 0.01, 0.01), cell(0.01, math.nan, 0.01)], 0.95) == [
         "* below 0.05 over seeds and over reports", "‡ below 0.05 over seeds; reports not tested",
@@ -38,7 +38,7 @@ def test_only_marks_that_are_there_are_explained():
         ("parameters_total", "parameters_total"),
     ],
 )
-def test_titles_say_what_a_number_is(metric, title):
+def test_titles_name_the_number(metric, title):
     assert tables.title_of(metric) == title
 
 
@@ -50,7 +50,7 @@ def test_missing_trials_are_listed_up_to_a_dozen():
     assert line.endswith("; seed=12 and 7 more")
 
 
-def test_an_unknown_grid_is_said():
+def test_an_unknown_grid_has_its_reason():
     found = Collection(sweeps=[Sweep(Path("s"), Grid(unknown="its sweeper searches and has no grid"))])
     assert tables.missing_lines(found) == [
         "s: whether trials are missing is not known: its sweeper searches and has no grid"

@@ -1,4 +1,4 @@
-"""One folder, whole or not."""
+"""Reading a run folder, complete, unfinished or damaged."""
 
 import json
 import math
@@ -58,7 +58,7 @@ def test_a_configuration_is_read_as_omegaconf_reads_it(folder):
     assert read_trial(folder).config == OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
 
 
-def test_what_continues_a_trial_does_not_make_it_another(folder):
+def test_overrides_that_resume_a_trial_do_not_count(folder):
     (folder / ".hydra" / "overrides.yaml").write_text("- seed=2\n- run_dir=x\n- checkpoint=last\n- sweep.resume=true\n")
     assert read_trial(folder).overrides == ("seed=2",)
 
@@ -88,7 +88,7 @@ def test_a_trial_of_an_older_version_has_its_parameters_from_the_log(folder):
         ("", "failed", "no reason is given"),
     ],
 )
-def test_a_failed_trial_says_why(folder, failure, status, reason):
+def test_a_failed_trial_has_its_reason(folder, failure, status, reason):
     (folder / "result.json").unlink()
     (folder / "FAILED").write_text(failure)
     trial = read_trial(folder)
@@ -113,7 +113,7 @@ def test_a_pruned_trial_is_not_done(folder):
 
 @pytest.mark.parametrize("name", ["result.json", "trial.json", "config.yaml"])
 @pytest.mark.parametrize("content", ['{"objective": 0.1', "[1]\n- {", '"words"', "[1]"])
-def test_a_torn_file_fails_the_trial_with_its_name(folder, name, content):
+def test_a_damaged_file_fails_the_trial_and_is_named(folder, name, content):
     (folder / name).write_text(content)
     trial = read_trial(folder)
     assert trial.status == "failed"
@@ -121,7 +121,7 @@ def test_a_torn_file_fails_the_trial_with_its_name(folder, name, content):
     assert "\n" not in trial.reason
 
 
-def test_a_folder_of_something_else_is_no_trial(tmp_path):
+def test_other_folders_are_no_trials(tmp_path):
     (tmp_path / "wandb").mkdir()
     assert not RunFolder(tmp_path / "wandb").is_run
     (tmp_path / "multirun.yaml").write_text("")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from r2cmn.files import read_json
 from r2cmn.runs.folder import MULTIRUN, REUSED, RunFolder
@@ -26,13 +26,11 @@ class Sweep:
         directory: absolute.
         grid: its planned trials.
         present: the overrides of the trials that it has or reuses from other sweeps.
-        foreign: folders in it that are no trials.
     """
 
     directory: Path
     grid: Grid
     present: list[tuple[str, ...]] = field(default_factory=list)
-    foreign: list[str] = field(default_factory=list)
 
     @property
     def missing(self) -> list[str]:
@@ -55,6 +53,14 @@ class Collection:
     sweeps: list[Sweep] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     parents: dict[Path, Grid] = field(default_factory=dict)
+    _seen: set[Path] = field(default_factory=set)
+
+    def add(self, trial: Trial) -> None:
+        """Add a trial unless its folder is there already."""
+        folder = trial.directory.resolve()
+        if folder not in self._seen:
+            self._seen.add(folder)
+            self.trials.append(trial)
 
     @property
     def done(self) -> list[Trial]:
@@ -103,10 +109,10 @@ def collect(arguments: Sequence[str]) -> Collection:
         ValueError: if an argument names no folder, or no trial is found at all.
     """
     found = Collection()
-    seen: set[Path] = set()
     for folder in _folders(arguments):
         before = len(found.trials)
-        _walk(folder, found, seen, _DEEPEST)
+        for place in _runs_and_sweeps(folder, _DEEPEST):
+            _add(place, found)
         if len(found.trials) == before and not any(trial.directory.is_relative_to(folder) for trial in found.trials):
             found.notes.append(f"{folder}: no trial in it")
     if not found.trials:
@@ -118,88 +124,76 @@ def collect(arguments: Sequence[str]) -> Collection:
 
 
 def _folders(arguments: Iterable[str]) -> list[Path]:
+    """Return the folders that arguments name; glob, since pathlib's own takes no absolute pattern."""
     folders: list[Path] = []
     for argument in arguments:
         path = Path(argument).expanduser()
-        matches = [path] if path.is_dir() else _matches(str(path))
+        matches = [path] if path.is_dir() else sorted(map(Path, glob.glob(str(path))))  # noqa: PTH207
+        matches = [match for match in matches if match.is_dir()]
         if not matches:
-            what = "is a file, not a folder" if path.is_file() else "matches no folder"
-            raise ValueError(f"{argument} {what}")
+            raise ValueError(f"{argument} {'is a file, not a folder' if path.is_file() else 'matches no folder'}")
         folders += matches
     return folders
 
 
-def _matches(pattern: str) -> list[Path]:
-    """Return the folders of a glob; pathlib's own takes no absolute pattern."""
-    return sorted(path for path in map(Path, glob.glob(pattern)) if path.is_dir())  # noqa: PTH207
-
-
-def _walk(folder: Path, found: Collection, seen: set[Path], deepest: int) -> None:
-    if RunFolder(folder).is_run:
-        sweep = folder.parent if (folder.parent / MULTIRUN).is_file() else None
-        if sweep and sweep not in found.parents:
-            found.parents[sweep] = read_grid(sweep)
-        _add(read_trial(folder, sweep.resolve().name if sweep else ""), found, seen)
-    elif (folder / MULTIRUN).is_file():
-        _walk_sweep(folder, found, seen)
+def _runs_and_sweeps(folder: Path, deepest: int) -> Iterator[Path]:
+    """Yield the folder itself or the folders below it that are of a run or a sweep; nothing below these."""
+    if RunFolder(folder).is_run or (folder / MULTIRUN).is_file():
+        yield folder
     elif deepest:
         for child in _children(folder):
-            _walk(child, found, seen, deepest - 1)
+            yield from _runs_and_sweeps(child, deepest - 1)
 
 
-def _walk_sweep(folder: Path, found: Collection, seen: set[Path]) -> None:
+def _add(place: Path, found: Collection) -> None:
+    """Add the trial or sweep in a folder."""
+    sweep = place.parent
+    if not RunFolder(place).is_run:
+        _add_sweep(place, found)
+    elif (sweep / MULTIRUN).is_file():
+        if sweep not in found.parents:
+            found.parents[sweep] = read_grid(sweep)
+        found.add(read_trial(place, sweep.resolve().name))
+    else:
+        found.add(read_trial(place))
+
+
+def _add_sweep(folder: Path, found: Collection) -> None:
     if any(sweep.directory == folder.resolve() for sweep in found.sweeps):
         return
     sweep = Sweep(folder.resolve(), read_grid(folder))
     found.sweeps.append(sweep)
+    foreign = []
     for child in _children(folder):
-        trials = _trials_below(child, _DEEPEST)
-        if not trials:
-            sweep.foreign.append(child.name)
-        for each in trials:
-            trial = read_trial(each, folder.resolve().name)
+        places = list(_runs_and_sweeps(child, _DEEPEST))
+        foreign += [] if places else [child.name]
+        for place in places:
+            trial = read_trial(place, folder.resolve().name)
             sweep.present.append(trial.overrides)
-            _add(trial, found, seen)
-    if sweep.foreign:
-        found.notes.append(f"{folder}: skipped, since they are no trials: {', '.join(sweep.foreign)}")
-    _take_reused(sweep, found, seen)
+            found.add(trial)
+    if foreign:
+        found.notes.append(f"{folder}: skipped, since they are no trials: {', '.join(foreign)}")
+    _add_reused(sweep, found)
 
 
-def _trials_below(folder: Path, deepest: int) -> list[Path]:
-    if RunFolder(folder).is_run:
-        return [folder]
-    return [trial for child in _children(folder) for trial in _trials_below(child, deepest - 1)] if deepest else []
-
-
-def _take_reused(sweep: Sweep, found: Collection, seen: set[Path]) -> None:
+def _add_reused(sweep: Sweep, found: Collection) -> None:
     path = sweep.directory / REUSED
     if not path.is_file():
         return
     try:
-        entries: Any = read_json(path)
-        reused = [(trial_key(each["overrides"]), sweep.directory / each["directory"]) for each in entries]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        reused = [(trial_key(each["overrides"]), sweep.directory / each["directory"]) for each in read_json(path)]
+    except (ValueError, TypeError, KeyError) as error:
         found.notes.append(f"{path} cannot be read ({error}): trials that this sweep reuses are left out")
         return
     for overrides, folder in reused:
-        if not RunFolder(folder).is_run:
+        if RunFolder(folder).is_run:
+            sweep.present.append(overrides)
+            found.add(read_trial(folder, folder.resolve().parent.name))
+        else:
             found.notes.append(f"{path} names {folder}, which is no trial any more")
-            continue
-        sweep.present.append(overrides)
-        _add(read_trial(folder, folder.resolve().parent.name), found, seen)
-
-
-def _add(trial: Trial, found: Collection, seen: set[Path]) -> None:
-    place = trial.directory.resolve()
-    if place not in seen:
-        seen.add(place)
-        found.trials.append(trial)
 
 
 def _children(folder: Path) -> list[Path]:
     """Return the subfolders in the order of their numbers, without hidden ones."""
     children = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
-    return sorted(
-        children,
-        key=lambda child: (not child.name.isdigit(), int(child.name) if child.name.isdigit() else 0, child.name),
-    )
+    return sorted(children, key=lambda child: (int(child.name) if child.name.isdigit() else math.inf, child.name))

@@ -13,12 +13,7 @@ from r2cmn.sweeps.results.trial import Trial
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-_COLUMNS = (
-    "sweep", "trial", "status", "override:", "memory", "num_vectors", "num_queried", "num_threads", "dim", "seed",
-    "data", "objective", "val_loss", "epochs", "seconds", "score:", "parameters:", "train_studies_per_second",
-    "test_studies_per_second", "fingerprint", "part:", "version", "commit", "started", "reason", "directory",
-)  # fmt: skip
-"""The columns in their order; a name with a colon stands for all columns that begin with it."""
+_SPEEDS = ("train_studies_per_second", "test_studies_per_second")
 
 
 def runs(trials: Sequence[Trial]) -> DataFrame:
@@ -28,10 +23,21 @@ def runs(trials: Sequence[Trial]) -> DataFrame:
     num_threads, dim, seed, data, objective, val_loss, epochs, seconds, `score:NAME` of the test, `parameters:NAME`,
     speeds in studies per second, fingerprint and its parts, version, commit, started, reason, directory.
     """
-    rows = [_row(trial) for trial in trials]
-    names = dict.fromkeys(name for row in rows for name in row)
-    order = sorted(names, key=lambda name: _COLUMNS.index(name.partition(":")[0] + ":" * (":" in name)))
-    return _frame(rows, order)
+    import pandas as pd
+
+    columns = [
+        ("", [{"sweep": trial.sweep, "trial": trial.directory.name, "status": trial.status} for trial in trials]),
+        ("override:", [dict(_split(override) for override in trial.overrides) for trial in trials]),
+        ("", [_values(trial) for trial in trials]),
+        ("score:", [trial.scores for trial in trials]),
+        ("parameters:", [{name: int(count) for name, count in trial.parameters.items()} for trial in trials]),
+        ("", [{name: trial.speed.get(name) for name in _SPEEDS} for trial in trials]),
+        ("", [{"fingerprint": trial.result.get("fingerprint") or trial.start.get("fingerprint")} for trial in trials]),
+        ("part:", [{name: trial.parts.get(name) for name in ("config", "data", "code")} for trial in trials]),
+        ("", [{name: trial.start.get(name) for name in ("version", "commit", "started")} for trial in trials]),
+        ("", [{"reason": trial.reason or None, "directory": str(trial.directory)} for trial in trials]),
+    ]
+    return pd.concat([_frame(rows).add_prefix(prefix) for prefix, rows in columns], axis=1)
 
 
 def curves(trials: Sequence[Trial]) -> DataFrame:
@@ -42,7 +48,7 @@ def curves(trials: Sequence[Trial]) -> DataFrame:
         for line in trial.metrics:
             known |= {name: line.get(name) for name in ("epoch", "step")}
             rows += [{**known, "metric": name, "value": value} for name, value in line.items() if name not in known]
-    return _frame(rows, ["sweep", "trial", "seed", "epoch", "step", "metric", "value"])
+    return _frame(rows)
 
 
 def write_csv(path: Path, frame: DataFrame) -> None:
@@ -74,11 +80,13 @@ def check_targets(paths: Sequence[Path | None], overwrite: bool) -> None:
             raise ValueError(f"{path} exists already: choose another name, or give --overwrite")
 
 
-def _frame(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> DataFrame:
-    """Return rows as a frame of Python objects: integers stay integers in a column that has gaps."""
+def _frame(rows: Sequence[dict[str, Any]]) -> DataFrame:
+    """Return rows as a frame of Python objects, None for what a row lacks: integers stay integers beside gaps."""
     import pandas as pd
 
-    return pd.DataFrame([[row.get(name) for name in columns] for row in rows], columns=list(columns), dtype=object)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    values = [[row.get(name) for name in columns] for row in rows]
+    return pd.DataFrame(values, columns=columns, index=range(len(rows)), dtype=object)
 
 
 def _one_type(column: Series) -> Series:
@@ -89,18 +97,17 @@ def _one_type(column: Series) -> Series:
     return column.map(float if kinds <= {int, float} else str, na_action="ignore").astype(object)
 
 
-def _row(trial: Trial) -> dict[str, Any]:
+def _split(override: str) -> tuple[str, str]:
+    return override_key(override), override.partition("=")[2]
+
+
+def _values(trial: Trial) -> dict[str, Any]:
     memory = trial.config.get("memory") or {}
-    row: dict[str, Any] = {"sweep": trial.sweep, "trial": trial.directory.name, "status": trial.status}
-    row |= {f"override:{override_key(each)}": each.partition("=")[2] for each in trial.overrides}
-    row |= {"memory": trial.choices.get("memory"), "data": trial.choices.get("data")}
-    row |= {name: memory.get(name) for name in ("num_vectors", "num_queried", "num_threads")}
-    row |= {"dim": trial.config.get("dim"), "seed": trial.seed}
-    row |= {name: trial.value.get(name) for name in ("objective", "val_loss", "epochs", "seconds")}
-    row |= {f"score:{name}": value for name, value in trial.scores.items()}
-    row |= {f"parameters:{name}": int(value) for name, value in trial.parameters.items()}
-    row |= {name: trial.speed.get(name) for name in ("train_studies_per_second", "test_studies_per_second")}
-    row |= {"fingerprint": trial.result.get("fingerprint") or trial.start.get("fingerprint")}
-    row |= {f"part:{name}": trial.parts.get(name) for name in ("config", "data", "code")}
-    row |= {name: trial.start.get(name) for name in ("version", "commit", "started")}
-    return row | {"reason": trial.reason or None, "directory": str(trial.directory)}
+    return {
+        "memory": trial.choices.get("memory"),
+        **{name: memory.get(name) for name in ("num_vectors", "num_queried", "num_threads")},
+        "dim": trial.config.get("dim"),
+        "seed": trial.seed,
+        "data": trial.choices.get("data"),
+        **{name: trial.value.get(name) for name in ("objective", "val_loss", "epochs", "seconds")},
+    }

@@ -208,14 +208,10 @@ def _published(axes: Any, beside: Claim | None, curves: Sequence[Curve]) -> list
     """Mark the published point unless it is so far that it flattens our curves; the caption names it anyway."""
     low, high = axes.get_ylim()
     first, last = curves[0].points[0].x, curves[0].points[-1].x
-    if (
-        beside is None
-        or not low - (high - low) < beside.value < high + (high - low)
-        or not first <= beside.where <= last
-    ):
+    if beside is None or not low - (high - low) < beside.value < high + (high - low) or not first <= beside.at <= last:
         return []
     _include(axes, beside.value)
-    return axes.plot([beside.where], [beside.value], "*", color="black", markerfacecolor="white", markersize=8,
+    return axes.plot([beside.at], [beside.value], "*", color="black", markerfacecolor="white", markersize=8,
                      label="published", zorder=4)  # fmt: skip
 
 

@@ -204,16 +204,16 @@ def _telling(table: DataFrame, choices: Sequence[Mapping[str, str]]) -> list[str
     An option of a group says nothing more if all settings that have it share one value, or if each has the default of
     its choice.
     """
-    said = set()
+    implied = set()
     for group in (group for group in GROUPS if f"{group}._target_" in table):
         for key in (key for key in table if key.startswith(f"{group}.") and key != f"{group}._target_"):
             values = [*map(str, table[key])]
             defaults = [choice_defaults(group, each[group]).get(key.removeprefix(f"{group}.")) for each in choices]
             pairs = [(value, default) for value, default in zip(values, defaults, strict=True) if value != _ABSENT]
             is_default = key not in NAMES.values() and all(value == str(default) for value, default in pairs)
-            said |= {key} if is_default or len({value for value, _ in pairs}) < 2 else set()
+            implied |= {key} if is_default or len({value for value, _ in pairs}) < 2 else set()
     first = [*(f"{group}._target_" for group in GROUPS), *NAMES.values()]
-    keys = [key for key in table if key not in said]
+    keys = [key for key in table if key not in implied]
     return [key for key in first if key in keys] + [key for key in keys if key not in first]
 
 

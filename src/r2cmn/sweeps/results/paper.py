@@ -15,13 +15,13 @@ class Claim:
     """One published number.
 
     Attributes:
-        value: of the score.
-        where: the value of the ablated key that it belongs to.
-        text: what it is, with its source.
+        value: the score.
+        at: the value of the ablated key.
+        text: its data set, values and source.
     """
 
     value: float
-    where: float
+    at: float
     text: str
 
 

@@ -17,7 +17,7 @@ from r2cmn.metrics.names import short as score_name
 from r2cmn.sweeps.results.compare import Comparison
 from r2cmn.sweeps.results.frame import Setting
 from r2cmn.sweeps.results.paper import compared_groups, paper, published_system, system_of
-from r2cmn.sweeps.results.tables import marks
+from r2cmn.sweeps.results.tables import marks, score
 
 AVERAGED = ("BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L")
 _TIE = 1e-9
@@ -107,20 +107,21 @@ def _name(comparison: Comparison, setting: Setting) -> str:
 
 
 def _ours(comparison: Comparison, names: Sequence[str]) -> list[Line]:
-    means = [{name: cells[name].mean.value for name in names} for cells in comparison.cells]
-    base = means[next(i for i, s in enumerate(comparison.family.settings) if s is comparison.reference)]
-    known = {name: [m[name] for m in means if not math.isnan(m[name])] or [math.nan] for name in names}
-    highest = {name: max(values) if max(values) - min(values) > _TIE else math.inf for name, values in known.items()}
+    import pandas as pd
+
+    means = pd.DataFrame([{name: cells[name].mean.value for name in names} for cells in comparison.cells])
+    best = (means >= means.max() - _TIE) & (means.max() - means.min() > _TIE)
+    base = means.loc[next(n for n, setting in enumerate(comparison.family.settings) if setting is comparison.reference)]
     lines = []
-    for (setting, cells), values in zip(comparison.rows(), means, strict=True):
+    for number, (setting, cells) in enumerate(comparison.rows()):
         texts = []
         for name in names:
             value = cells[name].mean
             spread = "" if math.isnan(value.sd) else f" ± {value.sd:.3f}"
             texts.append("-" if math.isnan(value.value) else f"{value.value:.3f}{spread}{cells[name].mark}")
-        texts.append("-" if setting is comparison.reference else _percent(average_gain(values, base)))
-        best = [values[name] >= highest[name] - _TIE for name in names]
-        lines.append(Line(_name(comparison, setting), tuple(texts), (*best, False)))
+        gain = math.nan if setting is comparison.reference else average_gain(means.loc[number], base)
+        texts.append("-" if math.isnan(gain) else f"{100 * gain:+.1f}%")
+        lines.append(Line(_name(comparison, setting), tuple(texts), (*best.loc[number], False)))
     return lines
 
 
@@ -133,7 +134,7 @@ def _published(comparison: Comparison, names: Sequence[str]) -> tuple[list[str],
     for system in paper()["systems"]:
         row = published_system(comparison.family.data, system) if system in ours else None
         if row is not None:
-            cells = [_three(row.scores.get(name, math.nan)) for name in names]
+            cells = [score(row.scores.get(name, math.nan), 3) for name in names]
             cells.append(_printed_gain(row.note) if over_base else "-")
             lines.append(Line(f"{row.system} (published)", tuple(cells), (False,) * len(cells), True))
             sources.append(row.source)
@@ -215,11 +216,3 @@ def _printed_gain(note: str) -> str:
     """Return the average gain as printed, from the note in `published.csv`."""
     found = re.search(r"average gain over BASE ([\d.]+%)", note)
     return f"+{found[1]}" if found else "-"
-
-
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:+.1f}%"
-
-
-def _three(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"

@@ -25,14 +25,9 @@ _NUMBERS = {
 }
 
 
-def score(value: float, digits: int = 4) -> str:
-    """Format a number; `-` for nan."""
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-def signed(value: float) -> str:
-    """Format a difference; `-` for nan."""
-    return "-" if math.isnan(value) else f"{value:+.4f}"
+def score(value: float, digits: int = 4, sign: str = "") -> str:
+    """Format a number; `-` for nan. With the sign "+", positive numbers have it too."""
+    return "-" if math.isnan(value) else f"{value:{sign}.{digits}f}"
 
 
 def margin(value: float, high: float) -> str:
@@ -53,7 +48,7 @@ def marks(cells: Sequence[Cell], level: float) -> list[str]:
 
 def chance(p: float) -> str:
     """Format a p-value; `-` for nan."""
-    return "-" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "< 0.001" if p < 0.001 else score(p, 3)
 
 
 def state(found: Collection) -> list[RenderableType]:
@@ -82,7 +77,7 @@ def missing_lines(found: Collection) -> list[str]:
             named = "; ".join(absent[:_MOST_MISSING]) + (f" and {rest} more" if rest > 0 else "")
             lines.append(f"{name}: {len(absent)} of {len(sweep.grid.trials)} trials are missing: {named}")
         else:
-            lines.append(f"{name}: all {len(sweep.grid.trials)} trials of its grid are there")
+            lines.append(f"{name}: all {len(sweep.grid.trials)} trials of its grid exist")
     return lines
 
 
@@ -120,7 +115,7 @@ def columns_of(comparison: Comparison) -> tuple[list[str], *tuple[str, ...]]:
 def fields(setting: Setting, cell: Cell) -> list[str]:
     """Return the fields of a setting's row."""
     gap = cell.gap
-    between = "" if gap is None else signed(gap.value) + margin(gap.value, gap.high)
+    between = "" if gap is None else score(gap.value, sign="+") + margin(gap.value, gap.high)
     chances = [""] * 3 if gap is None else [chance(p) for p in (gap.p, cell.p_reports, cell.corrected)]
     return [
         *([shown(value) for value in setting.values.values()] or [setting.label]), str(cell.mean.number),
