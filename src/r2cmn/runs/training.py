@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,29 @@ class InterruptedRunError(Exception):
     """The run was stopped with Ctrl-C."""
 
 
+@dataclass(frozen=True)
+class _Run:
+    """The objects of a run.
+
+    Attributes:
+        config: of the run; of a test alone with the parts of its checkpoint.
+        trial: the run in its folder.
+        data: the data module.
+        module: to be trained or tested.
+        trainer: of the module.
+        checkpoint: that the run resumes from or tests, or None.
+        replaced: the parts that a tested checkpoint replaces.
+    """
+
+    config: DictConfig
+    trial: Trial
+    data: Any
+    module: CMNModule
+    trainer: pl.Trainer
+    checkpoint: Path | None
+    replaced: list[str]
+
+
 def train(config: DictConfig) -> dict[str, Any]:
     """Run the stages of a configuration in the current Hydra output folder.
 
@@ -53,8 +77,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     check_sweep_launcher(config)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     checkpoint = find_checkpoint(config.checkpoint, folder)
-    stages = list(config.stages)
-    if stages == ["test"] and checkpoint is None:
+    if list(config.stages) == ["test"] and checkpoint is None:
         raise ConfigError(
             "stages=[test] needs checkpoint=PATH, the checkpoint to test (or run_dir=RUN checkpoint=last)"
         )
@@ -67,47 +90,100 @@ def train(config: DictConfig) -> dict[str, Any]:
             return trial.result
         if trial.checkpoint is not None:
             checkpoint, content = trial.checkpoint, read_checkpoint(trial.checkpoint, complete=True)
-        replaced: list[str] = []
-        if "fit" in stages:
-            module = make_module(config, data, checkpoint)
-        else:
-            assert checkpoint is not None
-            module, config, replaced = load_tested(config, checkpoint)
-        if content is not None:
-            _match_data(module, data, content, stages)
-        if data.license_class == "dua":  # a checkpoint holds the license of the data that it was trained on
-            module.license_class = "dua"
-        trainer = make_trainer(config, folder, module.license_class, checkpoint is not None, replaced)
-        parameters = count_parameters(module.model)
-        with _closing(trainer):
-            if trainer.is_global_zero:
-                trial.start(parameters)
-                write_whole(trial.folder.config_yaml, OmegaConf.to_yaml(config, resolve=True))
-                _log_hyperparameters(trainer, module, config, replaced, parameters)
-            result = _run_stages(config, trial, data, module, trainer, checkpoint)
-            if trainer.is_global_zero:
-                speed = next((each.rates for each in trainer.callbacks if isinstance(each, Speed)), {})  # type: ignore[attr-defined]
-                seconds = round(time.monotonic() - start, 1)
-                result = trial.finish({**result, "seconds": seconds, "parameters": parameters, "speed": speed})
-            return result
+        run = _make_run(config, trial, data, checkpoint, content)
+        with _closing(run.trainer):
+            return _run_stages(run, start)
 
 
-def _run_stages(
-    config: DictConfig, trial: Trial, data: Any, module: CMNModule, trainer: pl.Trainer, checkpoint: Path | None
-) -> dict[str, Any]:
+def _make_run(
+    config: DictConfig, trial: Trial, data: Any, checkpoint: Path | None, content: dict[str, Any] | None
+) -> _Run:
+    """Build the module and the trainer; `content` is that of the checkpoint."""
+    replaced: list[str] = []
+    stages = list(config.stages)
+    if "fit" in stages:
+        module = make_module(config, data, checkpoint)
+    else:
+        assert checkpoint is not None
+        module, config, replaced = load_tested(config, checkpoint)
+    if content is not None:
+        _match_data(module, data, content, stages)
+    if data.license_class == "dua":  # a checkpoint holds the license of the data that it was trained on
+        module.license_class = "dua"
+    trainer = make_trainer(config, trial.folder.path, module.license_class, checkpoint is not None, replaced)
+    return _Run(config, trial, data, module, trainer, checkpoint, replaced)
+
+
+def _run_stages(run: _Run, start: float) -> dict[str, Any]:
+    """Train and test; only the first process writes to the folder."""
+    parameters = count_parameters(run.module.model)
+    if run.trainer.is_global_zero:
+        run.trial.start(parameters)
+        write_whole(run.trial.folder.config_yaml, OmegaConf.to_yaml(run.config, resolve=True))
+        _log_hyperparameters(run, parameters)
     result: dict[str, Any] = {"objective": None, "scores": {}}
-    if "fit" in config.stages:
-        if config.compile:
-            module.model.compile()
-        _run(trainer, trainer.fit, module, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None)
-        best = trainer.checkpoint_callback.best_model_score  # type: ignore[union-attr]
-        result["objective"] = float(best) if best is not None else None
-        result["epochs"] = trainer.current_epoch
-        if is_pruned(trainer):
-            return {**result, "pruned": True}  # a pruned trial is not tested
-    if "test" in config.stages:
-        result |= _test(trainer, module, data, config, trial, checkpoint)
+    if "fit" in run.config.stages:
+        result |= _fit(run)
+    if "test" in run.config.stages and "pruned" not in result:
+        result |= _test(run)
+    if not run.trainer.is_global_zero:
+        return result
+    speed = next((each.rates for each in run.trainer.callbacks if isinstance(each, Speed)), {})  # type: ignore[attr-defined]
+    seconds = round(time.monotonic() - start, 1)
+    return run.trial.finish({**result, "seconds": seconds, "parameters": parameters, "speed": speed})
+
+
+def _fit(run: _Run) -> dict[str, Any]:
+    if run.config.compile:
+        run.module.model.compile()
+    checkpoint = str(run.checkpoint) if run.checkpoint else None
+    _call(run.trainer, run.trainer.fit, run.module, datamodule=run.data, ckpt_path=checkpoint)
+    best = run.trainer.checkpoint_callback.best_model_score  # type: ignore[union-attr]
+    result = {"objective": float(best) if best is not None else None, "epochs": run.trainer.current_epoch}
+    return {**result, "pruned": True} if is_pruned(run.trainer) else result
+
+
+def _test(run: _Run) -> dict[str, Any]:
+    best = None
+    if "fit" in run.config.stages:
+        best = run.trainer.checkpoint_callback.best_model_path or None  # type: ignore[union-attr]
+        if best is None:
+            log.warning("no validation score was logged: the weights of the last epoch are tested")
+    _call(run.trainer, run.trainer.test, run.module, datamodule=run.data, ckpt_path=best, verbose=False)
+    scores = {name.removeprefix("test/"): float(value) for name, value in run.trainer.callback_metrics.items()}
+    result: dict[str, Any] = {"scores": scores}
+    if run.trainer.is_global_zero:
+        title = f"test, {len(run.module.reports)} reports, checkpoint {Path(str(best or run.checkpoint)).name}"
+        device = run.trainer.strategy.root_device if run.config.baselines else None
+        baselines = report_test(run.module, run.data, scores, run.trial.folder, title, device)
+        if run.config.baselines:
+            result["baselines"] = baselines
     return result
+
+
+def _call(trainer: pl.Trainer, stage: Any, *arguments: Any, **options: Any) -> None:
+    """Call a stage of the trainer; its errors become those of a run."""
+    try:
+        stage(*arguments, **options)
+    except SystemExit as stop:  # raised by Lightning after Ctrl-C
+        if trainer.interrupted:
+            raise InterruptedRunError from stop
+        raise
+    except MisconfigurationException as error:
+        raise ConfigError(str(error)) from error
+    except RuntimeError as error:
+        if "Early stopping conditioned on metric" in str(error):  # Lightning has no class for it
+            raise ConfigError(str(error)) from error
+        raise
+
+
+def _log_hyperparameters(run: _Run, parameters: dict[str, int]) -> None:
+    log.info("parameters: %s", ", ".join(f"{name} {number:,}" for name, number in parameters.items()))
+    content = plain(run.config)
+    if run.module.license_class == "dua":
+        content["data"]["dir"] = None  # a path may name a patient
+    for logger in run.trainer.loggers:
+        logger.log_hyperparams({**content, "choices": choices_made(run.replaced), "parameters": parameters})
 
 
 def make_module(config: DictConfig, data: Any, checkpoint: Path | None) -> CMNModule:
@@ -154,52 +230,6 @@ def _closing(trainer: pl.Trainer) -> Iterator[None]:
         for logger in trainer.loggers:
             if isinstance(logger, Wandb):
                 logger.finish(exit_code, best)
-
-
-def _run(trainer: pl.Trainer, stage: Any, *arguments: Any, **options: Any) -> Any:
-    try:
-        return stage(*arguments, **options)
-    except SystemExit as stop:  # raised by Lightning after Ctrl-C
-        if trainer.interrupted:
-            raise InterruptedRunError from stop
-        raise
-    except MisconfigurationException as error:
-        raise ConfigError(str(error)) from error
-    except RuntimeError as error:
-        if "Early stopping conditioned on metric" in str(error):  # Lightning has no class for it
-            raise ConfigError(str(error)) from error
-        raise
-
-
-def _test(
-    trainer: pl.Trainer, module: CMNModule, data: Any, config: DictConfig, trial: Trial, checkpoint: Path | None
-) -> dict[str, Any]:
-    best = None
-    if "fit" in config.stages:
-        best = trainer.checkpoint_callback.best_model_path or None  # type: ignore[union-attr]
-        if best is None:
-            log.warning("no validation score was logged: the weights of the last epoch are tested")
-    _run(trainer, trainer.test, module, datamodule=data, ckpt_path=best, verbose=False)
-    scores = {name.removeprefix("test/"): float(value) for name, value in trainer.callback_metrics.items()}
-    result: dict[str, Any] = {"scores": scores}
-    if trainer.is_global_zero:
-        title = f"test, {len(module.reports)} reports, checkpoint {Path(str(best or checkpoint)).name}"
-        device = trainer.strategy.root_device if config.baselines else None
-        baselines = report_test(module, data, scores, trial.folder, title, device)
-        if config.baselines:
-            result["baselines"] = baselines
-    return result
-
-
-def _log_hyperparameters(
-    trainer: pl.Trainer, module: CMNModule, config: DictConfig, replaced: list[str], parameters: dict[str, int]
-) -> None:
-    log.info("parameters: %s", ", ".join(f"{name} {number:,}" for name, number in parameters.items()))
-    content = plain(config)
-    if module.license_class == "dua":
-        content["data"]["dir"] = None  # a path may name a patient
-    for logger in trainer.loggers:
-        logger.log_hyperparams({**content, "choices": choices_made(replaced), "parameters": parameters})
 
 
 def count_parameters(model: nn.Module) -> dict[str, int]:
