@@ -38,7 +38,8 @@ def audit(
     from rich.console import Console
 
     from r2cmn.audit import audit as run_audit
-    from r2cmn.audit.show import tables, write_html, write_json
+    from r2cmn.audit.page import write_html, write_json
+    from r2cmn.audit.show import tables
 
     found = run_audit(dir, dataset, license_class, tags, images)
     Console(highlight=False).print(tables(found))
@@ -56,7 +57,7 @@ def audit_beside(dir: Path) -> bool:
     Problems and notes go to stderr.
     """
     from r2cmn.audit import audit as run_audit
-    from r2cmn.audit.show import write_html, write_json
+    from r2cmn.audit.page import write_html, write_json
 
     try:
         found = run_audit(dir)

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from r2cmn.audit import audit
+from r2cmn.audit.page import _length_plot, page, write_html, write_json
 from r2cmn.audit.problems import Problem
-from r2cmn.audit.show import MAX_LISTED, _length_plot, page, write_html, write_json
+from r2cmn.audit.show import MAX_LISTED
 
 from ..pages.checker import EVIL, MARKUP, check_escaped, check_page
 
