@@ -1,4 +1,4 @@
-"""Pictures that `r2cmn prepare` renders in a second of one core, and the bytes it keeps of each; drawn on the spot.
+"""Speed of the image conversion of `r2cmn prepare iu-xray` and `folder`, and the size of the result; drawn images.
 
 python benchmarks/prepare_images.py
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from r2cmn.prepare.archives import RawFile
-from r2cmn.prepare.fill import Picture, fill
-from r2cmn.prepare.images import Rendering
-from r2cmn.prepare.write import DataFolder
+from r2cmn.prepare.convert import Picture, convert
+from r2cmn.prepare.folder import DataFolder
+from r2cmn.prepare.images import Rendering, render
 
 
 def drawn(height: int, width: int, top: int) -> np.ndarray:
@@ -59,11 +60,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as out:
             files = [RawFile(f"{n}", lambda content=content: content) for n in range(number)]
             wall, core = time.perf_counter(), time.process_time()
-            faults = fill(
-                DataFolder(Path(out), {}), (Picture(f.name, f"{f.name}/0.png", f) for f in files), Rendering(), number
-            )
+            pictures = (Picture(file.name, f"{file.name}/0.png", file) for file in files)
+            done = convert(DataFolder(Path(out), {}), pictures, partial(render, rendering=Rendering()), number)
             wall, core = time.perf_counter() - wall, time.process_time() - core
-            assert not faults, faults
+            assert not done.faults, done.faults
             kept = sum(path.stat().st_size for path in Path(out).rglob("*.png")) / number
             rates = f"{number / core:.1f} a second of one core, {number / wall:.1f} a second"
             print(f"{what}: {rates}, {kept / 1e3:.0f} kB kept")

@@ -10,23 +10,26 @@ import resource
 import tempfile
 import time
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from r2cmn.prepare.jpeg import GrayscaleJPEG
+from r2cmn.prepare.archives import RawFile
+from r2cmn.prepare.convert import Picture, convert, num_cores
+from r2cmn.prepare.folder import DataFolder
+from r2cmn.prepare.images import shrink
 from r2cmn.prepare.mimic_cxr.reports import read_targets
-from r2cmn.prepare.parallel import Task, convert_files, num_cores
 
 NUM_IMAGES, NUM_STUDIES = 377_110, 227_835
 
 
-def draw(folder: Path, number: int) -> list[Task]:
+def draw(folder: Path, number: int) -> list[Picture]:
     """Write a few different radiographs, and links to them up to `number`."""
     rows, columns = np.mgrid[0:3000, 0:2500].astype(np.float32)
     smooth = 128 + 80 * np.sin(rows / 400) * np.cos(columns / 500)
-    tasks = []
+    pictures = []
     for i in range(number):
         path = folder / f"{i}.jpg"
         if i < 8:
@@ -34,8 +37,8 @@ def draw(folder: Path, number: int) -> list[Task]:
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=95)
         else:
             path.hardlink_to(folder / f"{i % 8}.jpg")
-        tasks.append(Task(path, f"images/{i % 100}/{i}.jpg"))
-    return tasks
+        pictures.append(Picture("", f"{i % 100}/{i}.jpg", RawFile(str(path), path.read_bytes, path)))
+    return pictures
 
 
 def zip_reports(path: Path) -> dict[int, int]:
@@ -50,8 +53,8 @@ def zip_reports(path: Path) -> dict[int, int]:
 
 
 def processor_seconds() -> float:
-    """Return the time that this process and those it has ended have used."""
-    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    """Return the processor time of this process."""
+    return sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
 
 
 def main() -> None:
@@ -64,19 +67,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         raw, out = Path(folder, "raw"), Path(folder, "out")
         raw.mkdir()
-        tasks = draw(raw, arguments.images)
+        pictures = draw(raw, arguments.images)
+        work = (pictures, partial(shrink, side=arguments.side), arguments.images, arguments.workers)
         start, cpu = time.perf_counter(), processor_seconds()
-        convert_files(tasks, GrayscaleJPEG(arguments.side), out, arguments.workers)
+        convert(DataFolder(out, {}, private=True), *work)
         rate = arguments.images / (time.perf_counter() - start)
         cpu = (processor_seconds() - cpu) / arguments.images
         size = sum(path.stat().st_size for path in (out / "images").rglob("*.jpg")) / arguments.images
-        read = sum(task.source.stat().st_size for task in tasks) / arguments.images
+        read = sum(path.stat().st_size for path in raw.iterdir()) / arguments.images
         print(f"side {arguments.side}: {read / 1e6:.2f} MB read, {size / 1e3:.0f} kB written an image")
-        print(f"{arguments.workers} processes: {rate:.1f} images/s, {NUM_IMAGES:,} in {NUM_IMAGES / rate / 3600:.1f} h")
+        print(f"{arguments.workers} threads: {rate:.1f} images/s, {NUM_IMAGES:,} in {NUM_IMAGES / rate / 3600:.1f} h")
         print(f"{cpu * 1e3:.0f} ms of a core an image: {1 / cpu:.1f} images/s a core, {NUM_IMAGES:,} images "
               f"{NUM_IMAGES * cpu / 3600:.1f} core hours, {NUM_IMAGES * size / 1e9:.0f} GB")  # fmt: skip
         start = time.perf_counter()
-        convert_files(tasks, GrayscaleJPEG(arguments.side), out, arguments.workers)
+        convert(DataFolder(out, {}, private=True), *work)
         print(f"again, with all of them done: {time.perf_counter() - start:.2f} s")
         subjects = zip_reports(Path(folder, "reports.zip"))
         start, cpu = time.perf_counter(), processor_seconds()

@@ -17,7 +17,7 @@ from r2cmn.data.mimic_cxr import MIMICCXRDataModule
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.reports import DataError, read_annotation
 from r2cmn.prepare.collections import IU_XRAY, MIMIC_CXR
-from r2cmn.prepare.folder import prepare_folder
+from r2cmn.prepare.table import prepare_table
 
 
 def entry(id, report, images, **more):
@@ -193,7 +193,7 @@ def test_the_funnel_begins_with_the_steps_of_the_preparation(tmp_path, sound):
     table = sound / "images" / "studies.jsonl"
     table.write_text("\n".join(json.dumps({**row, "images": [row["images"]]}) for row in rows))
     out = tmp_path / "out"
-    prepare_folder(table, out)
+    prepare_table(table, out)
     found = audit(out)
     assert [(step.what, step.studies) for step in found.funnel] == [("rows", 4), ("in annotation.json", 4)]
     assert UNKNOWN_BEFORE not in found.notes

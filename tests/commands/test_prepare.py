@@ -1,10 +1,13 @@
 """`r2cmn prepare` as it is typed: exit codes, one sentence an error, nothing whole-looking left behind."""
 
+import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,13 @@ from typer.testing import CliRunner
 
 from r2cmn import cli
 from r2cmn.prepare.iu_xray.studies import read_split
+
+_PATH = Path(__file__).parents[1] / "prepare" / "mimic_cxr" / "mimic_miniature.py"
+_SPEC = importlib.util.spec_from_file_location("mimic_miniature", _PATH)
+miniature = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(miniature)
+
+FAST = ("--side", "24", "--workers", "1")
 
 
 def run(*arguments):
@@ -36,14 +46,14 @@ def table(tmp_path):
     return tmp_path / "studies.jsonl"
 
 
-@pytest.mark.parametrize("command", [[], ["iu-xray"], ["folder"]])
+@pytest.mark.parametrize("command", [[], ["iu-xray"], ["mimic-cxr"], ["folder"]])
 def test_help_teaches_by_example(command):
     code, result = run(*command, "--help")
     assert code == 0
     assert not command or re.search(rf"r2cmn prepare {command[0]} \S+ \S+", result.output)
 
 
-def test_a_folder_is_checked_made_and_told_of(table, tmp_path):
+def test_a_folder_is_checked_made_and_reported(table, tmp_path):
     code, result = run("folder", table, tmp_path / "out", "--check")
     assert (code, (tmp_path / "out").exists()) == (0, False)
     assert "nothing is wrong" in result.stdout
@@ -62,8 +72,11 @@ def test_wrong_input_is_a_sentence_and_exit_code_1(table, tmp_path, capsys):
     for arguments, sentence in [
         (("folder", table, tmp_path / "out"), "studies.jsonl: 1 of 12 rows cannot be used"),
         (("folder", tmp_path / "none", tmp_path / "out"), "there is no file or folder"),
-        (("folder", table, tmp_path / "out", "--save", "gif"), "--save is one of png, jpeg, copy, link, not 'gif'"),
-        (("folder", table, tmp_path / "out", "--save", "link", "--side", 9), "leave --side and --clip out"),
+        (
+            ("folder", table, tmp_path / "out", "--save", "gif"),
+            "png, jpeg, copy, link, not 'gif'",
+        ),
+        (("folder", table, tmp_path / "out", "--save", "link", "--side", 9), "leave --side"),
         (("iu-xray", tmp_path / "text.tgz", tmp_path / "out"), "is neither a tar nor a zip"),
         (("iu-xray", tmp_path, tmp_path / "out"), "holds no reports of IU X-Ray"),
     ]:
@@ -93,7 +106,7 @@ def test_a_study_is_missing_or_its_images_are(tmp_path, arguments):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_with_the_same_command(tmp_path):
+def test_a_killed_run_is_resumed_by_the_same_command(tmp_path):
     """Killed at a moment that nobody chose, the second run ends with the bytes of a run that nobody stopped."""
     generator = np.random.default_rng(0)
     lines = []
@@ -113,7 +126,7 @@ def test_a_killed_run_goes_on_with_the_same_command(tmp_path):
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/images").glob("*/0.png")}
     for out in ("out", "whole"):
         subprocess.run([*command, str(tmp_path / out)], capture_output=True, check=True)
-    assert sum(path.stat().st_mtime_ns != before for path, before in done.items()) <= 1  # the one not yet noted
+    assert sum(path.stat().st_mtime_ns != before for path, before in done.items()) <= 1  # the one not yet recorded
     files = {out: {path.relative_to(tmp_path / out): path.read_bytes() for path in (tmp_path / out).rglob("*")
                    if path.is_file()} for out in ("out", "whole")}  # fmt: skip
     assert files["out"] == files["whole"]
@@ -130,3 +143,92 @@ def test_the_command_itself(table, tmp_path):
     assert done.stderr.startswith("r2cmn: error: ")
     assert "Traceback" not in done.stderr
     assert f"row 4: there is no image at {tmp_path / '3.png'}" in done.stderr
+
+
+# ---- MIMIC-CXR -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def made(tmp_path):
+    return miniature.make_miniature(tmp_path / "raw")
+
+
+def num_entries(out):
+    return [len(entries) for entries in json.loads((out / "annotation.json").read_text()).values()]
+
+
+def test_mimic_cxr_names_the_folder_the_next_command_and_the_terms(made, tmp_path):
+    out = tmp_path / "out"
+    code, result = run("mimic-cxr", made.raw, out, *FAST)
+    assert code == 0, result.output
+    assert result.stdout.strip() == str(out)
+    assert f"r2cmn train data=mimic_cxr data.dir={out}" in result.stderr
+    assert "data use agreement" in result.stderr
+    assert "7 of 7 counts differ from the published ones" in result.stderr
+    assert re.search(r"entries of test\W+3,858\W+4\W+-3,854", result.stderr)
+    assert re.search(r"no findings\W+-4\W+-3", result.stderr)
+    assert num_entries(out) == [6, 2, 4]
+
+
+def test_every_option_of_mimic_cxr_arrives(made, tmp_path):
+    out = tmp_path / "out"
+    options = ("--target", "both", "--level", "study", "--views", "frontal", "--labels", "negbio", "--radiologist")
+    code, result = run("mimic-cxr", made.raw, out, "--reports", made.reports, *options, *FAST)
+    assert code == 0, result.output
+    options = json.loads((out / "prepare.json").read_text())["options"]
+    assert options == {"target": "both", "level": "study", "views": "frontal", "labels": "negbio", "radiologist": True,
+                       "side": 24}  # fmt: skip
+
+
+def test_bad_files_of_mimic_cxr_are_listed_and_the_exit_code_is_1(made, tmp_path):
+    made.image(miniature.ROWS[0]).write_bytes(b"")
+    code, result = run("mimic-cxr", made.raw, tmp_path / "out", *FAST)
+    assert code == 1
+    assert "left out: 1" in result.stderr
+    assert "is empty" in " ".join(result.stderr.split())
+    assert num_entries(tmp_path / "out") == [5, 2, 4]
+
+
+@pytest.fixture
+def process(tmp_path):
+    """Run the command as a user does."""
+
+    def start(*arguments):
+        command = [sys.executable, "-m", "r2cmn", "prepare", "mimic-cxr", *map(str, arguments)]
+        environment = {**os.environ, "COLUMNS": "300"}
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+
+    return start
+
+
+@pytest.mark.slow
+def test_mimic_cxr_as_a_process(made, tmp_path, process):
+    done = process(made.raw, "out", "--side", "24", "--workers", "2")
+    assert (done.returncode, done.stdout) == (0, "out\n"), done.stderr
+    assert num_entries(tmp_path / "out") == [6, 2, 4]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (
+            lambda made: made.reports.write_bytes(made.reports.read_bytes()[:-50]),
+            "mimic-cxr-reports.zip is cut short or",
+        ),
+        (lambda made: made.table("metadata").unlink(), "lacks mimic-cxr-2.0.0-metadata.csv.gz"),
+        (lambda made: made.table("split").write_bytes(made.table("split").read_bytes()[:-9]), "cut short or damaged"),
+        (
+            lambda made: made.rewrite("split", lambda text: text.replace("dicom_id", "id")),
+            "lacks the column 'dicom_id'",
+        ),
+    ],
+)
+def test_a_bad_download_of_mimic_cxr_is_one_sentence(made, tmp_path, process, spoil, sentence):
+    spoil(made)
+    done = process(made.raw, "out", *FAST)
+    assert done.returncode == 1
+    assert done.stderr.startswith("r2cmn: error: ")
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out" / "annotation.json").exists()

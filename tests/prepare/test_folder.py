@@ -1,155 +1,195 @@
 import csv
+import errno
 import json
-import random
-from collections import Counter
-from pathlib import Path
+import subprocess
+import sys
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from r2cmn.data.datamodule import ReportDataModule
-from r2cmn.data.reports import read_annotation
-from r2cmn.prepare.archives import RawError
-from r2cmn.prepare.folder import Splitting, prepare_folder
-from r2cmn.prepare.images import Rendering
-from r2cmn.prepare.table import Row, TableError
+from r2cmn.prepare import folder as module
+from r2cmn.prepare.folder import DataFolder, ManifestRow, OutputError
+
+OPTIONS = {"data": "test", "side": 64, "clip": (1, 99)}
+EMPTY = {"train": [], "val": [], "test": []}
 
 
-def make_table(dir, num_studies=30, splits=None, patients=True, suffix=".png"):
-    """Draw a table of studies, two of a patient, two views of each."""
-    dir.mkdir(exist_ok=True)
-    rows = []
-    for number in range(num_studies):
-        names = [f"{number}_{view}{suffix}" for view in range(2)]
-        for view, name in enumerate(names):
-            Image.fromarray(np.full((20, 30), 5 * number + view, dtype=np.uint8)).save(dir / name)
-        row = {"id": f"s{number}", "report": f"Drawn report {number}.", "images": ";".join(names)}
-        row |= {"patient": f"p{number // 2}"} if patients else {}
-        rows.append(row | ({"split": splits[number]} if splits else {}))
-    with (dir / "studies.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return dir
+def row(image, study="s"):
+    return ManifestRow(study, image, "source.png", "", 2, 3, "0" * 64, "1" * 64, "invert; 8 bits")
 
 
-def test_a_table_becomes_a_data_folder_that_can_be_trained_on(tmp_path):
-    raw = make_table(tmp_path / "raw")
-    summary = prepare_folder(raw, tmp_path / "out", Rendering(side=10))
-    studies = read_annotation(tmp_path / "out")
-    assert summary.splits == {split: len(of) for split, of in studies.items()}
-    assert sum(summary.splits.values()) == 30
-    for study in (s for of in studies.values() for s in of):
-        number = int(study.id[1:])
-        assert study.report == f"Drawn report {number}."
-        assert study.patient == f"p{number // 2}"
-        assert [int(np.asarray(Image.open(path)).max()) for path in study.images] == [5 * number, 5 * number + 1]
-        assert Image.open(study.images[0]).size == (15, 10)
-    data = ReportDataModule(tmp_path / "out", license_class=summary.license_class, num_workers=0)
-    data.setup()  # and with it the check that no patient is in two splits
-    assert data.funnel.kept == summary.splits
-    assert "license_class: dua" in (tmp_path / "out/LICENSE.txt").read_text()
-    assert (tmp_path / "out").stat().st_mode & 0o77 == 0
-
-
-def test_splits_that_are_given_are_kept(tmp_path):
-    splits = ["train", "train", "val", "val", "test", "test"]
-    summary = prepare_folder(make_table(tmp_path / "raw", 6, splits), tmp_path / "out", license_class="public")
-    assert {study.id: study.split for of in read_annotation(tmp_path / "out").values() for study in of} == {
-        f"s{number}": split for number, split in enumerate(splits)
-    }
-    assert summary.notes == ()
-
-
-def test_without_patients_a_note_says_what_that_means(tmp_path):
-    summary = prepare_folder(make_table(tmp_path / "raw", patients=False), tmp_path / "out")
-    assert "no row names a patient" in summary.notes[0]
-    with pytest.raises(Exception, match="was begun with"):
-        prepare_folder(tmp_path / "raw", tmp_path / "out", splitting=Splitting(seed=1))
-
-
-def rows_of(patients):
-    return [Row(number, f"s{number}", "r", (Path("a.png"),), patient, "") for number, patient in enumerate(patients)]
-
-
-def test_patients_are_shared_out_whole_by_the_seed_and_near_the_fractions():
-    seed = 20_261_124
-    print("seed", seed)
-    generator = random.Random(seed)
-    for _ in range(40):
-        patients = [f"p{generator.randrange(150)}" if generator.random() < 0.9 else "" for _ in range(300)]
-        rows = rows_of(patients)
-        splitting = Splitting((0.6, 0.15, 0.25), seed=generator.randrange(100))
-        splits = splitting.split(rows)
-        homes = {}
-        for patient, split in zip(patients, splits, strict=True):
-            if patient:
-                assert homes.setdefault(patient, split) == split
-        largest = Counter(patients).most_common(2)[-1][1]
-        for split, fraction in zip(("train", "val", "test"), splitting.fractions, strict=True):
-            assert abs(splits.count(split) - fraction * 300) <= max(largest, 8)
-        shuffled = generator.sample(rows, len(rows))
-        again = dict(zip((row.id for row in shuffled), splitting.split(shuffled), strict=True))
-        assert [again[row.id] for row in rows] == splits  # whatever the order of the table
-    assert Splitting(seed=1).split(rows) != Splitting(seed=2).split(rows)
-
-
-def test_too_few_patients_and_impossible_fractions():
-    with pytest.raises(RawError, match="1 patients are too few: 'train' would have none"):
-        Splitting((0.3, 0.1, 0.6)).split(rows_of(["p"] * 9))
-    for fractions in [(0.5, 0.5, 0.5), (1.0, 0.0, 0.0), (1.2, -0.1, -0.1)]:
-        with pytest.raises(ValueError, match="three shares above 0 that add up to 1"):
-            Splitting(fractions)
-
-
-def test_bad_images_are_listed_by_row_and_nothing_is_written(tmp_path):
-    raw = make_table(tmp_path / "raw")
-    (raw / "3_1.png").write_bytes(b"")
-    (raw / "7_0.png").unlink()
-    (raw / "7_1.png").write_bytes((raw / "7_1.png").read_bytes()[:40])
-    for check_only in (True, False):
-        with pytest.raises(TableError) as caught:
-            prepare_folder(raw, tmp_path / "out", check_only=check_only)
-        assert [row for row, _ in caught.value.problems] == [5, 9, 9]
-        assert "2 of 30 rows cannot be used" in str(caught.value)
-        assert not (tmp_path / "out").exists()
-
-
-def test_a_check_writes_nothing(tmp_path):
-    assert prepare_folder(make_table(tmp_path / "raw"), tmp_path / "out", check_only=True) is None
-    assert not (tmp_path / "out").exists()
-
-
-def test_radiographs_are_rendered_with_their_steps(tmp_path, make_dicom):
-    raw = tmp_path / "raw"
-    raw.mkdir()
-    lines = []
-    for number in range(12):
-        stored = np.arange(600, dtype=np.uint16).reshape(20, 30) + number
-        make_dicom(raw / f"{number}.dcm", stored, photometric="MONOCHROME1", ViewPosition="AP")
-        lines.append(json.dumps({"id": f"s{number}", "report": "Drawn.", "images": [f"{number}.dcm"]}))
-    (raw / "studies.jsonl").write_text("\n".join(lines))
-    out = prepare_folder(raw / "studies.jsonl", tmp_path / "out").out
-    with (out / "manifest.csv").open() as file:
+def test_a_finished_folder_has_its_manifest_and_no_trace_of_the_work(tmp_path):
+    folder = DataFolder(tmp_path / "out", OPTIONS)
+    assert not (tmp_path / "out/annotation.json").exists()
+    annotation = {**EMPTY, "train": [{"id": "s", "report": "r", "image_path": ["s/0.png", "s/1.png"]}]}
+    folder.finish(annotation, [row("s/0.png"), row("s/1.png")], {"dataset": "test"}, {"LICENSE.txt": "terms"})
+    with (tmp_path / "out/manifest.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert {(row["view"], row["steps"]) for row in rows} == {("AP", "lowest to highest value; invert; 8 bits")}
-    pixels = np.asarray(Image.open(out / "images/s3/0.png"))
-    assert (pixels[0, 0], pixels[-1, -1]) == (255, 0)
-    kept = prepare_folder(raw, tmp_path / "copy", Rendering("copy", side=0)).out
-    studies = [study for of in read_annotation(kept).values() for study in of]
-    assert all(study.images[0].suffix == ".dcm" for study in studies)
-    ReportDataModule(kept, num_workers=0).setup()  # a data folder of DICOM files can be used as it is
+    assert [r["image"] for r in rows] == ["s/0.png", "s/1.png"]
+    assert rows[0] == {"study": "s", "image": "s/0.png", "source": "source.png", "view": "", "width": "2",
+                       "height": "3", "source_sha256": "0" * 64, "sha256": "1" * 64,
+                       "steps": "invert; 8 bits"}  # fmt: skip
+    assert json.loads((tmp_path / "out/annotation.json").read_text()) == annotation
+    record = json.loads((tmp_path / "out/prepare.json").read_text())
+    assert record == {"dataset": "test", "options": {"data": "test", "side": 64, "clip": [1, 99]}}
+    names = {path.name for path in (tmp_path / "out").rglob("*")}
+    assert names == {"images", "manifest.csv", "prepare.json", "LICENSE.txt", "annotation.json"}
+    assert DataFolder(tmp_path / "out", OPTIONS).is_finished
 
 
-def test_a_folder_needs_one_table(tmp_path):
-    with pytest.raises(RawError, match="should hold one CSV or JSONL of studies, but holds none"):
-        prepare_folder(tmp_path, tmp_path / "out")
-    (tmp_path / "a.csv").touch()
-    (tmp_path / "b.jsonl").touch()
-    with pytest.raises(RawError, match=r"holds a\.csv, b\.jsonl: name the file"):
-        prepare_folder(tmp_path, tmp_path / "out")
-    with pytest.raises(RawError, match="there is no file or folder"):
-        prepare_folder(tmp_path / "none", tmp_path / "out")
-    with pytest.raises(ValueError, match="--license-class is one of"):
-        prepare_folder(tmp_path, tmp_path / "out", license_class="mine")
+def test_what_was_left_out_may_be_tried_again(tmp_path):
+    DataFolder(tmp_path / "out", OPTIONS).finish(EMPTY, [], {"left_out": {"s": "no image"}}, {})
+    again = DataFolder(tmp_path / "out", OPTIONS)
+    assert not again.is_finished
+    again.finish(EMPTY, [], {"left_out": {}}, {})
+    assert DataFolder(tmp_path / "out", OPTIONS).is_finished
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_other_options_are_refused(tmp_path, finished):
+    folder = DataFolder(tmp_path / "out", OPTIONS)
+    if finished:
+        folder.finish(EMPTY, [], {}, {})
+    with pytest.raises(OutputError, match="was begun with side 64, not 32"):
+        DataFolder(tmp_path / "out", {**OPTIONS, "side": 32})
+    with pytest.raises(OutputError, match="was begun with more None, not 1"):
+        DataFolder(tmp_path / "out", {**OPTIONS, "more": 1})
+    with pytest.raises(OutputError, match="was begun with side 64, not None"):
+        DataFolder(tmp_path / "out", {"data": "test", "clip": (1, 99)})
+
+
+@pytest.mark.parametrize("state", ["kept", "removed"])
+def test_images_may_be_reused_with_other_options_of_the_annotation(tmp_path, state):
+    DataFolder(tmp_path / "out", {"target": "a", "side": 64}, image_options=("side",)).finish(EMPTY, [], {}, {})
+    assert (tmp_path / "out/.prepare").is_dir()  # for the next annotation
+    if state == "removed":
+        (tmp_path / "out/.prepare/options.json").unlink()
+        (tmp_path / "out/.prepare").rmdir()
+    with pytest.raises(OutputError, match="was begun with side 64, not 32"):
+        DataFolder(tmp_path / "out", {"target": "b", "side": 32}, image_options=("side",))
+    DataFolder(tmp_path / "out", {"target": "b", "side": 64}, image_options=("side",)).finish(EMPTY, [], {}, {})
+    assert json.loads((tmp_path / "out/prepare.json").read_text())["options"] == {"target": "b", "side": 64}
+
+
+def test_a_folder_of_others_is_not_touched(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(OutputError, match=r"holds other files \(thesis.tex\)"):
+        DataFolder(tmp_path, OPTIONS)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(OutputError, match="is a file"):
+        DataFolder(tmp_path / "thesis.tex", OPTIONS)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "7"])
+def test_a_damaged_record_is_one_sentence(tmp_path, content):
+    folder = DataFolder(tmp_path / "out", OPTIONS)
+    (folder.state / "options.json").write_text(content)
+    with pytest.raises(OutputError, match=r"options\.json is damaged"):
+        DataFolder(tmp_path / "out", OPTIONS)
+
+
+def test_a_folder_that_was_barely_begun_is_begun_again(tmp_path):
+    folder = DataFolder(tmp_path / "out", OPTIONS)
+    (folder.state / "options.json").unlink()  # killed before it was written
+    assert not DataFolder(tmp_path / "out", {**OPTIONS, "side": 1}).is_finished
+
+
+def test_a_private_folder_is_for_its_owner_only(tmp_path):
+    (tmp_path / "out").mkdir(mode=0o755)
+    DataFolder(tmp_path / "out", OPTIONS, private=True).finish(EMPTY, [], {"left_out": {"a": "b"}}, {"LICENSE.txt": ""})
+    paths = [tmp_path / "out", *(tmp_path / "out").rglob("*")]
+    assert {path.stat().st_mode & 0o777 for path in paths if path.is_dir()} == {0o700}
+    assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o600}
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(errno.ENOSPC, "No space"), r"the disk of \S+ is full after 3 images: "),
+        (OSError(errno.EDQUOT, "Quota"), r"the disk of \S+ is full after 3 images: "),
+        (OSError(errno.EROFS, "Read-only file system"), r"cannot be written \(Read-only file system\): "),
+        (OutputError("as it is"), "as it is"),
+    ],
+)
+def test_what_stops_a_run_is_one_sentence(tmp_path, error, sentence):
+    folder = DataFolder(tmp_path / "out", OPTIONS)
+    with pytest.raises(OutputError, match=sentence) as caught, folder.explained([1, 2, 3]):
+        raise error
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["LICENSE.txt", "manifest.csv", "prepare.json", "annotation.json"])
+def test_a_disk_that_is_full_at_the_end(tmp_path, monkeypatch, name):
+    folder = DataFolder(tmp_path / "out", OPTIONS)
+    write_whole = module.write_whole
+
+    def write(path, *content):
+        if path.name == name:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_whole(path, *content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_whole", write)
+        with pytest.raises(OutputError, match="is full"):
+            folder.finish(EMPTY, [], {}, {"LICENSE.txt": "terms"})
+    assert not (tmp_path / "out/annotation.json").exists()
+    again = DataFolder(tmp_path / "out", OPTIONS)
+    assert not again.is_finished
+    again.finish(EMPTY, [], {}, {"LICENSE.txt": "terms"})
+    assert DataFolder(tmp_path / "out", OPTIONS).is_finished
+
+
+IN_A_SMALL_DISK = """
+import subprocess, sys
+from pathlib import Path
+from r2cmn.prepare.archives import RawFile
+from r2cmn.prepare.convert import Picture, convert
+from r2cmn.prepare.folder import DataFolder, OutputError
+from r2cmn.prepare.images import Rendered
+
+mount = Path(sys.argv[1])
+pictures = [Picture("s", f"{n}/0.png", RawFile(str(n), lambda: b"")) for n in range(100)]
+
+def run(folder, number=100):
+    return convert(folder, pictures[:number], lambda *_: Rendered(b"x" * 9000, 2, 3, "", ""), number, 1).rows
+
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(mount)], check=True)
+try:
+    run(DataFolder(mount, {}))
+    sys.exit("the disk was never full")
+except OutputError as error:
+    print(error)
+assert not list(mount.rglob("writing-*")), "a partial file was left"
+assert not (mount / "annotation.json").exists()
+images = list((mount / "images").rglob("*.png"))
+assert images and all(path.stat().st_size == 9000 for path in images)
+subprocess.run(["mount", "-o", "remount,size=4m", str(mount)], check=True)
+folder = DataFolder(mount, {})
+rows = run(folder, 20)
+folder.finish({"train": [], "val": [], "test": []}, list(rows.values()), {}, {})
+assert DataFolder(mount, {}).is_finished
+subprocess.run(["mount", "-o", "remount,ro", str(mount)], check=True)
+for dir, options in ((mount / "new", {}), (mount / "images", {})):
+    try:
+        run(DataFolder(dir, options))
+        sys.exit("a read-only disk was written")
+    except OutputError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_and_a_read_only_one(tmp_path):
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    probe = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", str(mount)]
+    try:
+        subprocess.run(probe, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"this machine lets nobody mount a small disk: {error}")
+    (tmp_path / "small_disk.py").write_text(IN_A_SMALL_DISK)
+    command = ["unshare", "-rm", sys.executable, str(tmp_path / "small_disk.py"), str(mount)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    full, new, _ = done.stdout.splitlines()
+    assert "is full after" in full
+    assert "cannot be written (Read-only file system)" in new

@@ -13,7 +13,8 @@ def clock(monkeypatch):
 
 
 def test_a_log_gets_a_line_a_minute_with_the_rate_of_this_run(clock, capsys):
-    with Progress("images", total=10_000, done=4_000) as shown:
+    with Progress("images", total=10_000) as shown:
+        shown.advance(4_000, is_new=False)
         clock[0] = 30
         shown.advance(1_500)
         assert capsys.readouterr().err == ""

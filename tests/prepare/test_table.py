@@ -1,9 +1,16 @@
+import csv
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from r2cmn.data.datamodule import ReportDataModule
+from r2cmn.data.reports import read_annotation
 from r2cmn.prepare.archives import RawError
-from r2cmn.prepare.table import TableError, read_table
+from r2cmn.prepare.images import Rendering
+from r2cmn.prepare.splitting import Splitting
+from r2cmn.prepare.table import TableError, prepare_table, read_table
 
 HEADER = "id,report,images,patient,split\n"
 
@@ -63,12 +70,12 @@ def test_every_problem_is_listed_with_its_row(tmp_path):
         "i\n"                             # 11: short
     ))  # fmt: skip
     assert problems(path) == [
-        (3, "the id 'a' is that of row 2"),
+        (3, "the id 'a' repeats that of row 2"),
         (4, "it has no id"),
-        (5, "the id '../x' is no name of a folder: leave slashes and outer blanks out"),
+        (5, "the id '../x' is not a valid folder name: remove slashes and outer blanks"),
         (6, "the report has no words"),
         (7, "it has no image"),
-        (8, "the split 'holdout' is none of train, val, test"),
+        (8, "the split 'holdout' is not one of train, val, test"),
         (9, "it has no split, but other rows do"),
         (10, "patient 'p' is in test, and in train in row 2"),
         (11, "it has no image"),
@@ -103,13 +110,121 @@ def test_values_of_a_wrong_type_are_problems(tmp_path):
         ("a.csv", "id,images\na,b\n", "has no column 'report': its columns are id, images"),
         ("a.csv", HEADER, "has no row"),
         ("a.csv", HEADER.encode() + b"a,ok,1.png,,\nb,\xe9t\xe9,2.png,,\n", "is not UTF-8 text in line 3: save it as"),
-        ("a.csv", HEADER + 'a,"b', "is no CSV"),
+        ("a.csv", HEADER + 'a,"b', "is not a valid CSV"),
         ("a.csv", HEADER + "a,Clear.,1.png,,train\n", "has no row with the split val"),
         ("a.jsonl", '{"id": 1}\n{', "is not valid JSON in line 2"),
-        ("a.jsonl", "[1]", "holds no object in line 1"),
+        ("a.jsonl", "[1]", "has no object in line 1"),
     ],
 )
-def test_what_is_no_table_is_one_sentence(tmp_path, name, text, sentence):
+def test_an_invalid_table_is_one_sentence(tmp_path, name, text, sentence):
     with pytest.raises(RawError, match=sentence) as caught:
         read_table(write(tmp_path / name, text))
     assert "\n" not in str(caught.value)
+
+
+# ---- the data folder of a table -------------------------------------------------------------------------------------
+
+
+def make_table(dir, num_studies=30, splits=None, patients=True, suffix=".png"):
+    """Draw a table of studies, two of a patient, two views of each."""
+    dir.mkdir(exist_ok=True)
+    rows = []
+    for number in range(num_studies):
+        names = [f"{number}_{view}{suffix}" for view in range(2)]
+        for view, name in enumerate(names):
+            Image.fromarray(np.full((20, 30), 5 * number + view, dtype=np.uint8)).save(dir / name)
+        row = {"id": f"s{number}", "report": f"Drawn report {number}.", "images": ";".join(names)}
+        row |= {"patient": f"p{number // 2}"} if patients else {}
+        rows.append(row | ({"split": splits[number]} if splits else {}))
+    with (dir / "studies.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return dir
+
+
+def test_a_table_becomes_a_data_folder_that_can_be_trained_on(tmp_path):
+    raw = make_table(tmp_path / "raw")
+    summary = prepare_table(raw, tmp_path / "out", Rendering(side=10))
+    studies = read_annotation(tmp_path / "out")
+    assert summary.splits == {split: len(of) for split, of in studies.items()}
+    assert sum(summary.splits.values()) == 30
+    for study in (s for of in studies.values() for s in of):
+        number = int(study.id[1:])
+        assert study.report == f"Drawn report {number}."
+        assert study.patient == f"p{number // 2}"
+        assert [int(np.asarray(Image.open(path)).max()) for path in study.images] == [5 * number, 5 * number + 1]
+        assert Image.open(study.images[0]).size == (15, 10)
+    data = ReportDataModule(tmp_path / "out", license_class=summary.license_class, num_workers=0)
+    data.setup()  # and with it the check that no patient is in two splits
+    assert data.funnel.kept == summary.splits
+    assert "license_class: dua" in (tmp_path / "out/LICENSE.txt").read_text()
+    assert (tmp_path / "out").stat().st_mode & 0o77 == 0
+
+
+def test_splits_that_are_given_are_kept(tmp_path):
+    splits = ["train", "train", "val", "val", "test", "test"]
+    summary = prepare_table(make_table(tmp_path / "raw", 6, splits), tmp_path / "out", license_class="public")
+    assert {study.id: study.split for of in read_annotation(tmp_path / "out").values() for study in of} == {
+        f"s{number}": split for number, split in enumerate(splits)
+    }
+    assert summary.notes == ()
+
+
+def test_without_patients_a_note_says_what_that_means(tmp_path):
+    summary = prepare_table(make_table(tmp_path / "raw", patients=False), tmp_path / "out")
+    assert "no row names a patient" in summary.notes[0]
+    with pytest.raises(Exception, match="was begun with"):
+        prepare_table(tmp_path / "raw", tmp_path / "out", splitting=Splitting(seed=1))
+
+
+def test_bad_images_are_listed_by_row_and_nothing_is_written(tmp_path):
+    raw = make_table(tmp_path / "raw")
+    (raw / "3_1.png").write_bytes(b"")
+    (raw / "7_0.png").unlink()
+    (raw / "7_1.png").write_bytes((raw / "7_1.png").read_bytes()[:40])
+    for check_only in (True, False):
+        with pytest.raises(TableError) as caught:
+            prepare_table(raw, tmp_path / "out", check_only=check_only)
+        assert [row for row, _ in caught.value.problems] == [5, 9, 9]
+        assert "2 of 30 rows cannot be used" in str(caught.value)
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_check_writes_nothing(tmp_path):
+    assert prepare_table(make_table(tmp_path / "raw"), tmp_path / "out", check_only=True) is None
+    assert not (tmp_path / "out").exists()
+
+
+def test_radiographs_are_rendered_with_their_steps(tmp_path, make_dicom):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    lines = []
+    for number in range(12):
+        stored = np.arange(600, dtype=np.uint16).reshape(20, 30) + number
+        make_dicom(raw / f"{number}.dcm", stored, photometric="MONOCHROME1", ViewPosition="AP")
+        lines.append(json.dumps({"id": f"s{number}", "report": "Drawn.", "images": [f"{number}.dcm"]}))
+    (raw / "studies.jsonl").write_text("\n".join(lines))
+    out = prepare_table(raw / "studies.jsonl", tmp_path / "out").out
+    with (out / "manifest.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["view"], row["steps"]) for row in rows} == {("AP", "lowest to highest value; invert; 8 bits")}
+    pixels = np.asarray(Image.open(out / "images/s3/0.png"))
+    assert (pixels[0, 0], pixels[-1, -1]) == (255, 0)
+    kept = prepare_table(raw, tmp_path / "copy", Rendering("copy", side=0)).out
+    studies = [study for of in read_annotation(kept).values() for study in of]
+    assert all(study.images[0].suffix == ".dcm" for study in studies)
+    ReportDataModule(kept, num_workers=0).setup()  # a data folder of DICOM files can be used as it is
+
+
+def test_a_folder_needs_one_table(tmp_path):
+    with pytest.raises(RawError, match="should hold one CSV or JSONL of studies, but holds none"):
+        prepare_table(tmp_path, tmp_path / "out")
+    (tmp_path / "a.csv").touch()
+    (tmp_path / "b.jsonl").touch()
+    with pytest.raises(RawError, match=r"holds a\.csv, b\.jsonl: name the file"):
+        prepare_table(tmp_path, tmp_path / "out")
+    with pytest.raises(RawError, match="there is no file or folder"):
+        prepare_table(tmp_path / "none", tmp_path / "out")
+    with pytest.raises(ValueError, match="--license-class"):
+        prepare_table(tmp_path, tmp_path / "out", license_class="mine")

@@ -9,7 +9,7 @@ from typing import Any
 
 from r2cmn.data.reports import DataError
 from r2cmn.files import read_json
-from r2cmn.prepare.write import RECORD
+from r2cmn.prepare.folder import RECORD
 
 UNKNOWN_BEFORE = (
     "the folder was not made by `r2cmn prepare`: what was lost before annotation.json was written is not known"

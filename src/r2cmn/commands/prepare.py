@@ -1,4 +1,4 @@
-"""`r2cmn prepare`: from an official download to a data folder."""
+"""`r2cmn prepare`: makes a data folder from an official download."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from r2cmn.commands.audit import WithAudit, audit_beside
-from r2cmn.commands.prepare_mimic_cxr import prepare_mimic_cxr
 
 if TYPE_CHECKING:
     from r2cmn.prepare.images import Rendering
     from r2cmn.prepare.summary import Summary
 
 app = typer.Typer(
-    help="Make a data folder of what the owners of a collection distribute, checked and with its terms beside it.",
+    help="Make a data folder from an official download, check it, and write its terms of use beside it.",
     no_args_is_help=True,
 )
 
-Out = Annotated[Path, typer.Argument(help="The data folder to be made, or to go on with.")]
+Out = Annotated[Path, typer.Argument(help="The data folder to create or to resume.")]
 Side = Annotated[
     int | None,
-    typer.Option(min=0, help="Pixels of the short side; 0: as many as there are. Never enlarged. [default: 512]"),
+    typer.Option(min=0, help="Pixels of the short side; 0: no limit. Images are never enlarged. [default: 512]"),
 ]
-Save = Annotated[str, typer.Option(help="png or jpeg, 8-bit gray; copy or link: the files as they are.")]
-Quality = Annotated[int, typer.Option(help="Of JPEG, 1 to 95.")]
+Save = Annotated[str, typer.Option(help="png or jpeg: 8-bit gray; copy or link: the unchanged files.")]
+Quality = Annotated[int, typer.Option(help="JPEG quality, 1 to 95.")]
 Clip = Annotated[
     tuple[float, float] | None,
     typer.Option(help="Two percentiles of a DICOM file that become black and white, such as 0.5 99.5."),
@@ -35,10 +34,10 @@ Clip = Annotated[
 
 @app.command("iu-xray", no_args_is_help=True)
 def iu_xray(
-    raw: Annotated[Path, typer.Argument(help="NLMCXR_reports.tgz, or a folder or zip with what you downloaded.")],
+    raw: Annotated[Path, typer.Argument(help="NLMCXR_reports.tgz, or a folder or zip with the download.")],
     out: Out,
     images: Annotated[
-        Path | None, typer.Option(help="NLMCXR_png.tgz, NLMCXR_dcm.tgz or a folder, where not beside the reports.")
+        Path | None, typer.Option(help="NLMCXR_png.tgz, NLMCXR_dcm.tgz or a folder, if not beside the reports.")
     ] = None,
     reports_only: Annotated[bool, typer.Option("--reports-only", help="Write annotation.json without images.")] = False,
     side: Side = None,
@@ -49,21 +48,57 @@ def iu_xray(
 ) -> None:
     """IU X-Ray from Open-i, from its mirror on Kaggle, or from R2Gen's zip.
 
-    r2cmn prepare iu-xray NLMCXR_reports.tgz data/iu_xray       NLMCXR_png.tgz, or what it unpacks to, lies beside it
+    r2cmn prepare iu-xray NLMCXR_reports.tgz data/iu_xray       with NLMCXR_png.tgz, or its content, beside it
     r2cmn prepare iu-xray downloads/ data/iu_xray --side 0      the folder with the archives; images at full size
     r2cmn prepare iu-xray NLMCXR_reports.tgz out --images /big/NLMCXR_dcm.tgz --clip 0.5 99.5
     r2cmn prepare iu-xray NLMCXR_reports.tgz out --reports-only
 
-    Ids, reports, image order and split are those of the field: 2,069 + 296 + 590 studies.
-    Stopped, it goes on with the same command.
+    Ids, reports, image order and split are those of R2Gen: 2,069 + 296 + 590 studies.
+    To resume a stopped run, give the same command again.
     """
     from r2cmn.prepare.iu_xray import prepare_iu_xray
 
     done = prepare_iu_xray(raw, out, images, reports_only, _rendering(side, save, quality, clip))
-    _tell(done, None if reports_only else "iu_xray", audit)
+    _report(done, "" if reports_only else f"data=iu_xray data.dir={out} data.license_class={done.license_class}", audit)
 
 
-app.command("mimic-cxr", no_args_is_help=True)(prepare_mimic_cxr)
+@app.command("mimic-cxr", no_args_is_help=True)
+def mimic_cxr(
+    raw: Annotated[Path, typer.Argument(help="The folder of MIMIC-CXR-JPG, or one that holds it and the reports.")],
+    out: Out,
+    reports: Annotated[
+        Path | None, typer.Option(help="mimic-cxr-reports.zip or the folder it unpacks to, if not in RAW.")
+    ] = None,
+    target: Annotated[str, typer.Option(help="findings, impression, or both.")] = "findings",
+    level: Annotated[
+        str, typer.Option(help="image: one entry an image, as in R2Gen's data; study: one entry with all views.")
+    ] = "image",
+    views: Annotated[str, typer.Option(help="all, or frontal (PA and AP).")] = "all",
+    labels: Annotated[str, typer.Option(help="none, chexpert or negbio: the official labels of the report.")] = "none",
+    radiologist: Annotated[
+        bool,
+        typer.Option("--radiologist", help="Labels of test studies from the radiologist of 2.1.0, if there are some."),
+    ] = False,
+    side: Annotated[int, typer.Option(min=1, help="Pixels of the short side. Images are never enlarged.")] = 512,
+    workers: Annotated[int | None, typer.Option(min=1, help="Number of threads. [default: one a core]")] = None,
+    audit: WithAudit = True,
+) -> None:
+    """MIMIC-CXR from MIMIC-CXR-JPG 2.0.0 or 2.1.0 and the reports of MIMIC-CXR.
+
+    r2cmn prepare mimic-cxr physionet.org data/mimic_cxr                    findings, one entry an image: R2Gen's data
+    r2cmn prepare mimic-cxr jpg/2.1.0 data/mimic_cxr --reports mimic-cxr-reports.zip
+    r2cmn prepare mimic-cxr RAW OUT --target both --level study --views frontal
+    r2cmn prepare mimic-cxr RAW OUT --labels chexpert --radiologist
+
+    To resume a stopped run, give the same command again. Files that cannot be read are left out and listed, and the
+    exit code is 1. The split is the official one. The data folder falls under PhysioNet's data use agreement.
+    """
+    from r2cmn.prepare.mimic_cxr import Choices, prepare_mimic_cxr
+
+    choices = Choices(target, level, views, labels, radiologist, side)
+    done = prepare_mimic_cxr(raw, out, choices, reports, workers)
+    terms = "PhysioNet's data use agreement applies to this folder and to models trained on it (LICENSE.txt)"
+    _report(done, f"data=mimic_cxr data.dir={out}", audit, terms)
 
 
 @app.command("folder", no_args_is_help=True)
@@ -72,12 +107,12 @@ def folder(
     out: Out,
     check: Annotated[bool, typer.Option("--check", help="List what is wrong, by row, and write nothing.")] = False,
     license_class: Annotated[
-        str, typer.Option(help="public, non_commercial or dua: under dua no report or image reaches a logger.")
+        str, typer.Option(help="public, non_commercial or dua; with dua no report or image is logged.")
     ] = "dua",
     fractions: Annotated[
-        tuple[float, float, float], typer.Option(help="Train, val and test, where the table has no split.")
+        tuple[float, float, float], typer.Option(help="Train, val and test, if the table has no split.")
     ] = (0.7, 0.1, 0.2),
-    seed: Annotated[int, typer.Option(help="Of that split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of that split.")] = 0,
     side: Side = None,
     save: Save = "png",
     quality: Quality = 95,
@@ -90,13 +125,17 @@ def folder(
     r2cmn prepare folder studies.jsonl data/mine                {"id": "a", "report": "...", "images": ["a/0.dcm"]}
     r2cmn prepare folder studies.csv data/mine --fractions 0.8 0.1 0.1 --seed 1
 
-    Without a column split, patients are shared out, never the studies of one patient.
+    Without a column split, patients are split at random; all studies of a patient are in the same split.
     """
-    from r2cmn.prepare.folder import Splitting, prepare_folder
+    from r2cmn.prepare.splitting import Splitting
+    from r2cmn.prepare.table import prepare_table
 
     rendering = _rendering(side, save, quality, clip)
-    done = prepare_folder(raw, out, rendering, license_class, Splitting(fractions, seed), check_only=check)
-    _tell(done, "folder", audit) if done is not None else print(f"{raw}: nothing is wrong")
+    done = prepare_table(raw, out, rendering, license_class, Splitting(fractions, seed), check_only=check)
+    if done is None:
+        print(f"{raw}: nothing is wrong")
+    else:
+        _report(done, f"data=folder data.dir={out} data.license_class={license_class}", audit)
 
 
 def _rendering(side: int | None, save: str, quality: int, clip: tuple[float, float] | None) -> Rendering:
@@ -107,17 +146,23 @@ def _rendering(side: int | None, save: str, quality: int, clip: tuple[float, flo
     return Rendering(save, side, quality, clip)
 
 
-def _tell(summary: Summary, data: str | None, audit: bool) -> None:
-    """Say what was done and, where `data` names a configuration, how to train on it; only the folder goes to stdout."""
+def _report(summary: Summary, overrides: str, audit: bool, terms: str = "") -> None:
+    """Print the summary and the next command to stderr and the data folder to stdout; exit with 1 on faults.
+
+    Args:
+        summary: the result.
+        overrides: overrides of `r2cmn train` that use the folder; empty if it cannot be used for training.
+        audit: audit the folder.
+        terms: a last sentence about the terms of use.
+    """
     from rich.console import Console
 
     Console(stderr=True).print(summary)
-    for note in summary.notes:
-        print(f"r2cmn: note: {note}", file=sys.stderr)
-    if data is not None:
-        arguments = f"data={data} data.dir={summary.out} data.license_class={summary.license_class}"
-        print(f"r2cmn: to train: r2cmn train {arguments}", file=sys.stderr)
-    sound = not audit or audit_beside(summary.out)
+    lines = [f"note: {note}" for note in summary.notes]
+    lines += [f"to train: r2cmn train {overrides}"] if overrides else []
+    for line in [*lines, *([terms] if terms else [])]:
+        print(f"r2cmn: {line}", file=sys.stderr)
+    is_sound = not audit or audit_beside(summary.out)
     print(summary.out)
-    if summary.left_out or not sound:
+    if summary.left_out or not is_sound:
         raise typer.Exit(1)

@@ -1,170 +1,205 @@
-"""Studies of one's own: a table of ids, reports and images, checked row by row."""
+"""The data folder on disk: images, manifest, record, terms of use and, written last, `annotation.json`."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+import csv
+import errno
+import io
+import json
+import shutil
+from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from r2cmn.data.check import find_bad_images
-from r2cmn.data.reports import SPLITS
-from r2cmn.prepare.archives import RawError, RawFile
-from r2cmn.prepare.fill import Picture, fill
-from r2cmn.prepare.images import Rendering
-from r2cmn.prepare.summary import Summary, write_studies
-from r2cmn.prepare.table import Problem, Row, TableError, read_table
-from r2cmn.prepare.write import DataFolder
+from r2cmn.files import PRIVATE_FILE, PRIVATE_FOLDER, PUBLIC_FILE, make_private_folder, write_whole
 
-LICENSE_CLASSES = ("public", "non_commercial", "dua")
+STATE = ".prepare"
+"""The folder that records which images are finished, so that a stopped run can be resumed."""
+
+RECORD = "prepare.json"
+_OPTIONS = "options.json"
 
 
-@dataclass(frozen=True)
-class Splitting:
-    """How patients are shared out where the table has no split.
+class OutputError(OSError):
+    """A data folder cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """One image of a data folder: a row of `manifest.csv`.
 
     Attributes:
-        fractions: shares of train, val and test in the studies; they add up to 1.
-        seed: of the order in which patients are drawn.
-
-    Raises:
-        ValueError: for fractions that are not above 0 or do not add up to 1.
+        study: id of the study.
+        image: path below `images/`.
+        source: name in the download.
+        view: frontal or lateral, or the view position of the DICOM header; empty if the source does not tell.
+        width, height: pixels of the file in the data folder.
+        source_sha256, sha256: SHA-256 of the source and of the file in the data folder.
+        steps: processing steps in order, joined by "; ".
     """
 
-    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
-            given = " ".join(f"{fraction:g}" for fraction in self.fractions)
-            raise ValueError(f"--fractions is {given}: three shares above 0 that add up to 1")
-
-    def split(self, rows: Sequence[Row]) -> list[str]:
-        """Return train, val or test for each row; the rows of a patient go together.
-
-        Patients are drawn in an order that depends on the seed and their names only. Each goes to the split in which
-        the middle of their studies falls; a row without a patient is a patient of its own.
-
-        Raises:
-            RawError: where a split would stay empty.
-        """
-        groups: dict[tuple[bool, str], list[int]] = {}
-        for position, row in enumerate(rows):
-            groups.setdefault((bool(row.patient), row.patient or row.id), []).append(position)
-        order = sorted(groups)
-        random.Random(self.seed).shuffle(order)
-        ends = [self.fractions[0] * len(rows), (self.fractions[0] + self.fractions[1]) * len(rows)]
-        splits = [""] * len(rows)
-        before = 0
-        for group in order:
-            middle = before + len(groups[group]) / 2
-            before += len(groups[group])
-            for position in groups[group]:
-                splits[position] = SPLITS[sum(middle >= end for end in ends)]
-        empty = [split for split in SPLITS if split not in splits]
-        if empty:
-            raise RawError(f"{len(order)} patients are too few: '{empty[0]}' would have none; change --fractions, "
-                           "or name the split of each study in a column split")  # fmt: skip
-        return splits
+    study: str
+    image: str
+    source: str
+    view: str
+    width: int
+    height: int
+    source_sha256: str
+    sha256: str
+    steps: str
 
 
-def prepare_folder(
-    raw: Path,
-    out: Path,
-    rendering: Rendering | None = None,
-    license_class: str = "dua",
-    splitting: Splitting | None = None,
-    check_only: bool = False,
-) -> Summary | None:
-    """Make a data folder of a table of studies, once nothing is wrong with any row.
+class DataFolder:
+    """Writes a data folder.
+
+    A folder without `annotation.json` is not a data folder. If a run stops before that file is written, the same
+    command resumes it.
+
+    Attributes:
+        dir: the folder.
+        images: its subfolder of images.
+        state: its subfolder `.prepare`.
+        private: folders have mode 0700 and files 0600.
+        is_finished: an earlier run with the same options completed the folder.
 
     Args:
-        raw: a CSV or JSONL with id, report, images and perhaps patient and split, or a folder that holds one.
-        out: the data folder; begun before with the same options, it goes on.
-        rendering: how images are kept; None for `Rendering()`.
-        license_class: public, non_commercial or dua.
-        splitting: for a table without split; None for `Splitting()`.
-        check_only: check the table and the images, and return None.
+        dir: the folder; it is created if it does not exist.
+        options: plain values that determine the content.
+        image_options: the options that determine the images. A finished folder is then made anew with other values of
+            the other options, and its images are reused. None: all options must be those of the earlier run.
+        private: only the owner may read the folder.
 
     Raises:
-        RawError: where there is no table.
-        TableError: listing what is wrong, by row.
-        OutputError: where `out` cannot be written.
+        OutputError: if the folder cannot be written, holds other files, or was begun with other options.
     """
-    rendering, splitting = rendering or Rendering(), splitting or Splitting()
-    if license_class not in LICENSE_CLASSES:
-        raise ValueError(f"--license-class is one of {', '.join(LICENSE_CLASSES)}, not '{license_class}'")
-    path = find_table(raw)
-    rows = read_table(path)
-    problems = _image_problems(rows)
-    if problems:
-        raise TableError(path, problems, len(rows))
-    given = all(row.split for row in rows)
-    splits = [row.split for row in rows] if given else splitting.split(rows)
-    if check_only:
-        return None
-    options = {"license_class": license_class, **asdict(rendering), **({} if given else asdict(splitting))}
-    folder = DataFolder(out, {"data": "folder", "source": str(path.resolve()), **options})
-    if license_class == "dua":
-        out.chmod(0o700)
-    summary = Summary(out, "folder", license_class, str(path))
-    if folder.finished:
-        return summary.as_before()
-    faults = fill(folder, _pictures(rows, rendering), rendering, sum(len(row.images) for row in rows))
-    left_out: dict[str, str] = {}
-    for image, reason in faults.items():
-        left_out.setdefault(image.rsplit("/", 1)[0], reason)
-    entries = [_entry(row, split, rendering) for row, split in zip(rows, splits, strict=True) if row.id not in left_out]
-    notes = ["no row names a patient, so each study counts as one: where two studies show one patient in two splits, "
-             "the scores will be too good"] if not any(row.patient for row in rows) else []  # fmt: skip
-    summary = replace(summary, funnel=(("rows", len(rows)),), notes=tuple(notes), left_out=left_out)
-    return write_studies(folder, summary, entries, {"LICENSE.txt": _terms(license_class)})
+
+    def __init__(
+        self,
+        dir: Path,
+        options: Mapping[str, Any],
+        image_options: Collection[str] | None = None,
+        private: bool = False,
+    ):
+        self.dir = dir
+        self.images = dir / "images"
+        self.state = dir / STATE
+        self.private = private
+        self._options = json.loads(json.dumps(options))
+        self._image_options = image_options
+        with self.explained():
+            self._check()
+            self.make_folder(self.images)
+            if private and dir.stat().st_mode & 0o077:
+                dir.chmod(PRIVATE_FOLDER)
+            self.is_finished = (dir / "annotation.json").is_file() and not self.state.exists()
+            if not self.is_finished:
+                self.make_folder(self.state)
+                if not (self.state / _OPTIONS).exists():
+                    self._write(f"{STATE}/{_OPTIONS}", json.dumps(self._options))
+
+    @property
+    def file_mode(self) -> int:
+        """Permissions of its files."""
+        return PRIVATE_FILE if self.private else PUBLIC_FILE
+
+    def make_folder(self, folder: Path) -> None:
+        """Create a folder and its missing parents."""
+        if self.private:
+            make_private_folder(folder)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def finish(
+        self,
+        annotation: Mapping[str, Any],
+        rows: Sequence[ManifestRow],
+        record: Mapping[str, Any],
+        files: Mapping[str, str],
+        indent: int | None = 1,
+    ) -> None:
+        """Write the manifest, the record, other files, and `annotation.json` last.
+
+        Args:
+            annotation: {"train": [entry, ...], "val": [...], "test": [...]}.
+            rows: rows of the manifest.
+            record: content of `prepare.json`; the options are added. If its "left_out" is not empty, a later run tries
+                these images again.
+            files: text of further files by name, such as LICENSE.txt.
+            indent: indentation of `annotation.json`.
+
+        Raises:
+            OutputError: if the disk is full or the folder cannot be written.
+        """
+        with self.explained(rows):
+            for name, text in files.items():
+                self._write(name, text)
+            self._write("manifest.csv", _table(rows))
+            self._write(RECORD, json.dumps({**record, "options": self._options}, indent=1, ensure_ascii=False))
+            self._write("annotation.json", json.dumps(annotation, indent=indent, ensure_ascii=False))
+            if self._image_options is None and not record.get("left_out"):
+                shutil.rmtree(self.state, ignore_errors=True)
+
+    @contextmanager
+    def explained(self, done: Sized = ()) -> Iterator[None]:
+        """Turn an OSError into one sentence.
+
+        Args:
+            done: the finished images.
+
+        Raises:
+            OutputError: in place of an OSError.
+        """
+        try:
+            yield
+        except OutputError:
+            raise
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                after = f" after {len(done):,} images" if done else ""
+                raise OutputError(
+                    f"the disk of {self.dir} is full{after}: free some space and run the same command again to resume"
+                ) from error
+            raise OutputError(
+                f"{self.dir} cannot be written ({error.strerror or error}): name another folder"
+            ) from error
+
+    def _check(self) -> None:
+        """Refuse a folder that holds anything else than the work of an earlier run with these options."""
+        if self.dir.exists() and not self.dir.is_dir():
+            raise OutputError(f"{self.dir} is a file: name a folder")
+        names = {path.name for path in self.dir.iterdir()} - {"lost+found"} if self.dir.exists() else set()
+        if names and names.isdisjoint({STATE, RECORD}):
+            raise OutputError(f"{self.dir} holds other files ({min(names)}): name an empty folder or a new one")
+        begun = self._begun_with()
+        compared = self._image_options if self._image_options is not None else {**begun, **self._options}
+        for key in compared if begun else ():
+            if begun.get(key) != self._options.get(key):
+                raise OutputError(
+                    f"{self.dir} was begun with {key} {begun.get(key)}, not {self._options.get(key)}: "
+                    "give the same options, or name another folder"
+                )
+
+    def _begun_with(self) -> dict[str, Any]:
+        """Return the options of the earlier run; empty if there was none."""
+        for path in (self.state / _OPTIONS, self.dir / RECORD):
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+                return dict(content if path.name == _OPTIONS else content["options"])
+            except FileNotFoundError:
+                continue
+            except (ValueError, KeyError, TypeError):
+                raise OutputError(f"{path} is damaged: remove {self.dir} and start again") from None
+        return {}
+
+    def _write(self, name: str, text: str) -> None:
+        write_whole(self.dir / name, text, self.file_mode)
 
 
-def find_table(raw: Path) -> Path:
-    """Return the CSV or JSONL that is named, or the only one in a folder.
-
-    Raises:
-        RawError: where there is none, or more than one.
-    """
-    if raw.is_file():
-        return raw
-    if not raw.is_dir():
-        raise RawError(f"there is no file or folder {raw}")
-    tables = sorted(path for path in raw.iterdir() if path.suffix.lower() in (".csv", ".jsonl"))
-    if len(tables) != 1:
-        found = ", ".join(path.name for path in tables) or "none"
-        raise RawError(f"{raw} should hold one CSV or JSONL of studies, but holds {found}: name the file")
-    return tables[0]
-
-
-def _image_problems(rows: Sequence[Row]) -> list[Problem]:
-    """Return the images that cannot be read whole, by row; all cores open them."""
-    faults = find_bad_images(sorted({path for row in rows for path in row.images}))
-    return [Problem(row.number, faults[path]) for row in rows for path in row.images if path in faults]
-
-
-def _pictures(rows: Sequence[Row], rendering: Rendering) -> Iterator[Picture]:
-    for row in rows:
-        for path, image in zip(row.images, _paths(row, rendering), strict=True):
-            yield Picture(row.id, image, RawFile(path.name, path.read_bytes, path))
-
-
-def _paths(row: Row, rendering: Rendering) -> list[str]:
-    return [f"{row.id}/{view}{rendering.suffix(path.name)}" for view, path in enumerate(row.images)]
-
-
-def _entry(row: Row, split: str, rendering: Rendering) -> dict[str, Any]:
-    entry = {"id": row.id, "report": row.report, "image_path": _paths(row, rendering), "split": split}
-    return {**entry, "patient": row.patient} if row.patient else entry
-
-
-def _terms(license_class: str) -> str:
-    meaning = {
-        "public": "Whoever owns the data allows anyone to read it.",
-        "non_commercial": "Whoever owns the data allows its use for purposes that are not commercial.",
-        "dua": "The data is private, or an agreement says who may read it: pass on neither reports nor images, nor "
-        "weights trained on them, and send no report to a service of somebody else.",
-    }[license_class]
-    return f"Studies of your own, prepared with r2cmn.\n\nlicense_class: {license_class}\n{meaning}\n"
+def _table(rows: Sequence[ManifestRow]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(ManifestRow)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    return text.getvalue()

@@ -1,4 +1,4 @@
-"""From a picture of a download to the file that lies in the data folder."""
+"""Conversion of an image of a download to the file in the data folder."""
 
 from __future__ import annotations
 
@@ -15,39 +15,41 @@ from r2cmn.data.images import MAX_PIXELS, load_image
 
 SAVE = ("png", "jpeg", "copy", "link")
 DEFAULT_SIDE = 512
+DEFAULT_QUALITY = 95
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """How pictures are kept.
+    """Format of the images in a data folder.
 
     Attributes:
-        save: png or jpeg, 8-bit gray; copy or link: the file as it is, once it was read whole.
-        side: pixels of the short side at most, the aspect kept; 0 for as many as there are. A picture is never
-            enlarged. Must be 0 for copy and link.
-        quality: of JPEG, 1 to 95.
-        clip: two percentiles of a DICOM file's values that become black and white; None for its own window.
+        save: png or jpeg, 8-bit gray; copy or link: the file of the download, after it was read whole.
+        side: maximum pixels of the short side, the aspect kept; 0 for no limit. Images are never enlarged. Must be 0
+            for copy and link.
+        quality: JPEG quality, 1 to 95.
+        clip: two percentiles of a DICOM file's values that become black and white; None for the window of the file.
 
     Raises:
-        ValueError: for an impossible value.
+        ValueError: for an invalid value.
     """
 
     save: str = "png"
     side: int = DEFAULT_SIDE
-    quality: int = 95
+    quality: int = DEFAULT_QUALITY
     clip: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.save not in SAVE:
-            raise ValueError(f"--save is one of {', '.join(SAVE)}, not '{self.save}'")
+            raise ValueError(f"--save must be one of {', '.join(SAVE)}, not '{self.save}'")
         if self.side < 0:
-            raise ValueError(f"--side is {self.side}: pixels of the short side, or 0 for as many as there are")
+            raise ValueError(f"--side must be 0 (no limit) or the pixels of the short side, not {self.side}")
         if not 1 <= self.quality <= 95:
-            raise ValueError(f"--quality is {self.quality}: of JPEG, 1 to 95")
+            raise ValueError(f"--quality must be 1 to 95, not {self.quality}")
         if self.clip is not None and not 0 <= self.clip[0] < self.clip[1] <= 100:
-            raise ValueError(f"--clip is {self.clip[0]:g} {self.clip[1]:g}: two percentiles, 0 <= low < high <= 100")
+            low, high = self.clip
+            raise ValueError(f"--clip must be two percentiles, 0 <= low < high <= 100, not {low:g} {high:g}")
         if self.keeps_file and (self.side or self.clip):
-            raise ValueError(f"--save {self.save} keeps the files as they are: leave --side and --clip out")
+            raise ValueError(f"--save {self.save} keeps the files unchanged: leave --side and --clip out")
 
     @property
     def keeps_file(self) -> bool:
@@ -55,73 +57,118 @@ class Rendering:
         return self.save in ("copy", "link")
 
     def suffix(self, source: str) -> str:
-        """Return how the name of the file that is kept ends, of a source of this name."""
+        """Return the suffix of the kept file for a source with this name."""
         return PurePosixPath(source).suffix.lower() if self.keeps_file else {"png": ".png", "jpeg": ".jpg"}[self.save]
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A picture as it is kept, and where it comes from.
+    """A converted image.
 
     Attributes:
-        content: the bytes of the file.
+        content: content of the file; None for a link to the source.
         width, height: its pixels.
-        source_sha256, sha256: of the source and of `content`, in hexadecimal.
-        view: what a DICOM header says, or an empty text.
-        steps: what was done, in order.
+        source_sha256, sha256: SHA-256 of the source and of the file.
+        view: view position of a DICOM header, or an empty text.
+        steps: processing steps in order.
     """
 
-    content: bytes
+    content: bytes | None
     width: int
     height: int
     source_sha256: str
     sha256: str
-    view: str
-    steps: tuple[str, ...]
+    view: str = ""
+    steps: tuple[str, ...] = ()
 
 
 def render(name: str, content: bytes, rendering: Rendering) -> Rendered:
-    """Read a picture whole and make of it what is kept.
+    """Read an image whole and convert it.
 
     Args:
-        name: what to call it in an error.
-        content: the bytes of its file: PNG, JPEG, TIFF, DICOM and what else Pillow reads, 8 or 16 bits.
-        rendering: how it is kept.
+        name: name of the source in error messages.
+        content: content of a PNG, JPEG, TIFF or DICOM file, or another format that Pillow reads, with 8 or 16 bits.
+        rendering: format of the result.
 
     Raises:
-        ValueError: where it is empty, cut short, no picture, or has more pixels than `MAX_PIXELS`.
+        ValueError: if it is empty, truncated, no image, or has more than `MAX_PIXELS` pixels.
     """
-    source_sha256 = hashlib.sha256(content).hexdigest()
-    picture, view, steps = _read(name, content, rendering)
-    if rendering.keeps_file:
-        return Rendered(content, picture.width, picture.height, source_sha256, source_sha256, view, ())
-    smaller = _size(picture.size, rendering.side)
-    if smaller != picture.size:
-        steps = (*steps, f"{picture.width} x {picture.height} to {smaller[0]} x {smaller[1]}")
-        picture = picture.resize(smaller, Image.Resampling.BICUBIC)
-    file = io.BytesIO()
-    if rendering.save == "jpeg":
-        picture.save(file, "jpeg", quality=rendering.quality)
-    else:
-        picture.save(file, "png")
-    kept = file.getvalue()
-    sha256 = hashlib.sha256(kept).hexdigest()
-    return Rendered(kept, picture.width, picture.height, source_sha256, sha256, view, steps)
-
-
-def _read(name: str, content: bytes, rendering: Rendering) -> tuple[Image.Image, str, tuple[str, ...]]:
-    """Return the picture in 8-bit gray, the view that its header names, and what was done to the values."""
     stream = io.BytesIO(content)
+    view, steps = "", list[str]()
     if is_dicom(content[:132]) or name.lower().endswith(DICOM_SUFFIXES):
         radiograph = read_dicom(name, stream, rendering.clip, MAX_PIXELS)
-        return radiograph.image, radiograph.view, radiograph.steps
-    return load_image(name, stream).convert("L"), "", ()
+        picture, view, steps = radiograph.image, radiograph.view, list(radiograph.steps)
+    else:
+        picture = load_image(name, stream).convert("L")
+    if rendering.keeps_file:
+        sha256 = hashlib.sha256(content).hexdigest()
+        kept = content if rendering.save == "copy" else None
+        return Rendered(kept, picture.width, picture.height, sha256, sha256, view)
+    size = _size(picture.size, rendering.side)
+    if size != picture.size:
+        steps.append(_resized(picture.size, size))
+        picture = picture.resize(size, Image.Resampling.BICUBIC)
+    return _encoded(content, picture, rendering.save, rendering.quality, view, steps)
+
+
+def shrink(name: str, content: bytes, side: int) -> Rendered:
+    """Convert an image to a small 8-bit gray JPEG, fast.
+
+    A JPEG is decoded at 1/1, 1/2, 1/4 or 1/8 of its size, the smallest that leaves twice the short side, and then
+    resized with antialiasing.
+
+    Args:
+        name: name of the source in error messages.
+        content: content of its file.
+        side: maximum pixels of the short side, the aspect kept; the image is never enlarged.
+
+    Raises:
+        ValueError: as `render`.
+    """
+    picture, before = _decode_reduced(content, side)
+    if picture is None:
+        picture = load_image(name, io.BytesIO(content)).convert("L")
+        before = picture.size
+    size = _size(before, side)
+    if size != picture.size:
+        picture = picture.resize(size, Image.Resampling.BICUBIC)
+    return _encoded(content, picture, "jpeg", DEFAULT_QUALITY, "", [_resized(before, size)])
+
+
+def _decode_reduced(content: bytes, side: int) -> tuple[Image.Image | None, tuple[int, int]]:
+    """Return a JPEG's gray values at a reduced size, and its full size; (None, (0, 0)) if it cannot be read."""
+    try:
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+            before = image.size
+            if before[0] * before[1] <= MAX_PIXELS:
+                width, height = _size(before, side)
+                image.draft("L", (2 * width, 2 * height))
+                image.load()
+                return image.convert("L"), before
+    except Exception:  # Pillow raises many types; `load_image` reads other formats and explains what is wrong
+        pass
+    return None, (0, 0)
 
 
 def _size(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Return the size with a short side of `side`, or the same one where it is not larger, or `side` is 0."""
+    """Return the size with a short side of `side`; the same size if it is not larger, or `side` is 0."""
     short = min(size)
     if side == 0 or short <= side:
         return size
     width, height = (max(1, round(pixels * side / short)) for pixels in size)
     return width, height
+
+
+def _resized(before: tuple[int, int], after: tuple[int, int]) -> str:
+    return f"{before[0]} x {before[1]} to {after[0]} x {after[1]}"
+
+
+def _encoded(source: bytes, picture: Image.Image, save: str, quality: int, view: str, steps: list[str]) -> Rendered:
+    file = io.BytesIO()
+    if save == "jpeg":
+        picture.save(file, "jpeg", quality=quality)
+    else:
+        picture.save(file, "png")
+    kept = file.getvalue()
+    source_sha256, sha256 = (hashlib.sha256(content).hexdigest() for content in (source, kept))
+    return Rendered(kept, picture.width, picture.height, source_sha256, sha256, view, tuple(steps))

@@ -1,4 +1,4 @@
-"""How far a long work is: a bar in a terminal, a line a minute in a log."""
+"""Progress of a long task: a bar on a terminal, one line a minute in a log."""
 
 from __future__ import annotations
 
@@ -14,33 +14,29 @@ _SECONDS = 60.0  # between two lines of a log
 
 
 class Progress:
-    """Shows how many of `total` are done, on stderr.
+    """Shows on stderr how many of `total` are done.
 
     Args:
-        what: what is counted, such as "images".
-        total: how many there are.
-        done: how many were done before.
+        what: name of the counted things, such as "images".
+        total: their number.
     """
 
-    def __init__(self, what: str, total: int, done: int = 0):
+    def __init__(self, what: str, total: int):
         self._what = what
         self._total = total
-        self._done = self._before = done
+        self._done = self._new = 0
         self._start = self._last = time.monotonic()
-        columns = (
+        self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
-        )
-        self._bar = Bar(
-            *columns,
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
             disable=not sys.stderr.isatty(),
         )
-        self._task = self._bar.add_task(what, total=total, completed=done, rate="")
+        self._task = self._bar.add_task(what, total=total, rate="")
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -51,13 +47,14 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def advance(self, number: int) -> None:
-        """Count `number` more as done."""
+    def advance(self, number: int = 1, is_new: bool = True) -> None:
+        """Count `number` more as done; the rate counts only those that are new in this run."""
         self._done += number
+        self._new += number if is_new else 0
         now = time.monotonic()
-        rate = (self._done - self._before) / max(now - self._start, 1e-9)
+        rate = self._new / max(now - self._start, 1e-9)
         self._bar.update(self._task, completed=self._done, rate=f"{rate:,.0f}/s")
-        if self._bar.disable and now - self._last >= _SECONDS:
+        if self._bar.disable and self._new and now - self._last >= _SECONDS:
             self._last = now
             left = (self._total - self._done) / rate / 60
             print(

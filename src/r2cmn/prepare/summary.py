@@ -1,4 +1,4 @@
-"""What a preparation did, as the user and `prepare.json` are told it."""
+"""Summary of a preparation, for the terminal and for `prepare.json`."""
 
 from __future__ import annotations
 
@@ -6,86 +6,157 @@ import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from r2cmn.data.reports import SPLITS
-from r2cmn.prepare.write import DataFolder
+from r2cmn.prepare.folder import RECORD, DataFolder, ManifestRow
 
 MAX_LISTED = 20
-"""Studies left out that are listed on the terminal; `prepare.json` has all."""
+"""Maximum number of left-out items on the terminal; `prepare.json` lists all."""
+
+
+class Step(NamedTuple):
+    """A step from the download to the data folder.
+
+    Attributes:
+        step: what is left, or what was lost.
+        studies: their number; negative for a loss.
+        images: the same of images; None if they are not counted.
+    """
+
+    step: str
+    studies: int
+    images: int | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return plain values."""
+        images = {} if self.images is None else {"images": self.images}
+        return {"step": self.step, **images, "studies": self.studies}
+
+
+class Count(NamedTuple):
+    """A published number and the number in this download."""
+
+    what: str
+    published: int
+    here: int
+
+    @property
+    def difference(self) -> int:
+        """The surplus of this download."""
+        return self.here - self.published
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of a download; rich prints it.
+    """Result of a preparation; rich prints it.
 
     Attributes:
         out: the data folder.
         dataset: iu_xray, mimic_cxr or folder.
         license_class: public, non_commercial or dua.
-        source: what was read.
-        funnel: (what, number of studies) from the download to what is kept.
-        splits: studies kept of each split.
-        notes: what differs from what is expected.
-        left_out: the reason by study, of those that should be there and are not.
+        source: what was read, as a text or as plain values by name.
+        options: choices of the user, if the data set has such.
+        funnel: steps from the download to the data folder.
+        splits: number of entries by split.
+        labels: number of entries by origin of their labels.
+        published: comparison with published numbers.
+        notes: what users must know about the data.
+        left_out: reason by study or file, of those that should be there and are not.
     """
 
     out: Path
     dataset: str
     license_class: str
-    source: str
-    funnel: tuple[tuple[str, int], ...] = ()
+    source: str | Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    funnel: tuple[Step, ...] = ()
     splits: Mapping[str, int] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
+    published: tuple[Count, ...] = ()
     notes: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def as_before(self) -> Summary:
-        """Return the same, saying that the data folder was whole and nothing was done."""
-        return replace(self, notes=(*self.notes, f"{self.out} was whole already, so nothing was done"))
+        """Return a copy with a note that the data folder was complete before."""
+        return replace(self, notes=(*self.notes, f"{self.out} was complete already, so nothing was done"))
 
     def record(self) -> dict[str, Any]:
         """Return plain values for `prepare.json`."""
-        return {
+        published = [{**count._asdict(), "difference": count.difference} for count in self.published]
+        record = {
             "dataset": self.dataset,
             "license_class": self.license_class,
             "source": self.source,
             "r2cmn": importlib.metadata.version("r2cmn"),
-            "funnel": [{"step": step, "studies": number} for step, number in self.funnel],
+            "options": dict(self.options),
+            "funnel": [step.record() for step in self.funnel],
             "splits": dict(self.splits),
+            "labels": dict(self.labels),
+            "published": published,
             "notes": list(self.notes),
             "left_out": dict(self.left_out),
         }
+        return {key: value for key, value in record.items() if value or key not in ("options", "labels", "published")}
 
     def __rich__(self) -> Group:
-        table = Table("", "studies", title=f"{self.dataset} from {self.source}", title_justify="left")
-        for step, number in self.funnel:
-            table.add_row(step, f"{number:,}")
+        tables = [self._funnel_table()] if self.funnel else []
+        if self.published:
+            table = Table("", "published", "here", "difference", title="Published counts", title_justify="left")
+            for what, published, here in self.published:
+                difference = f"{here - published:+,}" if here != published else ""
+                table.add_row(what, f"{published:,}", f"{here:,}", difference)
+            tables.append(table)
+        lines = [f"{name}: {reason}" for name, reason in self.left_out.items()]
+        shown = [f"left out: {len(lines)}", *lines[:MAX_LISTED]] if lines else []
+        if len(lines) > MAX_LISTED:
+            shown.append(f"and {len(lines) - MAX_LISTED} more, in {self.out / RECORD}")
+        return Group(*tables, *(Text(line) for line in shown))
+
+    def _funnel_table(self) -> Table:
+        source = self.source if isinstance(self.source, str) else next(iter(self.source.values()))
+        units = [unit for unit in ("images", "studies") if getattr(self.funnel[0], unit) is not None]
+        table = Table("", *units, title=f"{self.dataset} from {source}", title_justify="left")
+        for step in self.funnel:
+            table.add_row(step.step, *(f"{getattr(step, unit):,}" for unit in units))
         table.add_section()
         for split, number in self.splits.items():
-            table.add_row(split, f"{number:,}")
-        lines = [f"{study}: {reason}" for study, reason in self.left_out.items()]
-        more = (
-            [f"and {len(lines) - MAX_LISTED} more, in {self.out / 'prepare.json'}"] if len(lines) > MAX_LISTED else []
-        )
-        if lines:
-            lines = [f"{len(lines)} studies were left out:", *lines[:MAX_LISTED], *more]
-        return Group(*([table] if self.funnel else []), *(Text(line) for line in lines))
+            table.add_row(f"entries of {split}", f"{number:,}")
+        return table
+
+
+def count_splits(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return the number of entries by split."""
+    return {split: sum(entry["split"] == split for entry in entries) for split in SPLITS}
 
 
 def write_studies(
-    folder: DataFolder, summary: Summary, entries: Sequence[Mapping[str, Any]], files: Mapping[str, str]
+    folder: DataFolder,
+    summary: Summary,
+    entries: Sequence[Mapping[str, Any]],
+    rows: Mapping[str, ManifestRow],
+    files: Mapping[str, str],
+    indent: int | None = 1,
 ) -> Summary:
-    """Finish a data folder with these entries, each of which names its split, and return the summary with their number.
+    """Finish a data folder and return the summary with the number of entries by split.
+
+    Args:
+        folder: the data folder.
+        summary: the summary so far.
+        entries: entries of `annotation.json`, each with its split.
+        rows: manifest rows by image, in the order of `manifest.csv`; those that no entry uses are left out.
+        files: text of further files by name.
+        indent: indentation of `annotation.json`.
 
     Raises:
-        OutputError: where the folder cannot be written.
+        OutputError: if the folder cannot be written.
     """
+    done = replace(summary, splits=count_splits(entries))
     annotation = {split: [entry for entry in entries if entry["split"] == split] for split in SPLITS}
-    splits = {split: len(annotation[split]) for split in SPLITS}
-    done = replace(summary, splits=splits)
-    folder.finish(annotation, done.record(), files)
+    used = {path for entry in entries for path in entry["image_path"]}
+    folder.finish(annotation, [row for image, row in rows.items() if image in used], done.record(), files, indent)
     return done

@@ -1,24 +1,38 @@
-"""A user's table of studies, and everything that is wrong with it."""
+"""Data folder from a user's table of studies."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from r2cmn.data.check import find_bad_images
 from r2cmn.data.reports import SPLITS
-from r2cmn.prepare.archives import RawError
+from r2cmn.prepare.archives import RawError, RawFile
+from r2cmn.prepare.collections import LICENSE_CLASSES
+from r2cmn.prepare.convert import Picture, convert
+from r2cmn.prepare.folder import DataFolder
+from r2cmn.prepare.images import Rendering, render
+from r2cmn.prepare.splitting import Splitting
+from r2cmn.prepare.summary import Step, Summary, write_studies
 
 COLUMNS = ("id", "report", "images")
 _SYNONYMS = {"validate": "val", "valid": "val", "validation": "val"}
+_MEANING = {
+    "public": "Whoever owns the data allows anyone to read it.",
+    "non_commercial": "Whoever owns the data allows its use for purposes that are not commercial.",
+    "dua": "The data is private, or an agreement says who may read it: pass on neither reports nor images, nor "
+    "weights trained on them, and send no report to a service of somebody else.",
+}
 
 
 class Problem(NamedTuple):
-    """What is wrong with a row; the header of a CSV is row 1, the first line of a JSONL, too."""
+    """A row and what is wrong with it; the header of a CSV and the first line of a JSONL are row 1."""
 
     row: int
     what: str
@@ -35,7 +49,7 @@ class TableError(ValueError):
         self.problems = sorted(problems)
         lines = "".join(f"\n  row {row}: {what}" for row, what in self.problems)
         num_bad = len({row for row, _ in problems})
-        super().__init__(f"{path}: {num_bad} of {num_rows} rows cannot be used, mend or remove them:{lines}")
+        super().__init__(f"{path}: {num_bad} of {num_rows} rows cannot be used, fix or remove them:{lines}")
 
 
 @dataclass(frozen=True)
@@ -43,12 +57,12 @@ class Row:
     """One study of the table.
 
     Attributes:
-        number: of its row.
-        id: also the name of a folder.
-        report: as written.
-        images: its files.
-        patient: whom it shows, or an empty text.
-        split: train, val or test; empty in all rows where the table has none.
+        number: its row.
+        id: its id, also the name of its folder.
+        report: its report, unchanged.
+        images: its image files.
+        patient: the patient, or an empty text.
+        split: train, val or test; empty in all rows if the table has no split.
     """
 
     number: int
@@ -59,13 +73,109 @@ class Row:
     split: str
 
 
-def read_table(path: Path) -> list[Row]:
-    """Read a CSV (images joined by ";") or a JSONL (images a list), and check all but the images themselves.
+def prepare_table(
+    raw: Path,
+    out: Path,
+    rendering: Rendering | None = None,
+    license_class: str = "dua",
+    splitting: Splitting | None = None,
+    check_only: bool = False,
+) -> Summary | None:
+    """Check all rows of a table of studies, then make a data folder of them.
 
-    Image files are named relative to the folder of the table. `validate`, `valid` and `validation` mean val.
+    Args:
+        raw: a CSV or JSONL with id, report, images and, optionally, patient and split; or a folder that holds one.
+        out: the data folder; if an earlier run with the same options began it, it is resumed.
+        rendering: format of the images; None for `Rendering()`.
+        license_class: public, non_commercial or dua.
+        splitting: split for a table without one; None for `Splitting()`.
+        check_only: check the table and the images, and return None.
 
     Raises:
-        RawError: where the file is no table or lacks a column.
+        RawError: if there is no table.
+        TableError: listing what is wrong, by row.
+        OutputError: if `out` cannot be written.
+    """
+    rendering, splitting = rendering or Rendering(), splitting or Splitting()
+    if license_class not in LICENSE_CLASSES:
+        raise ValueError(f"--license-class must be one of {', '.join(LICENSE_CLASSES)}, not '{license_class}'")
+    path = find_table(raw)
+    rows = read_table(path)
+    problems = _image_problems(rows)
+    if problems:
+        raise TableError(path, problems, len(rows))
+    has_split = all(row.split for row in rows)
+    splits = [row.split for row in rows] if has_split else splitting.split([(row.id, row.patient) for row in rows])
+    if check_only:
+        return None
+    options = {"license_class": license_class, **asdict(rendering), **({} if has_split else asdict(splitting))}
+    options = {"data": "folder", "source": str(path.resolve()), **options}
+    folder = DataFolder(out, options, private=license_class == "dua")
+    summary = Summary(out, "folder", license_class, str(path))
+    if folder.is_finished:
+        return summary.as_before()
+    total = sum(len(row.images) for row in rows)
+    done = convert(folder, _pictures(rows, rendering), partial(render, rendering=rendering), total)
+    left_out: dict[str, str] = {}
+    for image, reason in done.faults.items():
+        left_out.setdefault(image.rsplit("/", 1)[0], reason)
+    entries = [_entry(row, split, rendering) for row, split in zip(rows, splits, strict=True) if row.id not in left_out]
+    notes = ["no row names a patient, so each study counts as one: where two studies show one patient in two splits, "
+             "the scores will be too good"] if not any(row.patient for row in rows) else []  # fmt: skip
+    summary = replace(summary, funnel=(Step("rows", len(rows)),), notes=tuple(notes), left_out=left_out)
+    return write_studies(folder, summary, entries, dict(sorted(done.rows.items())), _files(license_class))
+
+
+def find_table(raw: Path) -> Path:
+    """Return `raw` if it is a file, else the only CSV or JSONL in that folder.
+
+    Raises:
+        RawError: if there is none, or more than one.
+    """
+    if raw.is_file():
+        return raw
+    if not raw.is_dir():
+        raise RawError(f"there is no file or folder {raw}")
+    tables = sorted(path for path in raw.iterdir() if path.suffix.lower() in (".csv", ".jsonl"))
+    if len(tables) != 1:
+        found = ", ".join(path.name for path in tables) or "none"
+        raise RawError(f"{raw} should hold one CSV or JSONL of studies, but holds {found}: name the file")
+    return tables[0]
+
+
+def _image_problems(rows: Sequence[Row]) -> list[Problem]:
+    """Return the images that cannot be read whole, by row."""
+    faults = find_bad_images(sorted({path for row in rows for path in row.images}))
+    return [Problem(row.number, faults[path]) for row in rows for path in row.images if path in faults]
+
+
+def _pictures(rows: Sequence[Row], rendering: Rendering) -> Iterator[Picture]:
+    for row in rows:
+        for path, image in zip(row.images, _paths(row, rendering), strict=True):
+            yield Picture(row.id, image, RawFile(path.name, path.read_bytes, path))
+
+
+def _paths(row: Row, rendering: Rendering) -> list[str]:
+    return [f"{row.id}/{view}{rendering.suffix(path.name)}" for view, path in enumerate(row.images)]
+
+
+def _entry(row: Row, split: str, rendering: Rendering) -> dict[str, Any]:
+    entry = {"id": row.id, "report": row.report, "image_path": _paths(row, rendering), "split": split}
+    return {**entry, "patient": row.patient} if row.patient else entry
+
+
+def _files(license_class: str) -> dict[str, str]:
+    terms = f"license_class: {license_class}\n{_MEANING[license_class]}\n"
+    return {"LICENSE.txt": f"Studies of your own, prepared with r2cmn.\n\n{terms}"}
+
+
+def read_table(path: Path) -> list[Row]:
+    """Read a CSV (images joined by ";") or a JSONL (images a list) and check everything except the image files.
+
+    Image files are relative to the folder of the table. `validate`, `valid` and `validation` mean val.
+
+    Raises:
+        RawError: if the file is not a table or lacks a column.
         TableError: listing what is wrong, by row.
     """
     values = _lines_of_jsonl(path) if path.suffix.lower() == ".jsonl" else _rows_of_csv(path)
@@ -97,7 +207,7 @@ def _rows_of_csv(path: Path) -> list[tuple[int, dict[str, Any]]]:
         reader = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True)
         rows: list[tuple[int, dict[str, Any]]] = list(enumerate(reader, 2))
     except csv.Error as error:
-        raise RawError(f"{path} is no CSV: {error}") from None
+        raise RawError(f"{path} is not a valid CSV: {error}") from None
     missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
     if missing:
         there = ", ".join(reader.fieldnames or []) or "none"
@@ -115,7 +225,7 @@ def _lines_of_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
         except json.JSONDecodeError as error:
             raise RawError(f"{path} is not valid JSON in line {number}: {error.msg}") from None
         if not isinstance(value, dict):
-            raise RawError(f'{path} holds no object in line {number}: write {{"id": ..., "report": ..., ...}}')
+            raise RawError(f'{path} has no object in line {number}: write {{"id": ..., "report": ..., ...}}')
         values.append((number, value))
     return values
 
@@ -126,7 +236,7 @@ def _row(path: Path, number: int, value: dict[str, Any], problems: list[Problem]
 
     id, report = (_word(value, key, fault) for key in ("id", "report"))
     if id and (id in (".", "..") or any(character in id for character in "/\\\0") or id != id.strip()):
-        fault(f"the id '{id}' is no name of a folder: leave slashes and outer blanks out")
+        fault(f"the id '{id}' is not a valid folder name: remove slashes and outer blanks")
     if isinstance(value.get("report"), str) and not any(character.isalnum() for character in report):
         fault("the report has no words")
     names = value.get("images", [])
@@ -139,11 +249,11 @@ def _row(path: Path, number: int, value: dict[str, Any], problems: list[Problem]
     split = str(value.get("split") or "").strip()
     split = _SYNONYMS.get(split, split)
     if split and split not in SPLITS:
-        fault(f"the split '{split}' is none of {', '.join(SPLITS)}")
+        fault(f"the split '{split}' is not one of {', '.join(SPLITS)}")
     return Row(number, id, report, images, str(value.get("patient") or "").strip(), split)
 
 
-def _word(value: dict[str, Any], key: str, fault: Any) -> str:
+def _word(value: dict[str, Any], key: str, fault: Callable[[str], None]) -> str:
     text = value.get(key)
     if isinstance(text, int) and key == "id":
         text = str(text)
@@ -158,12 +268,12 @@ def _repeated(rows: Sequence[Row]) -> list[Problem]:
     problems = []
     for row in rows:
         if row.id and first.setdefault(row.id, row.number) != row.number:
-            problems.append(Problem(row.number, f"the id '{row.id}' is that of row {first[row.id]}"))
+            problems.append(Problem(row.number, f"the id '{row.id}' repeats that of row {first[row.id]}"))
     return problems
 
 
 def _split_problems(rows: Sequence[Row]) -> list[Problem]:
-    """Find rows without a split among others that have one, and patients in two splits."""
+    """Return rows without a split if others have one, and patients in two splits."""
     if not any(row.split for row in rows):
         return []
     problems = [Problem(row.number, "it has no split, but other rows do") for row in rows if not row.split]

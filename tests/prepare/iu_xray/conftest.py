@@ -1,8 +1,12 @@
-"""A miniature of the collection in every way in which it is distributed: invented reports, drawn images, real ids."""
+"""A miniature of the collection in every way in which it is distributed: invented reports and drawn images.
+
+The ids of studies in the split are read from the split list of the package.
+"""
 
 import csv
 import io
 import json
+import re
 import tarfile
 import zipfile
 from pathlib import Path
@@ -12,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
+
+from r2cmn.prepare.iu_xray.studies import read_split
 
 XML = """<?xml version="1.0" encoding="utf-8"?>
 <eCitation><uId id="CXR{number}"/><licenseURL>http://creativecommons.org/licenses/by-nc-nd/4.0/</licenseURL>
@@ -31,19 +37,36 @@ class Case(NamedTuple):
     tags: tuple[str, ...] = ("normal",)
 
 
+SPLIT = read_split()
+
+
+def _id(split: str, pattern: str = r"CXR\d{3,}_IM-\d{4}") -> str:
+    """Return the first id of a split that matches."""
+    return next(id for id, of in SPLIT.items() if of == split and re.fullmatch(pattern, id))
+
+
+def _case(
+    id: str, findings: str, split: str | None = None, tags: tuple[str, ...] = ("normal",), views=("1001", "2001")
+):
+    number = int(re.match(r"CXR(\d+)_", id)[1])
+    return Case(number, id, findings, tuple(f"{id}-{view}" for view in views), split, tags)
+
+
+LONG = _id("train", r"CXR\d{3,}_IM-\d{4}-\d{4}")
 CASES = [
-    Case(1, "CXR1_1_IM-0001", "  Drawn lungs &amp; heart. ", ("CXR1_1_IM-0001-3001", "CXR1_1_IM-0001-4001"), "train"),
-    Case(2384, "CXR2384_IM-0942", "Drawn hernia.", ("CXR2384_IM-0942-1001", "CXR2384_IM-0942-2001"), "train",
-         ("Hernia, Hiatal/large", "Spine/degenerative")),
-    Case(1032, "CXR1032_IM-0026-1001", "Drawn wire.\nNothing else.",
-         ("CXR1032_IM-0026-1001-0001", "CXR1032_IM-0026-1001-0002", "CXR1032_IM-0026-2001"), "train"),
-    Case(2279, "CXR2279_IM-0865", "Drawn effusion.", ("CXR2279_IM-0865-1001", "CXR2279_IM-0865-2001"), "val"),
-    Case(3030, "CXR3030_IM-1405", "Drawn nodule.", ("CXR3030_IM-1405-1001", "CXR3030_IM-1405-2001"), "test"),
-    Case(4, "CXR4_IM-2050", "", ("CXR4_IM-2050-1001", "CXR4_IM-2050-2001")),
-    Case(5, "CXR5_IM-2117", "One drawn view.", ("CXR5_IM-2117-1003002",)),
-    Case(6, "", "No view.", ()),
-    Case(7, "CXR7_IM-9999", "In no split.", ("CXR7_IM-9999-1001", "CXR7_IM-9999-2001")),
-]  # fmt: skip
+    _case(_id("train", "CXR1_1_.*"), "  Drawn lungs &amp; heart. ", "train", views=("3001", "4001")),
+    _case(_id("train"), "Drawn hernia.", "train", ("Hernia, Hiatal/large", "Spine/degenerative")),
+    _case(LONG, "Drawn wire.\nNothing else.", "train", views=("0001", "0002"))._replace(
+        images=(f"{LONG}-0001", f"{LONG}-0002", f"{LONG.rsplit('-', 1)[0]}-2001")
+    ),
+    _case(_id("val"), "Drawn effusion.", "val"),
+    _case(_id("test"), "Drawn nodule.", "test"),
+    _case("CXR9004_IM-2050", ""),
+    _case("CXR9005_IM-2117", "One drawn view.", views=("1003002",)),
+    Case(9006, "", "No view.", ()),
+    _case("CXR9007_IM-9999", "In no split."),
+]
+FIRST = {"train": CASES[1], "val": CASES[3], "test": CASES[4]}
 
 
 def text(case):
@@ -137,9 +160,10 @@ def r2gen_files(cases=CASES, prefix="iu_xray/"):
 
 @pytest.fixture(scope="session")
 def mini() -> SimpleNamespace:
-    """The miniature: `cases`, what makes the files of each kind, and `tgz`, `folder` and `zipped`, which write them."""
+    """The miniature: `cases`, the files of each distribution, and `tgz`, `folder` and `zipped`, which write them."""
     return SimpleNamespace(
         cases=CASES,
+        first=FIRST,
         kept=[case for case in CASES if case.split],
         text=text,
         drawn=drawn,

@@ -8,11 +8,11 @@ from r2cmn.prepare.iu_xray.kaggle import openi_id, read_mirror, read_views
     ("name", "id"),
     [
         ("1_IM-0001-4001.dcm.png", "CXR1_1_IM-0001-4001"),
-        ("images/1000_IM-0003-1001.dcm.png", "CXR1000_IM-0003-1001"),
-        ("1000/1000_IM-0003-1001.dcm", "CXR1000_IM-0003-1001"),
-        ("CXR1000_IM-0003-1001.png", "CXR1000_IM-0003-1001"),
+        ("images/9000_IM-0003-1001.dcm.png", "CXR9000_IM-0003-1001"),
+        ("9000/9000_IM-0003-1001.dcm", "CXR9000_IM-0003-1001"),
+        ("CXR9000_IM-0003-1001.png", "CXR9000_IM-0003-1001"),
         ("CXR1_1_IM-0001-3001.png", "CXR1_1_IM-0001-3001"),
-        ("11_IM-0067-1001.DCM", "CXR11_IM-0067-1001"),
+        ("9011_IM-0067-1001.DCM", "CXR9011_IM-0067-1001"),
     ],
 )
 def test_an_image_has_one_id_in_all_distributions(name, id):
@@ -25,8 +25,8 @@ def test_images_are_put_in_the_order_of_openi(tmp_path, mini):
     for case in mini.cases:
         assert reports[case.number].images == case.images
         assert reports[case.number].findings == mini.text(case)
-    assert read_views(tmp_path)["CXR3030_IM-1405-1001"] == "frontal"
-    assert read_views(tmp_path)["CXR3030_IM-1405-2001"] == "lateral"
+    assert read_views(tmp_path)[mini.cases[4].images[0]] == "frontal"
+    assert read_views(tmp_path)[mini.cases[4].images[1]] == "lateral"
 
 
 @pytest.mark.parametrize(

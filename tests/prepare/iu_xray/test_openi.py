@@ -68,7 +68,7 @@ def test_the_split_is_that_of_the_field():
 def test_the_real_archive_gives_the_fields_annotation(tmp_path, openi_reports, iu_xray_dir):
     summary = prepare_iu_xray(openi_reports, tmp_path / "out", reports_only=True)
     assert summary.splits == {"train": 2069, "val": 296, "test": 590}
-    assert dict(summary.funnel)["reports"] == 3955
+    assert summary.funnel[0][:2] == ("reports", 3955)
     assert not [note for note in summary.notes if "no image was written" not in note]
     ours = json.loads((tmp_path / "out/annotation.json").read_text(encoding="utf-8"))
     theirs = json.loads((iu_xray_dir / "annotation.json").read_text(encoding="utf-8"))
@@ -84,8 +84,8 @@ def test_the_real_archive_gives_the_fields_annotation(tmp_path, openi_reports, i
             assert [p.rsplit(".", 1)[0] for p in entry["image_path"]] == [
                 p.rsplit(".", 1)[0] for p in same["image_path"]
             ]
-    # the copy at hand lacks the images of two studies
-    assert extra == ["CXR2084_IM-0715-1001", "CXR3809_IM-1919"]
+    assert len(extra) == 2  # the copy at hand lacks the images of two studies
+    assert set(extra) <= set(read_split())
 
 
 @pytest.mark.slow

@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from r2cmn.data.reports import read_annotation
+from r2cmn.prepare import iu_xray as module
 from r2cmn.prepare.archives import RawError
+from r2cmn.prepare.folder import OutputError
 from r2cmn.prepare.images import Rendering
 from r2cmn.prepare.iu_xray import prepare_iu_xray
-from r2cmn.prepare.write import OutputError
+from r2cmn.prepare.iu_xray.studies import read_split
 
 FULL = Rendering(side=0)
 
@@ -34,11 +36,8 @@ def check(out, mini, views=True, tags=True, steps=""):
         assert entries[case.id] in annotation[case.split]
         for path, image in zip(paths, case.images, strict=False):
             assert np.array_equal(np.asarray(Image.open(out / "images" / path)), mini.drawn(image)), path
-    assert [entry["id"] for entry in annotation["train"]] == [
-        "CXR2384_IM-0942",
-        "CXR1032_IM-0026-1001",
-        "CXR1_1_IM-0001",
-    ]
+    order = [id for id in read_split() if id in entries]
+    assert [entry["id"] for entries in annotation.values() for entry in entries] == order
     with (out / "manifest.csv").open() as file:
         rows = {row["image"]: row for row in csv.DictReader(file)}
     assert set(rows) == {path for entry in entries.values() for path in entry["image_path"]}
@@ -58,7 +57,7 @@ def test_the_archives_of_openi(openi, mini, tmp_path):
     for number, raw in enumerate([openi, openi / "NLMCXR_reports.tgz"]):
         summary = prepare_iu_xray(raw, tmp_path / f"out{number}", rendering=FULL)
         check(summary.out, mini, views=False)
-        assert dict(summary.funnel) == {
+        assert {step.step: step.studies for step in summary.funnel} == {
             "reports": 9,
             "with findings": 8,
             "with two images or more": 6,
@@ -67,7 +66,7 @@ def test_the_archives_of_openi(openi, mini, tmp_path):
         }
         assert summary.splits == {"train": 3, "val": 1, "test": 1}
         assert not summary.left_out
-        assert [note.split(" ")[-1] for note in summary.notes if "in no split" in note] == ["CXR7_IM-9999"]
+        assert [note.split(" ")[-1] for note in summary.notes if "in no split" in note] == ["CXR9007_IM-9999"]
         assert any("holds 9 reports, Open-i's archive 3,955" in note for note in summary.notes)
         assert any("2,950 of the 2,955 studies" in note for note in summary.notes)
 
@@ -83,18 +82,18 @@ def test_what_the_archives_unpack_to(mini, tmp_path, images):
 
 def test_the_dicom_archive(mini, tmp_path, make_dicom):
     raw = mini.folder(tmp_path / "raw", mini.report_files())
-    files = {}
+    files, last = {}, mini.first["test"].id
     for case in mini.cases:
         for image in case.images:
             stored = mini.drawn(image)
             file = make_dicom(tmp_path / "one.dcm", 255 - stored, 8, "MONOCHROME1", WindowCenter=128, WindowWidth=256,
-                              ViewPosition="LL" if image == "CXR3030_IM-1405-2001" else "")  # fmt: skip
+                              ViewPosition="LL" if image == f"{last}-2001" else "")  # fmt: skip
             files[f"{case.number}/{mini.stem(image)}.dcm"] = file.read_bytes()
     mini.tgz(raw / "NLMCXR_dcm.tgz", files)
     out = prepare_iu_xray(raw, tmp_path / "out", rendering=FULL).out
     with (out / "manifest.csv").open() as file:
         views = {row["image"]: row["view"] for row in csv.DictReader(file)}
-    assert views.pop("CXR3030_IM-1405/1.png") == "LL"
+    assert views.pop(f"{last}/1.png") == "LL"
     assert set(views.values()) == {""}
     (out / "manifest.csv").write_text((out / "manifest.csv").read_text().replace(",LL,", ",,"))
     check(out, mini, views=False, steps="window 128 256; invert; 8 bits")
@@ -137,7 +136,7 @@ def test_reports_only(openi, mini, tmp_path):
     assert not (tmp_path / "out").exists()
     prepare_iu_xray(openi, tmp_path / "out", reports_only=True)
     studies = read_annotation(tmp_path / "out")["test"]
-    assert [(s.id, s.report) for s in studies] == [("CXR3030_IM-1405", "Drawn nodule.")]
+    assert [(s.id, s.report) for s in studies] == [(mini.first["test"].id, "Drawn nodule.")]
     assert not list((tmp_path / "out/images").iterdir())
 
 
@@ -145,27 +144,32 @@ def test_images_are_made_smaller_copied_or_linked(mini, tmp_path):
     raw = mini.folder(
         tmp_path / "raw", {**mini.report_files(), **{f"images/{n}": c for n, c in mini.png_files().items()}}
     )
+    id = mini.first["test"].id
     small = prepare_iu_xray(raw, tmp_path / "small", rendering=Rendering("jpeg", side=20)).out
-    assert Image.open(small / "images/CXR3030_IM-1405/0.jpg").size == (20, 30)
-    assert read_annotation(small)["test"][0].images[1] == small / "images/CXR3030_IM-1405/1.jpg"
+    assert Image.open(small / f"images/{id}/0.jpg").size == (20, 30)
+    assert read_annotation(small)["test"][0].images[1] == small / f"images/{id}/1.jpg"
     check(prepare_iu_xray(raw, tmp_path / "copy", rendering=Rendering("copy", side=0)).out, mini, views=False)
+    archive = mini.tgz(tmp_path / "images.tgz", mini.png_files())
+    with pytest.raises(RawError, match="--save link needs images on the disk"):
+        prepare_iu_xray(raw, tmp_path / "archived", archive, rendering=Rendering("link", side=0))
     linked = prepare_iu_xray(raw, tmp_path / "link", rendering=Rendering("link", side=0)).out
     check(linked, mini, views=False)
-    target = (linked / "images/CXR3030_IM-1405/0.png").resolve()
-    assert target == raw / "images/CXR3030_IM-1405-1001.png"
+    target = (linked / f"images/{id}/0.png").resolve()
+    assert target == raw / f"images/{id}-1001.png"
 
 
 def test_bad_images_leave_their_study_out_and_a_mended_one_comes_back(openi, mini, tmp_path):
     files = mini.png_files()
-    files["CXR3030_IM-1405-2001.png"] = b""
-    files["CXR2279_IM-0865-1001.png"] = files["CXR2279_IM-0865-1001.png"][:-50]
-    del files["CXR2384_IM-0942-1001.png"]
+    train, val, test = (mini.first[split].id for split in ("train", "val", "test"))
+    files[f"{test}-2001.png"] = b""
+    files[f"{val}-1001.png"] = files[f"{val}-1001.png"][:-50]
+    del files[f"{train}-1001.png"]
     mini.tgz(openi / "NLMCXR_png.tgz", files)
     summary = prepare_iu_xray(openi, tmp_path / "out", rendering=FULL)
-    assert set(summary.left_out) == {"CXR3030_IM-1405", "CXR2279_IM-0865", "CXR2384_IM-0942"}
-    assert summary.left_out["CXR3030_IM-1405"] == "CXR3030_IM-1405-2001.png is empty"
-    assert "cannot be read whole" in summary.left_out["CXR2279_IM-0865"]
-    assert summary.left_out["CXR2384_IM-0942"] == "there is no image CXR2384_IM-0942-1001"
+    assert set(summary.left_out) == {train, val, test}
+    assert summary.left_out[test] == f"{test}-2001.png is empty"
+    assert "cannot be read whole" in summary.left_out[val]
+    assert summary.left_out[train] == f"there is no image {train}-1001"
     assert summary.splits == {"train": 2, "val": 0, "test": 0}
     mini.tgz(openi / "NLMCXR_png.tgz", mini.png_files())
     check(prepare_iu_xray(openi, tmp_path / "out", rendering=FULL).out, mini, views=False)
@@ -181,15 +185,13 @@ def test_a_cut_archive_of_images_can_be_gone_on_with(openi, mini, tmp_path, monk
     assert 0 < done < 10
     (openi / "NLMCXR_png.tgz").write_bytes(whole)
     rendered = []
-    from r2cmn.prepare import fill
-
-    render = fill.render
-    monkeypatch.setattr(fill, "render", lambda name, *a: rendered.append(name) or render(name, *a))
+    render = module.render
+    monkeypatch.setattr(module, "render", lambda name, *a, **b: rendered.append(name) or render(name, *a, **b))
     check(prepare_iu_xray(openi, tmp_path / "out", rendering=FULL).out, mini, views=False)
     assert len(rendered) == 10 - done
     before = (tmp_path / "out/annotation.json").stat().st_mtime_ns
     again = prepare_iu_xray(openi, tmp_path / "out", rendering=FULL)
-    assert any("whole already" in note for note in again.notes)
+    assert any("complete already" in note for note in again.notes)
     assert (tmp_path / "out/annotation.json").stat().st_mtime_ns == before
     with pytest.raises(OutputError, match="was begun with side 0, not 512"):
         prepare_iu_xray(openi, tmp_path / "out")
@@ -205,7 +207,7 @@ def test_wrong_places_are_one_sentence(openi, mini, tmp_path):
         (openi / "NLMCXR_png.tgz", None, "holds no reports of IU X-Ray: give NLMCXR_reports.tgz"),
         (openi, tmp_path / "none", "--images names where the images are"),
         (openi, tmp_path / "empty", "holds no image of IU X-Ray"),
-        (mini.tgz(tmp_path / "a.tgz", {"ecgen-radiology/7.xml": mini.report_files()["ecgen-radiology/7.xml"]}),
+        (mini.tgz(tmp_path / "a.tgz", {"ecgen-radiology/9007.xml": mini.report_files()["ecgen-radiology/9007.xml"]}),
          openi, "holds none of the 2,955 studies"),
         (mini.tgz(tmp_path / "b.tgz", {"../1.xml": b"<eCitation/>"}), openi, "leads out of its folder"),
     ]  # fmt: skip
@@ -220,7 +222,7 @@ def test_wrong_places_are_one_sentence(openi, mini, tmp_path):
 def test_the_data_folder_may_not_lie_among_the_images(mini, tmp_path):
     raw = mini.folder(tmp_path / "raw", mini.report_files())
     mini.folder(raw, mini.png_files())
-    with pytest.raises(RawError, match="where the images are read: name a folder outside"):
+    with pytest.raises(RawError, match="name a folder outside of it"):
         prepare_iu_xray(raw, raw / "out")
 
 

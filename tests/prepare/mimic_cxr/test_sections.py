@@ -6,13 +6,7 @@ import re
 import pytest
 
 from r2cmn.prepare.mimic_cxr import sections
-from r2cmn.prepare.mimic_cxr.sections import (
-    conclusion,
-    is_settled_by_hand,
-    normalise_heading,
-    read_sections,
-    split_sections,
-)
+from r2cmn.prepare.mimic_cxr.sections import is_settled_by_hand, normalize_heading, read_sections, split_sections
 
 REPORT = (
     "                                 FINAL REPORT\n"
@@ -80,7 +74,7 @@ def test_all_known_spellings():
         "REASON FOR EXAM": "indication", "REFERENCE EXAM": "comparison", "RECOMMENDATION(S)": "recommendations",
         "WETREAD": "wet read", "EXAM": "examination", " FINDINGS ": "findings",
     }.items():  # fmt: skip
-        assert normalise_heading(spelling) == name
+        assert normalize_heading(spelling) == name
 
 
 @pytest.mark.parametrize(
@@ -100,13 +94,13 @@ def test_all_known_spellings():
     ],
 )
 def test_headings_that_no_spelling_knows(heading, name):
-    assert normalise_heading(heading) == name
+    assert normalize_heading(heading) == name
 
 
 def test_every_view_word_opens_findings():
     assert len(sections._VIEWS) == 18
     for view in sections._VIEWS:
-        assert normalise_heading(f"X {view.upper()} X") == "findings"
+        assert normalize_heading(f"X {view.upper()} X") == "findings"
 
 
 def test_empty_findings_and_impressions_are_dropped_but_no_other_section():
@@ -138,45 +132,22 @@ def test_a_last_paragraph_of_a_report_without_headings():
     assert read_sections("CHEST\n \n Clear.") == {"full report": "CHEST", "last_paragraph": "Clear."}
 
 
-@pytest.mark.parametrize(
-    ("report", "text"),
-    [
-        ("A\n FINDINGS: F.\n \n IMPRESSION: I.\n", "I."),
-        ("A\n FINDINGS: F.\n \n HISTORY: H.\n", "F."),
-        ("A\n COMPARISON: C.\n \n L.\n", "L."),
-        ("A\n COMPARISON: C.\n", "C."),
-        ("A\n HISTORY: H.\n", ""),
-    ],
-)
-def test_the_conclusion_is_the_best_section_there_is(report, text):
-    assert conclusion(report) == text
-
-
 def test_studies_settled_by_hand():
-    rules = sections._rules()
-    assert len(rules["chosen_sections"]) == 23
-    assert len(rules["chosen_characters"]) == 31
-    assert rules["chosen_sections"].keys().isdisjoint(rules["chosen_characters"])
-    assert all(re.fullmatch(r"5\d{7}", key) for key in [*rules["chosen_sections"], *rules["chosen_characters"]])
+    settled = sections._rules()["settled_by_hand"]
+    assert len(settled) == 23 + 31
+    assert all(re.fullmatch(r"5\d{7}", str(study)) for study in settled)
     assert is_settled_by_hand(56451190)
     assert is_settled_by_hand(50525523)
     assert not is_settled_by_hand(50000000)
 
 
-def test_a_study_settled_by_hand_has_a_conclusion_but_no_sections():
-    by_name = "A\n NOTE: Chosen. \n IMPRESSION: Not this.\n"
-    assert conclusion(by_name, 56451190) == "Chosen."
-    assert read_sections(by_name, 56451190) == {}
-    assert conclusion("A\n IMPRESSION: I.\n", 56451190) == ""
-    by_characters = "".join(chr(97 + position % 26) for position in range(400))
-    assert conclusion(by_characters, 50525523) == by_characters[201:349]
-    assert read_sections(REPORT, 50525523) == {}
-    assert conclusion(REPORT, 58235663) == ""
+def test_a_study_settled_by_hand_has_no_sections():
+    assert read_sections(REPORT, 56451190) == read_sections(REPORT, 50525523) == {}
     assert read_sections(REPORT, 50000000) == read_sections(REPORT)
 
 
 def _cut_as_the_official_parser_does(report):
-    """The official loop, as plain as it can be written: names before normalising, and texts."""
+    """The official loop, as plain as it can be written: names before normalizing, and texts."""
     pattern = re.compile(r"\n ([A-Z ()/,-]+):\s")
     found = pattern.search(report)
     if not found:
@@ -210,7 +181,7 @@ def test_random_reports_are_cut_as_the_plain_loop_cuts_them():
     for _ in range(3000):
         report = "".join(draw.choices(pieces, k=draw.randrange(25)))
         cut = [(section.name, section.text) for section in sections._cut(report)]
-        expected = [(normalise_heading(name), text) for name, text in _cut_as_the_official_parser_does(report)]
+        expected = [(normalize_heading(name), text) for name, text in _cut_as_the_official_parser_does(report)]
         assert cut == expected, repr(report)
         if not {"findings", "impression"} & {n for n, text in expected if text.strip()}:
             kept = [(n, t) for n, t in expected if n not in ("findings", "impression")]

@@ -1,24 +1,25 @@
-"""IU X-Ray from what Open-i, Kaggle or R2Gen's authors distribute: the field's annotation, exactly."""
+"""IU X-Ray from the files of Open-i, Kaggle or R2Gen's authors, with exactly the ids, order and split of R2Gen."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from r2cmn.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from r2cmn.prepare.archives import RawError, raw_files
 from r2cmn.prepare.collections import IU_XRAY
-from r2cmn.prepare.fill import Picture, fill
-from r2cmn.prepare.images import Rendering
+from r2cmn.prepare.convert import Converted, Picture, convert
+from r2cmn.prepare.folder import DataFolder, ManifestRow
+from r2cmn.prepare.images import Rendering, render
 from r2cmn.prepare.iu_xray.find import IMAGE_PLACES, R2GEN, Found, find
 from r2cmn.prepare.iu_xray.kaggle import openi_id, read_views
 from r2cmn.prepare.iu_xray.openi import OpenIReport
 from r2cmn.prepare.iu_xray.studies import NUM_VIEWS, Selection, select
-from r2cmn.prepare.summary import Summary, write_studies
-from r2cmn.prepare.write import DataFolder
+from r2cmn.prepare.summary import Step, Summary, write_studies
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", *DICOM_SUFFIXES)
 
@@ -30,43 +31,57 @@ def prepare_iu_xray(
     reports_only: bool = False,
     rendering: Rendering | None = None,
 ) -> Summary:
-    """Make the data folder of IU X-Ray, with the field's ids, reports, image order and split.
+    """Make the data folder of IU X-Ray with the ids, reports, image order and split of R2Gen.
 
     Args:
-        raw: NLMCXR_reports.tgz, or a folder with it or what it unpacks to; or the Kaggle mirror; or R2Gen's zip.
-        out: the data folder; begun before with the same options, it goes on.
+        raw: NLMCXR_reports.tgz, or a folder with it or its content; or the Kaggle mirror; or R2Gen's zip.
+        out: the data folder; if an earlier run with the same options began it, it is resumed.
         images: NLMCXR_png.tgz, NLMCXR_dcm.tgz or a folder; None to look beside the reports.
         reports_only: write the annotation without images.
-        rendering: how images are kept; None for `Rendering()`.
+        rendering: format of the images; None for `Rendering()`.
 
     Raises:
-        RawError: where the download is damaged, incomplete in its tables, not IU X-Ray, or holds none of its images.
-        OutputError: where `out` cannot be written.
+        RawError: if the download is damaged, lacks a table, is not IU X-Ray, or holds none of its images.
+        OutputError: if `out` cannot be written.
     """
     rendering = rendering or Rendering()
     found = find(raw, images)
-    if not reports_only and found.images is None:
+    _check_images(found, out, None if reports_only else rendering)
+    selection = select(found)
+    options = {"reports_only": True} if reports_only else {"reports_only": False, **asdict(rendering)}
+    folder = DataFolder(out, {"data": "iu_xray", "source": found.kind, **options})
+    summary = Summary(out, "iu_xray", IU_XRAY.license_class, found.kind, funnel=selection.funnel, notes=selection.notes)
+    if folder.is_finished:
+        return summary.as_before()
+    if reports_only:
+        rows: dict[str, ManifestRow] = {}
+        paths = {id: [f"{id}/{view}.png" for view in range(NUM_VIEWS)] for id in selection.reports}
+        note = "no image was written: the annotation names them images/ID/0.png and 1.png, as R2Gen does"
+        summary = replace(summary, notes=(*summary.notes, note))
+    else:
+        pictures = _pictures(found, selection.reports, rendering)
+        total = NUM_VIEWS * len(selection.reports)
+        done = convert(folder, pictures, partial(render, rendering=rendering), total)
+        if not done.rows and not done.faults:
+            raise RawError(f"{found.images} holds no image of IU X-Ray (CXR1_1_IM-0001-3001.png and so on)")
+        rows = dict(sorted(done.rows.items()))
+        paths, left_out = _paths(done, selection.reports)
+        funnel = (*summary.funnel, Step("with two images that can be read", len(paths)))
+        summary = replace(summary, funnel=funnel, left_out=left_out)
+    return write_studies(folder, summary, _entries(selection, paths), rows, _files(found, selection.reports))
+
+
+def _check_images(found: Found, out: Path, rendering: Rendering | None) -> None:
+    """Check where the images are; `rendering` is None if they are not needed."""
+    if rendering is not None and found.images is None:
         raise RawError(
             f"there are no images beside {found.reports} ({', '.join(IMAGE_PLACES)}): "
             "name them with --images, or give --reports-only"
         )
     if found.images is not None and out.resolve().is_relative_to(found.images.resolve()):
-        raise RawError(f"{out} lies in {found.images}, where the images are read: name a folder outside of it")
-    selection = select(found)
-    options = {"reports_only": True} if reports_only else {"reports_only": False, **asdict(rendering)}
-    folder = DataFolder(out, {"data": "iu_xray", "source": found.kind, **options})
-    summary = Summary(out, "iu_xray", IU_XRAY.license_class, found.kind, selection.funnel, notes=selection.notes)
-    if folder.finished:
-        return summary.as_before()
-    if reports_only:
-        paths = {id: [f"{id}/{view}.png" for view in range(NUM_VIEWS)] for id in selection.reports}
-        note = "no image was written: the annotation names them images/ID/0.png and 1.png, as R2Gen does"
-        summary = replace(summary, notes=(*summary.notes, note))
-    else:
-        paths, left_out = _add_images(folder, found, selection.reports, rendering)
-        funnel = (*summary.funnel, ("with two images that can be read", len(paths)))
-        summary = replace(summary, funnel=funnel, left_out=left_out)
-    return write_studies(folder, summary, _entries(selection, paths), _files(found, selection.reports))
+        raise RawError(f"{out} is inside {found.images}, the folder of the images: name a folder outside of it")
+    if rendering is not None and rendering.save == "link" and found.images is not None and found.images.is_file():
+        raise RawError("--save link needs images on the disk: unpack the archive, or use --save copy")
 
 
 def _entries(selection: Selection, paths: dict[str, list[str]]) -> list[dict[str, Any]]:
@@ -79,18 +94,8 @@ def _files(found: Found, reports: dict[str, OpenIReport]) -> dict[str, str]:
     return {"LICENSE.txt": IU_XRAY.terms} | ({} if found.kind == R2GEN else {"mesh.json": json.dumps(tags, indent=1)})
 
 
-def _add_images(
-    folder: DataFolder, found: Found, reports: dict[str, OpenIReport], rendering: Rendering
-) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Fill the folder; return the images of each study that has both, and of the others the reason."""
-    faults = fill(folder, _pictures(found, reports, rendering), rendering, NUM_VIEWS * len(reports))
-    if not folder.rows and not faults:
-        raise RawError(f"{found.images} holds no image of IU X-Ray (CXR1_1_IM-0001-3001.png and so on)")
-    return _paths(folder, reports, faults)
-
-
 def _pictures(found: Found, reports: dict[str, OpenIReport], rendering: Rendering) -> Iterator[Picture]:
-    """Yield the first two images of each study, in the order in which the download has them."""
+    """Yield the first two images of each study, in the order of the download."""
     views = read_views(found.views) if found.views else {}
     wanted = {f"{id}/{view}": (id, view, "") for id in reports for view in range(NUM_VIEWS)}
     for id, report in reports.items():
@@ -109,20 +114,18 @@ def _pictures(found: Found, reports: dict[str, OpenIReport], rendering: Renderin
             yield Picture(id, f"{id}/{view}{rendering.suffix(file.name)}", file, name)
 
 
-def _paths(
-    folder: DataFolder, reports: dict[str, OpenIReport], faults: dict[str, str]
-) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Return the images of each study that has all of them, and of the others the reason."""
-    there = {image.rsplit(".", 1)[0]: image for image in folder.rows}
-    reasons = {image.rsplit(".", 1)[0]: reason for image, reason in faults.items()}
+def _paths(done: Converted, reports: dict[str, OpenIReport]) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Return the images of each study that has all of them, and the reason for each of the other studies."""
+    kept = {image.rsplit(".", 1)[0]: image for image in done.rows}
+    reasons = {image.rsplit(".", 1)[0]: reason for image, reason in done.faults.items()}
     paths, left_out = {}, {}
     for id, report in reports.items():
         places = [f"{id}/{view}" for view in range(NUM_VIEWS)]
         names = [*report.images[:NUM_VIEWS], *places][:NUM_VIEWS]
         bad = [reasons.get(place, f"there is no image {name}") for place, name in zip(places, names, strict=True)
-               if place not in there]  # fmt: skip
+               if place not in kept]  # fmt: skip
         if bad:
             left_out[id] = "; ".join(bad)
         else:
-            paths[id] = [there[place] for place in places]
+            paths[id] = [kept[place] for place in places]
     return paths, left_out

@@ -11,6 +11,7 @@ from r2cmn.prepare.iu_xray.find import KAGGLE, OPENI, R2GEN, Found
 from r2cmn.prepare.iu_xray.kaggle import read_mirror
 from r2cmn.prepare.iu_xray.openi import NUM_REPORTS, OpenIReport, read_reports
 from r2cmn.prepare.iu_xray.r2gen import read_released
+from r2cmn.prepare.summary import Step
 
 NUM_VIEWS = 2
 
@@ -28,7 +29,7 @@ class Selection:
 
     reports: dict[str, OpenIReport]
     split: dict[str, str]
-    funnel: tuple[tuple[str, int], ...]
+    funnel: tuple[Step, ...]
     notes: tuple[str, ...]
 
 
@@ -58,15 +59,15 @@ def select(found: Found) -> Selection:
     if found.kind == R2GEN:
         released = read_released(found.reports, split)
         kept = {id: OpenIReport(0, released[id], (), (), ()) for id in split if id in released}
-        funnel = [("in annotation.json", len(kept))]
+        funnel = [Step("in annotation.json", len(kept))]
         notes = ["the reports are those of the zip: put NLMCXR_reports.tgz beside it to read the original ones"]
     else:
         reports = read_reports(found.reports) if found.kind == OPENI else read_mirror(found.reports)
         ruled = {id: report for report in reports if (id := study_id(report)) is not None}
         kept = {id: ruled[id] for id in split if id in ruled}
         with_findings = sum(bool(report.findings) for report in reports)
-        funnel = [("reports", len(reports)), ("with findings", with_findings),
-                  ("with two images or more", len(ruled)), ("in the field's split", len(kept))]  # fmt: skip
+        funnel = [Step("reports", len(reports)), Step("with findings", with_findings),
+                  Step("with two images or more", len(ruled)), Step("in the field's split", len(kept))]  # fmt: skip
         notes = _differences(found, len(reports), [id for id in ruled if id not in split])
     missing = [id for id in split if id not in kept]
     if not kept:

@@ -1,49 +1,38 @@
-"""The entries of `annotation.json` and the rows of `manifest.csv` of MIMIC-CXR."""
+"""Entries of `annotation.json` and rows of `manifest.csv` of MIMIC-CXR."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from r2cmn.prepare.convert import Converted
+from r2cmn.prepare.folder import ManifestRow
 from r2cmn.prepare.mimic_cxr.reports import Target
 from r2cmn.prepare.mimic_cxr.tables import RadiographRow
-from r2cmn.prepare.parallel import Converted
-from r2cmn.prepare.write import ManifestRow
 
 Labels = dict[int, tuple[str, list[int]]]
-"""By study, who made the labels, and the labels."""
+"""Origin and values of the labels by study."""
 
-Entry = tuple[int, dict[str, Any], list[dict[str, Any]]]
-"""A position in the data set, an entry of the annotation, and its rows of the manifest."""
-
-_ORDER = ("PA", "AP", "LATERAL", "LL", "AP AXIAL")  # of the views of a study; others follow
+_ORDER = ("PA", "AP", "LATERAL", "LL", "AP AXIAL")  # views of a study in this order, others after them
 
 
 def make_entries(
-    rows: Sequence[RadiographRow],
-    positions: dict[str, int],
-    targets: dict[int, Target],
-    labels: Labels,
-    level: str,
-    done: Converted,
-) -> list[Entry]:
-    """Make an entry of each image, or of each study with its frontal views first.
+    rows: Sequence[RadiographRow], targets: Mapping[int, Target], labels: Labels, level: str
+) -> list[dict[str, Any]]:
+    """Make an entry for each image, or for each study with its frontal views first.
 
     Args:
-        rows: the images that are kept.
-        positions: of each image in the official split; an entry has that of its first image.
-        targets: of each study.
-        labels: of some studies.
+        rows: the images in the order of the official split; an entry has the place of its first image.
+        targets: target by study.
+        labels: labels of some studies.
         level: image or study.
-        done: what is known of the converted images.
     """
     groups: dict[str | int, list[RadiographRow]] = {}
     for row in rows:
         groups.setdefault(row.dicom_id if level == "image" else row.study_id, []).append(row)
     entries = []
     for key, group in groups.items():
-        position = min(positions[row.dicom_id] for row in group)
         group = sorted(group, key=lambda row: (_rank(row.view), row.dicom_id))
         entry: dict[str, Any] = {
             "id": key if level == "image" else f"s{key}",
@@ -55,16 +44,22 @@ def make_entries(
             "split": group[0].split,
         }
         if group[0].study_id in labels:
-            entry["labels_by"], entry["labels"] = labels[group[0].study_id]
-        entries.append((position, entry, [asdict(_manifest_row(entry["id"], row, done)) for row in group]))
+            entry["labels"] = labels[group[0].study_id][1]
+        entries.append(entry)
     return entries
+
+
+def entry_rows(entries: Sequence[Mapping[str, Any]], done: Converted) -> dict[str, ManifestRow]:
+    """Return the manifest row by image, in the order of the entries.
+
+    The rows in `done` may be those of an earlier run with another level, so that study and view are set here.
+    """
+    return {
+        image: replace(done.rows[image], study=entry["id"], source=f"files/{image}", view=view)
+        for entry in entries
+        for image, view in zip(entry["image_path"], entry["view"], strict=True)
+    }
 
 
 def _rank(view: str) -> int:
     return _ORDER.index(view) if view in _ORDER else len(_ORDER)
-
-
-def _manifest_row(id: str, row: RadiographRow, done: Converted) -> ManifestRow:
-    width, height, source_sha256, sha256, *before = done.facts[f"images/{row.path}"]
-    steps = f"{before[0]} x {before[1]} to {width} x {height}"
-    return ManifestRow(id, row.path, f"files/{row.path}", row.view, width, height, source_sha256, sha256, steps)

@@ -1,7 +1,7 @@
-"""The sections of a radiology report, found as the owners of MIMIC-CXR find them.
+"""Sections of a radiology report, with the rules of MIMIC-CXR's owners.
 
-The rules are those of MIT-LCP's `mimic-cxr/txt/section_parser.py` and `create_section_files.py` (MIT licence), written
-anew; its spellings of headings and the studies that it settles by hand are in `sections.json`.
+The rules are those of MIT-LCP's `mimic-cxr/txt/section_parser.py` (MIT license), implemented anew. Its spellings of
+headings and the studies whose sections its authors chose by hand are in `sections.json`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ import re
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
-
-CONCLUSIONS = ("impression", "findings", "last_paragraph", "comparison")
-"""Where a report says what was seen, the best first: the columns of the official `mimic_cxr_sectioned.csv`."""
 
 _HEADING = re.compile(r"\n ([A-Z ()/,-]+):\s")
 _CONTAINED = ("impression", "findings", "history", "comparison", "addendum")
@@ -29,9 +26,9 @@ class Section(NamedTuple):
     """One section of a report.
 
     Attributes:
-        name: `impression`, `findings` and so on; a heading that no rule knows stays as it is, in lower case.
-        text: as written, with its line breaks.
-        start: the position of its first character in the report.
+        name: `impression`, `findings` and so on; a heading that no rule knows is kept in lower case.
+        text: text as written, with its line breaks.
+        start: position of its first character in the report.
     """
 
     name: str
@@ -40,22 +37,22 @@ class Section(NamedTuple):
 
 
 def split_sections(report: str) -> list[Section]:
-    r"""Cut a report at its headings: a line break, a blank, capitals and a colon.
+    r"""Split a report at its headings: a line break, a blank, capitals and a colon.
 
     The text before the first heading is the section `preamble`; a report without headings is one section `full
-    report`. Impressions and findings without text are dropped. Where neither is left, what follows the first empty
-    line ("\n \n") of the last section becomes the section `last_paragraph`.
+    report`. Impressions and findings without text are dropped. If neither is left, the text after the first empty line
+    ("\n \n") of the last section becomes the section `last_paragraph`.
 
     Args:
         report: the whole text with its line breaks, as `\n`.
 
     Returns:
-        the sections in the order of the report; a name may come more than once.
+        The sections in the order of the report; a name may occur more than once.
     """
-    told = ("impression", "findings")
-    cut = [section for section in _cut(report) if section.name not in told or section.text.strip()]
+    reported = ("impression", "findings")
+    cut = [section for section in _cut(report) if section.name not in reported or section.text.strip()]
     last = cut[-1]
-    if set(told).isdisjoint(section.name for section in cut) and _PARAGRAPH in last.text:
+    if set(reported).isdisjoint(section.name for section in cut) and _PARAGRAPH in last.text:
         before, after = last.text.split(_PARAGRAPH, 1)
         start = last.start + len(before) + len(_PARAGRAPH)
         cut[-1:] = [last._replace(text=before), Section("last_paragraph", after, start)]
@@ -72,16 +69,16 @@ def _cut(report: str) -> list[Section]:
         # The line of a heading holds no second one; a heading at the very end has no line break after it.
         following = _HEADING.search(report, max(report.find("\n", start), start))
         end = len(report) if following is None else following.start()
-        cut.append(Section(normalise_heading(heading[1]), report[start:end], start))
+        cut.append(Section(normalize_heading(heading[1]), report[start:end], start))
         heading = following
     return cut
 
 
-def normalise_heading(heading: str) -> str:
-    """Return the section that a heading opens.
+def normalize_heading(heading: str) -> str:
+    """Return the name of the section that a heading opens.
 
-    A known spelling decides; else one of impression, findings, history, comparison and addendum within the heading;
-    else a heading that names a view ("CHEST, PA AND LATERAL") opens findings; else it is its own section.
+    A known spelling decides; else the first of impression, findings, history, comparison and addendum that the heading
+    contains; else a heading that names a view ("CHEST, PA AND LATERAL") opens findings; else it is its own section.
     """
     heading = heading.lower().strip()
     if heading in _spellings():
@@ -93,43 +90,27 @@ def normalise_heading(heading: str) -> str:
 
 
 def read_sections(report: str, study_id: int | None = None) -> dict[str, str]:
-    """Return the text of each section, without blanks around it; of several with one name, the last.
+    """Return the text of each section, without outer blanks; of several sections with one name, the last.
 
     Args:
         report: the whole text with its line breaks.
-        study_id: the study in MIMIC-CXR. Of those settled by hand the official table has no sections, and neither
-            has this function; `conclusion` has the text chosen for them.
+        study_id: the study in MIMIC-CXR. A study that is settled by hand has no sections in the official table, and
+            none here.
     """
     if study_id is not None and is_settled_by_hand(study_id):
         return {}
     return {section.name: section.text.strip() for section in split_sections(report)}
 
 
-def conclusion(report: str, study_id: int | None = None) -> str:
-    """Return what a labeller is to read: the official `mimic_cxr_sections.csv`.
-
-    It is the last impression, else the last findings, the last paragraph or the comparison, else nothing; for a study
-    settled by hand the section or the characters that were chosen.
-    """
-    key = str(study_id)
-    if key in _rules()["chosen_characters"]:
-        start, end = _rules()["chosen_characters"][key]
-        return report[start:end]
-    sections = read_sections(report)
-    if key in _rules()["chosen_sections"]:
-        return sections.get(_rules()["chosen_sections"][key], "")
-    return next((sections[name] for name in CONCLUSIONS if name in sections), "")
-
-
 def is_settled_by_hand(study_id: int) -> bool:
-    """Say whether a study of MIMIC-CXR is one of the 54 that the official parser settles by hand."""
-    return str(study_id) in _rules()["chosen_sections"] or str(study_id) in _rules()["chosen_characters"]
+    """Whether a study of MIMIC-CXR is one of the 54 whose sections the authors of the official parser chose by hand."""
+    return study_id in _rules()["settled_by_hand"]
 
 
 @cache
 def _rules() -> dict[str, Any]:
     rules: dict[str, Any] = json.loads(files("r2cmn.prepare.mimic_cxr").joinpath("sections.json").read_text("utf-8"))
-    return rules
+    return {**rules, "settled_by_hand": frozenset(rules["settled_by_hand"])}
 
 
 @cache
