@@ -1,4 +1,4 @@
-"""What a memory is used for, in numbers: plain classes that a notebook can feed as well as a training run."""
+"""Measures of how a memory is used, for training runs and notebooks."""
 
 from r2cmn.explain.alignment import Alignment, Boxes
 from r2cmn.explain.use import VectorUse

@@ -1,7 +1,7 @@
-"""Whether a finding's words and the patches inside its box use the same vectors: the paper's claim, on data with boxes.
+"""Alignment of modalities: whether the words of a finding and the patches in its box use the same memory vectors.
 
 Shapes: T threads, n studies of a split, B studies of a batch, F boxes of a study, W words that name a finding, S
-patches of all views, P different words at different positions, N vectors, K queried.
+patches of all views, P distinct pairs of word and position, N vectors, K queried.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from r2cmn.types import Grounding
 
 
 class Boxes:
-    """The boxes of a split and the words that name what is in them, as tensors that are looked up by study.
+    """The boxes of a split and the words that name their findings, as tensors indexed by study.
 
     Args:
-        groundings: of each study of the split, as `r2cmn.types.Grounded` offers them.
-        tokens: of each study, the ids that the decoder reads: the opening 0 and the words, as `Tokenizer.encode` gives
-            them without the last. A finding whose words were all cut off is left out.
-        num_views: images that the model reads of each study; a box in a further one is left out.
+        groundings: of each study of the split, see `r2cmn.types.Grounded`.
+        tokens: of each study, the ids that the decoder reads: those of `Tokenizer.encode` without the last. A finding
+            whose words were all cut off is left out.
+        num_views: images of a study that the model reads; boxes in other images are left out.
 
     Attributes:
-        tokens: (P,) int64, the different words that name findings,
-        positions: (P,) int64, and where in a report they stand: a memory's response depends on these two alone.
+        tokens: (P,) int64, the distinct words that name findings.
+        positions: (P,) int64, their positions in a report; the memory's response depends on these two only.
     """
 
     def __init__(self, groundings: Sequence[Sequence[Grounding]], tokens: Sequence[Sequence[int]], num_views: int):
@@ -63,17 +63,17 @@ class Boxes:
         return self
 
     def fits(self, num_patches: int) -> bool:
-        """Whether the patches of all views are a square of rows and columns each, as maps of images are."""
+        """Return whether the patches of each view form a square."""
         side = math.isqrt(num_patches // self.num_views)
         return side * side * self.num_views == num_patches
 
     def inside_and_outside(self, index: Tensor, num_patches: int) -> tuple[Tensor, Tensor]:
-        """Tell which patches lie in each box of studies (B,), and which others the same image has, both (B, F, S).
+        """Return the patches in each box of studies (B,), and the other patches of the same image, both (B, F, S).
 
-        A patch lies in a box if its centre does, or if it holds the centre of the box.
+        A patch is in a box if its center is, or if it contains the center of the box.
 
         Raises:
-            ValueError: where the patches do not fit.
+            ValueError: if the patches of a view do not form a square.
         """
         if not self.fits(num_patches):
             raise ValueError(f"{num_patches} patches of {self.num_views} views are not a square of patches each")
@@ -90,28 +90,28 @@ class Boxes:
 
 
 class Alignment:
-    """Running sums over boxes: do the patches inside resemble the words that name the finding, and those outside less?
+    """Running sums over boxes of how similar the patches inside and outside are to the words that name the finding.
 
-    A patch, and the mean of the words that name a finding, are distributions of weight over the vectors of one shared
-    memory in each thread; their resemblance is the Bhattacharyya coefficient, averaged over the threads.
+    A patch, and the mean of the words that name a finding, are distributions over the vectors of one shared memory in
+    each thread. Their similarity is the Bhattacharyya coefficient, averaged over the threads.
 
     Args:
-        boxes: of the split, on the device of what is added.
-        naming: what the words `boxes.tokens` at `boxes.positions` query, (T, P, K).
+        boxes: of the split, on the device of the updates.
+        naming: the vectors that the words `boxes.tokens` at `boxes.positions` query, (T, P, K).
         num_vectors: N.
     """
 
     def __init__(self, boxes: Boxes, naming: Queried, num_vectors: int) -> None:
         self.boxes = boxes
         self.num_vectors = num_vectors
-        naming = naming._replace(weights=naming.weights.float())  # bfloat16 would make ties
+        naming = naming._replace(weights=naming.weights.float())  # bfloat16 would cause ties
         threads = len(naming.weights)
-        none = naming.weights.new_zeros(threads, 1, naming.weights.shape[2])  # what `no word` queries
+        none = naming.weights.new_zeros(threads, 1, naming.weights.shape[2])  # padding of the words queries nothing
         self._naming = Queried(
             torch.cat([naming.weights, none], 1), torch.cat([naming.vectors, torch.zeros_like(none).long()], 1)
         )
         times = boxes.words.flatten().bincount(minlength=len(boxes.tokens) + 1)[:-1]
-        # by kind of word, for the words of a split are many
+        # by distinct word, since a split has many words
         weights = (naming.weights * times[:, None] / times.sum()).flatten(1)
         general = weights.new_zeros(threads, num_vectors).scatter_add_(1, naming.vectors.flatten(1), weights)
         self._general = general.sqrt()[:, None, None]  # (T, 1, 1, N)
@@ -124,12 +124,12 @@ class Alignment:
         """Add a batch.
 
         Args:
-            index: (B,) the studies, as positions in their split.
-            patches: what their patches query, (T, B * S, K).
-            counted: (B,) 0 for a study that is not to count; None counts all.
+            index: (B,) positions of the studies in their split.
+            patches: the vectors that their patches query, (T, B * S, K).
+            counted: (B,) 0 for studies to ignore; None counts all.
 
         Raises:
-            ValueError: where the patches do not fit the boxes (`Boxes.fits`).
+            ValueError: if the patches do not fit the boxes (`Boxes.fits`).
         """
         studies = len(index)
         weights, vectors = (part.unflatten(1, (studies, -1)) for part in patches)  # (T, B, S, K)
@@ -153,18 +153,18 @@ class Alignment:
         self._number += has_both.sum()
 
     def reduce(self, total: Callable[[Tensor], Tensor]) -> None:
-        """Replace every sum by what `total` makes of it, such as the sum over all processes."""
+        """Apply `total` to every sum, such as a sum over all processes."""
         self._sums, self._number = total(self._sums), total(self._number)
 
     def compute(self) -> dict[str, float]:
-        """Return the means over all boxes that have patches inside and outside; nothing where there is none.
+        """Return the means over all boxes with patches inside and outside; {} if there are none.
 
-        - `alignment`: the chance that a patch inside the box resembles the words that name the finding more than a
-          patch of the same image outside of it, ties counting half: 0.5 is chance.
-        - `alignment_any_finding`: the same with the words that name any finding of the split, which says how far the
-          place alone, or findings in general, explain it.
-        - `alignment_difference`: how much more the patches inside resemble the words, -1 to 1.
-        - `alignment_boxes`: how many boxes these are means over.
+        - `alignment`: the probability that a patch inside the box is more similar to the words that name the finding
+          than a patch of the same image outside the box; ties count half, and 0.5 is chance.
+        - `alignment_any_finding`: the same with the words of all findings of the split: how far the place alone, or
+          findings in general, explain the alignment.
+        - `alignment_difference`: mean similarity inside minus outside, -1 to 1.
+        - `alignment_boxes`: the number of boxes.
 
         `thread_0/alignment` and so on are of one thread.
         """
@@ -181,7 +181,7 @@ class Alignment:
         return found | {f"thread_{i}/alignment": value for i, value in enumerate(threads)}
 
     def _of_words(self, words: Tensor) -> Tensor:
-        """Return the mean weights (T, B, F, N) of words (B, F, W), as numbers of `naming`."""
+        """Return the mean weights (T, B, F, N) of words (B, F, W), which are indices of `naming`."""
         weights, vectors = (part[:, words].flatten(3) for part in self._naming)
         known = (words < len(self.boxes.tokens)).sum(-1).clamp(min=1)
         total = weights.new_zeros(*weights.shape[:3], self.num_vectors).scatter_add_(-1, vectors, weights)
@@ -196,9 +196,9 @@ def _resemblance(words: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
 
 
 def _above(values: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
-    """Return how often a value (T, B, F or 1, S) inside is above one outside (B, F, S): the area under the ROC curve.
+    """Return how often a value (T, B, F or 1, S) inside exceeds one outside (B, F, S): the area under the ROC curve.
 
-    By sorting: a view may have hundreds of patches, and pairs of them would fill the memory of a GPU.
+    By sorting: a view may have hundreds of patches, and all pairs of them would need too much GPU memory.
     """
     values = values.expand(-1, *inside.shape).contiguous()
     others = values.masked_fill(~outside, math.inf).sort().values

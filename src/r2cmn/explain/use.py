@@ -1,4 +1,4 @@
-"""Which vectors of a memory patches and words use, how evenly, and how far both use the same ones.
+"""Use of a memory's vectors by patches and words: how many, how evenly, and how much both use the same ones.
 
 Shapes: T threads, R rows (patches or words), N vectors, K queried.
 """
@@ -16,21 +16,21 @@ from r2cmn.kernels.topk import Queried
 
 
 class VectorUse:
-    """Running sums over what patches and words query; a few numbers at the end.
+    """Running sums over the vectors that patches and words query.
 
         use = VectorUse(network.num_threads, len(network.matrix))
         for patches, words in ...:  # features (B, S, D) and (B, L, D)
             use.update(network.queried(patches), network.queried(words), words_counted=is_word.flatten())
         use.compute()
 
-    Nothing is read back from the device before `compute`.
+    No value is read from the device before `compute`.
 
     Args:
         num_threads: T.
         num_vectors: N.
-        shared: whether patches and words query the same vectors. Where they have memories of their own (BASE+MEM),
-            vector 7 of one has nothing to do with vector 7 of the other, and there is no overlap to speak of.
-        device: where the sums are kept.
+        shared: whether patches and words query the same vectors. If not (BASE+MEM), vector 7 of one memory has nothing
+            to do with vector 7 of the other, and there is no overlap.
+        device: of the sums.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class VectorUse:
         patches_counted: Tensor | None = None,
         words_counted: Tensor | None = None,
     ) -> None:
-        """Add what some patches and some words query.
+        """Add the vectors that some patches and some words query.
 
         Args:
             patches: weights and numbers of vectors (T, R, K), or None.
             words: likewise.
-            patches_counted: (R,) how often each row counts, 0 for one that does not; None counts each once.
+            patches_counted: (R,) how often each row counts, 0 to ignore it; None counts each once.
             words_counted: likewise; padding is 0.
         """
         if patches is not None:
@@ -61,27 +61,26 @@ class VectorUse:
             self._words.add(words, words_counted)
 
     def reduce(self, total: Callable[[Tensor], Tensor]) -> None:
-        """Replace every sum by what `total` makes of it, such as the sum over all processes."""
+        """Apply `total` to every sum, such as a sum over all processes."""
         for side in (self._patches, self._words):
             side.weight, side.times = total(side.weight), total(side.times)
 
     def compute(self) -> dict[str, float]:
-        """Return the numbers; those of one side are NaN where nothing of it was counted.
+        """Return the measures; those of one side are NaN if nothing of it was counted.
 
-        - `share_patches`, `share_words`: of the N vectors, those among the K queried of at least one row in at least
-          one thread.
-        - `entropy_patches`, `entropy_words`: of the weight that each vector bore, all threads together, divided by
-          log N: 1 is even use, 0 a single vector. It is 1 where N is 1.
+        - `share_patches`, `share_words`: the share of the N vectors that at least one row queries in at least one
+          thread.
+        - `entropy_patches`, `entropy_words`: entropy of the total weight of each vector over all threads, divided by
+          log N: 1 is even use, 0 a single vector; 1 if N is 1.
 
-        And, where both sides share the vectors, the mean over the threads (what a thread reads of a vector is its own)
-        of:
+        If both sides share the vectors, also the means over the threads (each thread has its own part of a vector) of:
 
-        - `overlap`: the Bhattacharyya coefficient of the weights borne for patches and for words, 0 to 1.
-        - `overlap_chance`: its mean where the vectors of one side are numbered anew at random.
-        - `overlap_queried`: of the vectors that one side queries or the other, those that both do.
-        - `overlap_queried_chance`: its mean where as many vectors of each side are drawn at random.
+        - `overlap`: the Bhattacharyya coefficient of the weights for patches and for words, 0 to 1.
+        - `overlap_chance`: its mean if the vectors of one side are permuted at random.
+        - `overlap_queried`: the share of the vectors queried by either side that both query.
+        - `overlap_queried_chance`: its mean if as many vectors of each side are drawn at random.
 
-        `thread_0/...` and so on say the same of one thread.
+        `thread_0/...` and so on are of one thread.
         """
         patches, words = self._patches.cpu(), self._words.cpu()
         threads = [self._numbers(patches.thread(i), words.thread(i)) for i in range(len(patches.weight))]
@@ -91,7 +90,7 @@ class VectorUse:
         return found | {f"thread_{i}/{k}": v for i, thread in enumerate(threads) for k, v in thread.items()}
 
     def _numbers(self, patches: _Side, words: _Side) -> dict[str, float]:
-        """Return the numbers of sides of a single thread."""
+        """Return the measures of two sides with a single thread."""
         found = {
             "share_patches": patches.share(),
             "share_words": words.share(),
@@ -103,7 +102,7 @@ class VectorUse:
 
 @dataclass
 class _Side:
-    """The sums of one side: the weight that each vector bore and how often it was queried, both (T, N)."""
+    """The sums of one side: the total weight of each vector and how often it was queried, both (T, N)."""
 
     weight: Tensor
     times: Tensor
@@ -125,7 +124,7 @@ class _Side:
         times = torch.ones(rows, dtype=torch.int64, device=slots.device) if counted is None else counted.long()
         if counted is not None:
             weights = weights * counted[:, None]
-        # one batch in float32, which is what the kernels are fastest at, then into the exact sum
+        # one batch in float32, where kernels are fastest, then added to the exact sum
         batch = torch.zeros(self.weight.numel(), device=slots.device).index_add_(0, slots, weights.flatten())
         self.weight += batch.view_as(self.weight)
         self.times.view(-1).index_add_(0, slots, times[:, None].expand(threads, rows, num_queried).flatten())
@@ -140,7 +139,7 @@ class _Side:
         return _Side(self.weight.sum(0, keepdim=True), self.times.sum(0, keepdim=True))
 
     def distribution(self) -> Tensor:
-        """Return the share of the weight that each vector bore (N,), NaN where none was counted."""
+        """Return the share of the total weight of each vector (N,); NaN if nothing was counted."""
         return self.weight[0] / self.weight[0].sum()
 
     def share(self) -> float:
@@ -159,7 +158,7 @@ def _overlap(patches: _Side, words: _Side) -> dict[str, float]:
     either = (by_patches | by_words).sum().item()
     return {
         "overlap": (roots[0] * roots[1]).sum().item(),
-        # each pair of vectors is as likely as any other
+        # every pair of vectors is equally likely
         "overlap_chance": (roots[0].sum() * roots[1].sum()).item() / len(roots[0]),
         "overlap_queried": (by_patches & by_words).sum().item() / either if either else math.nan,
         "overlap_queried_chance": _chance(int(by_patches.sum()), int(by_words.sum()), len(by_patches)),

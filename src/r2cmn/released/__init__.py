@@ -1,1 +1,1 @@
-"""What the released R2GenCMN code keeps in its files, in its naming and in ours."""
+"""Files of the released R2GenCMN code: reading, converting in both directions, and its initialization."""

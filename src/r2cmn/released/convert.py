@@ -1,4 +1,4 @@
-"""`r2cmn import-checkpoint` and `export-checkpoint`: files of the released R2GenCMN trainer to ours and back."""
+"""`r2cmn import-checkpoint` and `export-checkpoint`: conversion of files of the released R2GenCMN trainer."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from r2cmn.types import Config
 
 _PREFIX = "module."  # of every key in files written on more than one GPU
 _EXTRAS = "released"
-"""Key of our checkpoint under which stands what only the released file has, for the way back."""
+"""Key of our checkpoint for values that only the released file has, for a later export."""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What went from one file into the other.
+    """The result of a conversion.
 
     Attributes:
-        keys: the released name of every tensor used, and ours; of the memory's second appearance and the sinusoids,
-            which are compared, what they were compared with.
-        num_moments: parameters whose optimizer state went along.
+        keys: the released name of every tensor, and ours; for the second copy of the memory and the sinusoids, what
+            they were compared with.
+        num_moments: parameters whose optimizer state was converted.
         epoch: epochs trained.
-        notes: what the user should know besides.
+        notes: warnings for the user.
     """
 
     keys: dict[str, str]
@@ -46,7 +46,7 @@ class Conversion:
 
 
 def datasets() -> list[str]:
-    """Name the data sets for which there is a preset of the released scripts."""
+    """Return the data sets that have a preset of the released scripts."""
     suffix = "_released"
     return sorted(path.stem.removesuffix(suffix) for path in (conf_dir() / "experiment").glob(f"*{suffix}.yaml"))
 
@@ -54,18 +54,18 @@ def datasets() -> list[str]:
 def import_checkpoint(
     path: Path, annotation: Path, dataset: str, out: Path, overrides: Sequence[str] = (), backbone: Config | None = None
 ) -> Conversion:
-    """Turn a file of the released trainer into a checkpoint that generates, is tested and goes on training.
+    """Convert a file of the released trainer to a checkpoint that can be used, tested and trained further.
 
     Args:
         path: `model_best.pth` or `current_checkpoint.pth`.
         annotation: the annotation that the model was trained with; the vocabulary is rebuilt from it.
-        dataset: one of `datasets()`, whose released preset says what weights do not show.
-        out: where the checkpoint goes.
+        dataset: one of `datasets()`; its preset has the settings that cannot be read from weights.
+        out: the checkpoint to write.
         overrides: of the preset, such as `memory.num_queried=16` or `data.text.threshold=5`.
-        backbone: description of a trunk with the children of torchvision's ResNet, where it is none of its sizes.
+        backbone: description of a trunk with the children of torchvision's ResNet, if it is of another size.
 
     Raises:
-        ReleasedFileError: in one sentence that names the key or the number at fault.
+        ReleasedFileError: naming the invalid key or number.
     """
     content = read_released(path)
     theirs, prefix = _without_prefix(content["state_dict"])
@@ -122,7 +122,7 @@ def _tokenizer(annotation: Path, text: Config, vocabulary_size: int) -> Tokenize
 
 
 def _module(model: Config, tokenizer: Tokenizer, config: Config, state: Any) -> CMNModule:
-    """Build the module with the settings of the optimizer in the file, where there is one."""
+    """Build the module with the optimizer settings of the file, if it has any."""
     images = dict(config["data"]["images"])
     num_views = images.pop("num_views")
     data = {
@@ -144,7 +144,7 @@ def _plain_value(value: Any) -> Any:
 
 
 def _checkpoint(module: CMNModule, content: Config, num_layers: int) -> tuple[Config, tuple[str, ...]]:
-    """Write down what Lightning does at the end of an epoch; without an optimizer, what it needs to test."""
+    """Return the checkpoint that Lightning writes at the end of an epoch; without an optimizer, enough to test."""
     epoch, state = content["epoch"], content.get("optimizer")
     progress = {"ready": epoch, "started": epoch, "processed": epoch, "completed": epoch - 1}
     loops: Config = {"state_dict": {}, "epoch_progress": {"total": progress, "current": dict(progress)}}
@@ -161,7 +161,7 @@ def _checkpoint(module: CMNModule, content: Config, num_layers: int) -> tuple[Co
     module.on_save_checkpoint(checkpoint)
     if state is None:
         return checkpoint, (
-            "the file has no optimizer: the checkpoint generates and is tested, but cannot go on training",
+            "the file has no optimizer: the checkpoint can be used and tested, but not trained further",
         )
     model = module.model.state_dict()
     theirs = optimizer.released_order(weights.pairs(model, num_layers))
@@ -186,21 +186,21 @@ def _schedule(module: CMNModule, adam: Config, epoch: int) -> tuple[Config, tupl
     if all(abs(rate - other) <= 1e-6 * other for rate, other in zip(rates, expected, strict=True)):
         return state, ()
     note = (
-        f"the file's learning rates are {rates}, where the preset's schedule has {expected} after {epoch} epochs: "
-        "training goes on from the file's; give optimizer.schedule.step_size=… if the run had another"
+        f"the file's learning rates are {rates}, but the preset's schedule has {expected} after {epoch} epochs: "
+        "training continues with the file's; set optimizer.schedule.step_size=… if the run had another"
     )
     return state, (note,)
 
 
 def export_checkpoint(path: Path, out: Path) -> Conversion:
-    """Turn a checkpoint into a file of the released trainer.
+    """Convert a checkpoint to a file of the released trainer.
 
     Args:
         path: a checkpoint, imported or trained here.
-        out: where the file goes.
+        out: the file to write.
 
     Raises:
-        ReleasedFileError: naming what of the model the released code cannot hold.
+        ReleasedFileError: naming the part of the model that the released code cannot represent.
     """
     content = read_checkpoint(path)
     parts = content["hyper_parameters"]["model"]
@@ -223,7 +223,7 @@ def export_checkpoint(path: Path, out: Path) -> Conversion:
 
 
 def _check_holdable(parts: Config) -> None:
-    """Refuse what weights do not show but the released code does not do."""
+    """Refuse settings that the released code does not have and that cannot be seen in the weights."""
     kinds = {"memory": "CrossModalMemory", "encoder_decoder": "Transformer"}
     for part, kind in kinds.items():
         if not parts[part]["_target_"].endswith(f".{kind}"):

@@ -1,4 +1,4 @@
-"""The files that the released trainer writes, opened as data and never as code."""
+"""Files of the released trainer, loaded as data and never as code."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from r2cmn.released.weights import ReleasedFileError
 def read_released(path: str | Path) -> dict[str, Any]:
     """Read a file of the released trainer with torch's safe loader.
 
-    Beyond plain data it lets one type through, a numpy number of 32 or 64 bits, as which the trainer may have written
-    its best score.
+    Beside plain data one type is allowed: a numpy number of 32 or 64 bits, which the best score may be.
 
     Raises:
-        ReleasedFileError: where the file is missing, torn, holds code or anything else than that trainer writes.
+        ReleasedFileError: if the file is missing, damaged, contains code or is not as that trainer writes it.
     """
     path = Path(path)
     if not path.is_file():

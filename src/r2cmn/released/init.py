@@ -1,8 +1,8 @@
-"""Where the parameters of a model start, beyond what each part does by itself.
+"""Initialization of the whole model, after each part has initialized its own parameters.
 
-A part draws its own parameters as the released code does: Xavier-uniform for every matrix of the Transformer and of the
-memory's maps, normal with deviation 1 / D for the memory's matrix, torch's default for the projection of patches, the
-output map and all biases, ones and zeros for norms.
+The parts do so as in the released code: Xavier-uniform for every matrix of the Transformer and of the memory's maps,
+normal with deviation 1 / D for the memory's matrix, torch's default for the projection of patches, the output map and
+all biases, ones and zeros for norms.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from r2cmn.model import CMN
 
 
 class Independent:
-    """Every map starts with biases of its own."""
+    """Every linear map has its own initial biases."""
 
     def __call__(self, model: CMN) -> None:
-        """Leave the model as its parts were drawn."""
+        """Leave the model as its parts initialized it."""
 
 
 class Released:
-    """Maps that are copies of one another in the released code start with the same biases, as they do there.
+    """Linear maps that are deep copies in the released code have the same initial biases, as there.
 
     These are the four maps of a memory; the maps of all attentions of encoder and decoder; the first maps of all
-    feed-forward parts; and their second ones. An encoder-decoder without such parts starts as it was drawn.
+    feed-forward parts; and the second ones. An encoder-decoder without such parts does not change.
     """
 
     def __call__(self, model: CMN) -> None:
-        """Copy the first bias of like maps to the others."""
+        """Copy the first bias of each group of maps to the others."""
         modules = list(model.modules())
         for network in (m for m in modules if isinstance(m, MemoryNetwork)):
             _share([network.query, network.key, network.value, network.output])

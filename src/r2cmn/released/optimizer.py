@@ -1,4 +1,4 @@
-"""The released trainer's Adam state and ours: the same tensors, numbered in another order."""
+"""Conversion of Adam's state between the released trainer and ours: the same tensors in another order."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def released_order(names: Mapping[str, str]) -> list[list[str]]:
-    """Return our names of the parameters in the order in which the released optimizer counts them, by group.
+    """Return our names of the parameters in the order of the released optimizer, by group.
 
     Args:
-        names: what `weights.pairs` says, in the order of the released file.
+        names: of `weights.pairs`, in the order of the released file.
     """
     parameters = [(key, ours) for key, ours in names.items() if not key.endswith(_BUFFERS)]
     trunk = [ours for key, ours in parameters if key.startswith(TRUNK)]
@@ -40,12 +40,12 @@ def to_ours(state: Any, theirs: Sequence[Sequence[str]], ours: Sequence[Sequence
 
     Args:
         state: the released `optimizer`.
-        theirs: what `released_order` says.
+        theirs: of `released_order`.
         ours: our names of the parameters in the order of our optimizer, by group.
         model: the weights, for their shapes.
 
     Raises:
-        ReleasedFileError: where the groups do not hold the parameters, or a moment has another shape.
+        ReleasedFileError: if the groups do not have the model's parameters, or a moment has another shape.
     """
     groups = state["param_groups"]
     numbers = [number for group in groups for number in group["params"]]
@@ -71,7 +71,7 @@ def to_theirs(state: Any, ours: Sequence[Sequence[str]], theirs: Sequence[Sequen
     """Return the released `optimizer`; the arguments are those of `to_ours`.
 
     Raises:
-        ReleasedFileError: where our optimizer has not the two groups, as with a frozen trunk.
+        ReleasedFileError: if our optimizer does not have the two groups, as with a frozen trunk.
     """
     groups = state["param_groups"]
     if [len(group["params"]) for group in groups] != [len(names) for names in ours]:

@@ -1,7 +1,7 @@
-"""Weights and optimizer state of the released R2GenCMN code, in its naming and in ours.
+"""Conversion of weights between the released R2GenCMN code and ours.
 
-`ours` are names and tensors of a `CMN`, `theirs` those of the released model. Nothing is computed on the way: every
-tensor is handed on as it is, so that there and back again is the same file, bit for bit.
+`ours` are names and tensors of a `CMN`, `theirs` those of the released model. Only names change, so converting in both
+directions gives the same file, bit for bit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ POSITIONS = ("encoder_decoder.model.src_embed.0.pe", "encoder_decoder.model.tgt_
 _NUM_POSITIONS = 5000
 _INNER = "encoder_decoder.model.encoder.layers.0.feed_forward.w_1.bias"
 
-# The released trunk is a torchvision model without its last two children, which are numbered.
+# The released trunk is a torchvision model without its last two children; the others have numbers as names.
 _RESNET_CHILDREN = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6, "layer4": 7}
 _RESNET_KEY = re.compile(r"(conv1|bn1)\.[a-z_]+|layer[1-4]\.\d+\.((conv|bn)\d|downsample\.[01])\.[a-z_]+")
 _RESNETS: dict[tuple[tuple[int, ...], int], str] = {  # blocks of each stage, convolutions of a block
@@ -30,20 +30,20 @@ _RESNETS: dict[tuple[tuple[int, ...], int], str] = {  # blocks of each stage, co
     ((3, 4, 23, 3), 3): "resnet101",
     ((3, 8, 36, 3), 3): "resnet152",
 }
-_VGGS = {8: "vgg11", 10: "vgg13", 13: "vgg16", 16: "vgg19"}  # by their convolutions
+_VGGS = {8: "vgg11", 10: "vgg13", 13: "vgg16", 16: "vgg19"}  # by number of convolutions
 
 Weights = Mapping[str, Tensor]
 
 
 class ReleasedFileError(ValueError):
-    """A file is not what the released R2GenCMN code writes, or a model not what it could hold."""
+    """A file is not as the released R2GenCMN code writes it, or that code cannot represent a model."""
 
 
 def check_kind(theirs: Iterable[str]) -> None:
-    """Refuse weights of other models than R2GenCMN's.
+    """Check that weights are those of R2GenCMN.
 
     Raises:
-        ReleasedFileError: naming the model, or a key that shows that it is another one.
+        ReleasedFileError: naming the other model, or a missing key.
     """
     keys = list(theirs)
     relational = next((key for key in keys if ".rm." in key or ".mlp_gamma." in key), None)
@@ -58,7 +58,7 @@ def check_kind(theirs: Iterable[str]) -> None:
 
 
 def sizes(theirs: Weights) -> dict[str, int]:
-    """Read the sizes of a model from the shapes of its weights; `check_kind` comes first.
+    """Read the sizes of a model from the shapes of its weights; call `check_kind` first.
 
     Returns:
         `vocabulary_size` (V+1), `dim`, `num_vectors`, `num_layers` and `dim_feedforward`.
@@ -76,10 +76,10 @@ def sizes(theirs: Weights) -> dict[str, int]:
 
 
 def trunk_name(theirs: Iterable[str]) -> str:
-    """Recognise the trunk by its keys: the name of a torchvision model.
+    """Return the name of the torchvision model that a trunk is, from its keys.
 
     Raises:
-        ReleasedFileError: where it is none of ResNet-18, -34, -50, -101, -152 and VGG-11, -13, -16, -19.
+        ReleasedFileError: if it is none of ResNet-18, -34, -50, -101, -152 and VGG-11, -13, -16, -19.
     """
     keys = [key.removeprefix(TRUNK) for key in theirs if key.startswith(TRUNK)]
     if not keys or any("denseblock" in key for key in keys):
@@ -105,14 +105,14 @@ def trunk_name(theirs: Iterable[str]) -> str:
 def pairs(ours: Iterable[str], num_layers: int) -> dict[str, str]:
     """Map the name of each released tensor to ours, in the order of the released file.
 
-    The memory's second appearance and the sinusoids are left out: neither is a tensor of ours.
+    The second copy of the memory and the sinusoids are left out: ours has neither.
 
     Args:
-        ours: names of a CMN's state dict, of which those of the trunk are looked at.
+        ours: names of a CMN's state dict; those of the trunk are used.
         num_layers: of the encoder, and of the decoder.
 
     Raises:
-        ReleasedFileError: where the trunk is none that the released code could hold.
+        ReleasedFileError: if the released code cannot represent the trunk.
     """
     names = {_released_trunk(name): name for name in ours if name.startswith(OUR_TRUNK)}
     root = "encoder_decoder"
@@ -140,7 +140,7 @@ def _released_trunk(name: str) -> str:
     child, _, below = rest.partition(".")
     if _RESNET_KEY.fullmatch(rest):
         return f"{TRUNK}{_RESNET_CHILDREN[child]}.{below}"
-    if re.fullmatch(r"features_\d+", child):  # a VGG, as timm takes its features apart
+    if re.fullmatch(r"features_\d+", child):  # timm's names of the layers of a VGG
         return f"{TRUNK}0.{child.removeprefix('features_')}.{below}"
     raise ReleasedFileError(f"'{name}' belongs to no ResNet or VGG of torchvision, which the released code would need")
 
@@ -163,11 +163,11 @@ def to_ours(theirs: Weights, model: Weights, num_layers: int) -> dict[str, Tenso
 
     Args:
         theirs: the released `state_dict`; every key of it is used.
-        model: the state dict of the model to be filled, for its names and shapes.
+        model: the state dict of the model to load, for its names and shapes.
         num_layers: of the encoder, and of the decoder.
 
     Raises:
-        ReleasedFileError: naming the first key that is missing, unexpected, of another shape, or whose two appearances
+        ReleasedFileError: naming the first key that is missing, unexpected, of another shape, or whose two copies
             differ.
     """
     names = pairs(model, num_layers)
@@ -198,7 +198,7 @@ def to_theirs(model: Weights, num_layers: int) -> dict[str, Tensor]:
     """Return the released `state_dict`, in its order.
 
     Raises:
-        ReleasedFileError: naming a weight that the released model does not have, or one that it needs.
+        ReleasedFileError: naming a weight that the released model lacks or needs.
     """
     names = pairs(model, num_layers)
     for what, keys in (("lacks", set(names.values()) - model.keys()), ("has", model.keys() - set(names.values()))):
@@ -217,7 +217,7 @@ def to_theirs(model: Weights, num_layers: int) -> dict[str, Tensor]:
 
 
 def used(theirs: Iterable[str], model: Weights, num_layers: int) -> dict[str, str]:
-    """Say of every key of a released `state_dict` what became of it: our name, or what it repeats."""
+    """Map every key of a released `state_dict` to our name, or to the key that it is a copy of."""
     names = pairs(model, num_layers)
     again = {_second(key): f"(again {key})" for key in names if _second(key)}
     sources = names | again | dict.fromkeys(POSITIONS, "(computed)")
@@ -225,13 +225,13 @@ def used(theirs: Iterable[str], model: Weights, num_layers: int) -> dict[str, st
 
 
 def _second(key: str) -> str:
-    """Where the memory's maps stand again; empty for all other keys."""
+    """Return the key of the second copy of the memory's maps; "" for all other keys."""
     first = "encoder_decoder.cmn."
     return _SECOND_MEMORY + key.removeprefix(first) if key.startswith(first) else ""
 
 
 def sinusoid_table(dim: int) -> Tensor:
-    """Return what the released model keeps of its sinusoids, (1, 5000, D) (Vaswani et al., 2017, section 3.5)."""
+    """Return the sinusoids that the released model stores, (1, 5000, D) (Vaswani et al., 2017, section 3.5)."""
     rates = torch.exp(torch.arange(0, dim, 2).float() * -(math.log(10000.0) / dim))
     angles = torch.arange(_NUM_POSITIONS).float()[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[None, :, :dim]
