@@ -69,7 +69,7 @@ def test_a_published_point_far_from_ours_is_only_in_the_caption(family):
     axes = figures.figure(found, N, "BLEU_4").axes
     assert "published" not in [line.get_label() for line in axes[0].lines]
     text = figures.caption(found, N, "BLEU_4")
-    assert "IU X-Ray, N 2048, K 32, 8 threads: 0.170" in text
+    assert "IU X-Ray, N 2048, K 32, threads 8: 0.170" in text
     assert "3.34%" in text
 
 

@@ -13,8 +13,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from r2cmn.sweeps.results.frame import NAMES, NO_MEMORY, Family, Setting, shown, sort_key
-from r2cmn.sweeps.results.paper import paper
+from r2cmn.sweeps.results.frame import NO_MEMORY, Family, Setting, shown, sort_key
+from r2cmn.sweeps.results.paper import ablations, full_key
 from r2cmn.sweeps.results.reports import Reports
 from r2cmn.sweeps.results.statistics import Gap, Mean, gap, holm, mean
 
@@ -236,14 +236,14 @@ def find_reference(family: Family, asked: Mapping[str, str]) -> Setting:
 
 
 def _long(key: str, family: Family) -> str:
-    return f"{key}._target_" if f"{key}._target_" in family.keys else NAMES.get(key, key)
+    return f"{key}._target_" if f"{key}._target_" in family.keys else full_key(key)
 
 
 def _usual_reference(family: Family) -> Setting:
     base = [setting for setting in family.settings if setting.values.get("memory._target_") == NO_MEMORY]
     if base:
         return base[0]
-    named = {key: value for key, value in paper()["defaults"].items() if key in family.keys}
+    named = {key: each.value for key, each in ablations().items() if key in family.keys}
     default = [s for s in family.settings if named and all(s.values[key] == value for key, value in named.items())]
     return min(
         default or family.settings[:1], key=lambda setting: [sort_key(value) for value in setting.values.values()]

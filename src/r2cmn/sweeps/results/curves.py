@@ -8,17 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from r2cmn.sweeps.results.frame import NO_MEMORY, Family, Setting, short, shown
+from r2cmn.sweeps.results.paper import ablations
 from r2cmn.sweeps.results.statistics import Mean, mean
-
-FILES = {
-    "memory.num_vectors": "memory_size", "memory.num_queried": "queried_vectors", "memory.num_threads": "threads",
-}  # fmt: skip
-"""The file name of a key's figure; the paper's order."""
-AXES = {
-    "memory.num_vectors": "memory vectors N",
-    "memory.num_queried": "queried vectors K",
-    "memory.num_threads": "threads",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,7 +68,7 @@ def numeric_keys(family: Family) -> list[str]:
     several = [
         key for key in family.keys if len({s.values[key] for s in family.settings if _is_number(s.values[key])}) > 1
     ]
-    return [key for key in FILES if key in several] + [key for key in several if key not in FILES]
+    return sorted(several, key=lambda key: [*ablations(), key].index(key))
 
 
 def base_of(family: Family, metric: str, level: float = 0.95) -> Mean | None:

@@ -11,10 +11,10 @@ from typing import Any
 from r2cmn.files import load_optional, whole_file
 from r2cmn.metrics.names import short as score_name
 from r2cmn.sweeps.results.compare import Comparison
-from r2cmn.sweeps.results.curves import AXES, FILES, Curve, base_of, curves_of, numeric_keys
+from r2cmn.sweeps.results.curves import Curve, base_of, curves_of, numeric_keys
 from r2cmn.sweeps.results.export import check_targets
 from r2cmn.sweeps.results.frame import Family
-from r2cmn.sweeps.results.paper import Claim, claim, paper
+from r2cmn.sweeps.results.paper import Claim, ablation, claim
 from r2cmn.sweeps.results.statistics import Mean
 from r2cmn.sweeps.results.tables import title_of
 
@@ -39,7 +39,7 @@ def most_curves() -> int:
 
 def name_of(key: str) -> str:
     """Return the file name of a key's figure, without suffix."""
-    return FILES.get(key, key.replace(".", "_"))
+    return ablation(key).file
 
 
 def figure(family: Family, key: str, metric: str, level: float = 0.95) -> Any:
@@ -89,7 +89,7 @@ def caption(family: Family, key: str, metric: str, level: float = 0.95) -> str:
     curves = curves_of(family, key, metric, level)
     numbers = sorted({point.mean.number for curve in curves for point in curve.points})
     seeds = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    parts = [f"{title_of(metric)} against {AXES.get(key, key)}: mean over {seeds} seed{'s' if numbers != [1] else ''}"]
+    parts = [f"{title_of(metric)} against {ablation(key).axis}: mean over {seeds} seed{'s' if numbers != [1] else ''}"]
     if numbers[-1] > 1:
         parts[0] += f", bars: {100 * level:g}% t interval over seeds, dots: single seeds"
     else:
@@ -105,7 +105,7 @@ def caption(family: Family, key: str, metric: str, level: float = 0.95) -> str:
     beside = claim(family.data, key, metric)
     if beside is not None:
         parts.append(f"Published beside it: {beside.text}")
-    return ". ".join(parts) + ". " + paper()["stated"].get(key, "")
+    return ". ".join(parts) + ". " + ablation(key).stated
 
 
 def svg(drawn: Any) -> str:
@@ -247,7 +247,7 @@ def _is_log(curves: Sequence[Curve]) -> bool:
 
 def _x_axis(axes: Any, key: str, curves: Sequence[Curve]) -> None:
     ticks = sorted({point.x for curve in curves for point in curve.points})
-    axes.set_xlabel(AXES.get(key, key))
+    axes.set_xlabel(ablation(key).axis)
     if _is_log(curves):
         axes.set_xscale("log", base=2)
     is_crowded = sum(len(f"{tick:g}") + 1.5 for tick in ticks) > 40  # the labels of all ticks would touch

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from r2cmn.groups import COMPARED, choice_names, conf_dir
 from r2cmn.runs.folder import RunFolder
 from r2cmn.sweeps.results.collect import Collection
-from r2cmn.sweeps.results.paper import rank
+from r2cmn.sweeps.results.paper import ablation, ablations, full_key, rank
 from r2cmn.sweeps.results.trial import Trial, covered, identity
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 NO_MEMORY = "none"
 """The choice of `memory` that makes the paper's BASE."""
-NAMES = {"N": "memory.num_vectors", "K": "memory.num_queried", "threads": "memory.num_threads"}
-"""The keys that have a short name in tables."""
 GROUPS = ("data", *COMPARED)
 """The groups that tables name by their choice."""
 _ABSENT = "-"
@@ -50,11 +48,6 @@ class Setting:
         """Its values, `N 512, K 32`; "all trials" for the only setting."""
         present = {key: value for key, value in self.values.items() if value != _ABSENT}
         return ", ".join(f"{short(key)} {shown(value)}" for key, value in present.items()) or "all trials"
-
-    @property
-    def seeds(self) -> tuple[Any, ...]:
-        """The seeds that finished."""
-        return tuple(trial.seed for trial in self.trials)
 
     @property
     def choices(self) -> dict[str, str]:
@@ -116,7 +109,7 @@ def ablated_keys(found: Collection, by: Sequence[str]) -> list[str]:
         found: the trials.
         by: keys of the configuration, or short names.
     """
-    return [NAMES.get(key, key) for key in by] or sorted(found.swept - {"seed"}) or ["memory"]
+    return [full_key(key) for key in by] or sorted(found.swept - {"seed"}) or ["memory"]
 
 
 def families(trials: Sequence[Trial], ablated: Iterable[str], any_code: bool = False) -> tuple[list[Family], list[str]]:
@@ -210,9 +203,9 @@ def _telling(table: DataFrame, choices: Sequence[Mapping[str, str]]) -> list[str
             values = [*map(str, table[key])]
             defaults = [choice_defaults(group, each[group]).get(key.removeprefix(f"{group}.")) for each in choices]
             pairs = [(value, default) for value, default in zip(values, defaults, strict=True) if value != _ABSENT]
-            is_default = key not in NAMES.values() and all(value == str(default) for value, default in pairs)
+            is_default = key not in ablations() and all(value == str(default) for value, default in pairs)
             implied |= {key} if is_default or len({value for value, _ in pairs}) < 2 else set()
-    first = [*(f"{group}._target_" for group in GROUPS), *NAMES.values()]
+    first = [*(f"{group}._target_" for group in GROUPS), *ablations()]
     keys = [key for key in table if key not in implied]
     return [key for key in first if key in keys] + [key for key in keys if key not in first]
 
@@ -241,8 +234,7 @@ def _finished(trial: Trial) -> float:
 
 def short(key: str) -> str:
     """Return the name of a key in a table."""
-    names = {f"{group}._target_": group for group in GROUPS} | {key: name for name, key in NAMES.items()}
-    return names.get(key, key)
+    return next((group for group in GROUPS if key == f"{group}._target_"), ablation(key).name)
 
 
 def shown(value: Any) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from r2cmn.evaluation.published import Published, published, published_file
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """One published number.
 
     Attributes:
@@ -25,13 +24,47 @@ class Claim:
     text: str
 
 
+class Ablation(NamedTuple):
+    """A key with numbers as values that the paper ablates.
+
+    Attributes:
+        name: the name of the key in tables.
+        value: the paper's.
+        axis: the label of the axis in a figure.
+        file: the name of the figure's file, without suffix.
+        stated: what the text of the paper says.
+    """
+
+    name: str
+    value: float
+    axis: str
+    file: str
+    stated: str
+
+
 @functools.cache
 def paper() -> dict[str, Any]:
-    """Return the content of `published.yaml`: defaults, default_system, data, systems, stated."""
+    """Return the content of `published.yaml`: ablations, default_system, base_system, data, systems."""
     import yaml
 
     content: dict[str, Any] = yaml.safe_load(published_file().with_suffix(".yaml").read_text(encoding="utf-8"))
     return content
+
+
+@functools.cache
+def ablations() -> dict[str, Ablation]:
+    """Return the ablations by key, in the paper's order."""
+    return {key: Ablation(**entry) for key, entry in paper()["ablations"].items()}
+
+
+def ablation(key: str) -> Ablation:
+    """Return the ablation of a key; of a key that the paper does not ablate, its names alone."""
+    return ablations().get(key) or Ablation(key, math.nan, key, key.replace(".", "_"), "")
+
+
+def full_key(name: str) -> str:
+    """Return the key that has a name in tables; any other text as it is."""
+    return next((key for key, each in ablations().items() if each.name == name), name)
 
 
 def system_of(choices: Mapping[str, str]) -> dict[str, str] | None:
@@ -75,14 +108,13 @@ def claim(data: str, key: str, metric: str) -> Claim | None:
         key: the ablated key.
         metric: the score.
     """
-    defaults = paper()["defaults"]
     row = next(row for row in paper()["systems"] if row["system"] == paper()["default_system"])
     found = published_system(data, row)
-    if found is None or metric not in found.scores or key not in defaults:
+    if found is None or metric not in found.scores or key not in ablations():
         return None
     value = found.scores[metric]
-    text = f"{row['source']}, {paper()['data'][data]}, N {{}}, K {{}}, {{}} threads: {value:.3f}"
-    return Claim(value, defaults[key], text.format(*defaults.values()))
+    values = ", ".join(f"{each.name} {each.value}" for each in ablations().values())
+    return Claim(value, ablation(key).value, f"{row['source']}, {paper()['data'][data]}, {values}: {value:.3f}")
 
 
 def _choices(row: Mapping[str, str]) -> dict[str, str]:

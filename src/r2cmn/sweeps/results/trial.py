@@ -13,7 +13,6 @@ from r2cmn.groups import TAGGED, choice_names, read_choices
 from r2cmn.runs.fingerprint import counted
 from r2cmn.runs.folder import RunFolder
 
-STATUSES = ("done", "running", "failed", "stopped", "pruned")
 _COMPARED = ("objective", "epochs", "seconds")  # of result.json
 _NUMBERS = ("memory.num_vectors", "memory.num_queried", "memory.num_threads")
 _REPEATED = ("seed", "callbacks.epoch_seed.seed")
@@ -26,7 +25,7 @@ class Trial:
     Attributes:
         directory: its folder.
         sweep: the name of the sweep's folder; "" for a run outside a sweep.
-        status: one of `STATUSES`; `running` also if nothing says why it ended, as after `kill -9`.
+        status: done, running (also after `kill -9`, which leaves no reason), failed, stopped or pruned.
         reason: why it is not done, in one line; "" if it is done.
         overrides: sorted, without those that resume a run.
         config: resolved; {} if there is none yet.
