@@ -157,7 +157,7 @@ def _train(config: Any) -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from r2cmn.runs.folder import own_overrides
+    from r2cmn.runs.folder import RunFolder, own_overrides
     from r2cmn.runs.training import InterruptedRunError, train
     from r2cmn.runs.trial import record_failure
 
@@ -174,7 +174,7 @@ def _train(config: Any) -> float | None:
         log.warning("stopped; to resume: r2cmn train %s run_dir=%s checkpoint=last", kept, folder)
         sys.exit(130)
     except (ValueError, OSError) as error:
-        _keep_traceback(folder)
+        _keep_traceback(RunFolder(folder).error_txt)
         log.error("%s", str(error).strip())
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             record_failure(folder, error)
@@ -186,8 +186,8 @@ def _train(config: Any) -> float | None:
     return objective if objective is not None else result["scores"].get("BLEU_4")
 
 
-def _keep_traceback(folder: Path) -> None:
+def _keep_traceback(file: Path) -> None:
     try:
-        (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        file.write_text(traceback.format_exc(), encoding="utf-8")
     except OSError:
         return  # a full disk may be the error itself
