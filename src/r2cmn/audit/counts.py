@@ -118,9 +118,9 @@ class Normal:
         if train is None or test is None or abs(test - train) < _NOTED_DIFFERENCE:
             return None
         effect = (
-            "a system scores better on test than it deserves by writing the normal report more often than it learnt to"
+            "a system scores better on test than it deserves by writing the normal report more often than it learned to"
             if test > train
-            else "a system that writes the normal report as often as it learnt to writes it too often"
+            else "a system that writes the normal report as often as it learned to writes it too often"
         )
         return (
             f"{test:.1%} of the test studies are normal ({self.normal['test']:,} of {self.known['test']:,}), against "

@@ -248,7 +248,7 @@ def _difference(scored: Scored, other: System, result: Result) -> Mapping[str, A
         p = chance(d.p, result.settings.num_resamples)
         rows.append(Row([named if name in NLG else code(named), *scores, between, p]))
     caption = (
-        f"p: paired approximate randomisation, {result.settings.num_resamples:,} exchanges, two-sided, not corrected "
+        f"p: paired approximate randomization, {result.settings.num_resamples:,} exchanges, two-sided, not corrected "
         "for the number of comparisons."
     )
     differences = Table(["", "ours", "theirs", "difference", "p"], rows, caption)

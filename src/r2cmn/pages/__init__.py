@@ -62,8 +62,8 @@ class Table:
 
 
 def text(words: str) -> Markup:
-    """Return words as HTML: escaped, with U+FFFD for each character that HTML forbids."""
-    return escape(_NOT_TEXT.sub("\ufffd", words))
+    """Return words as HTML: escaped, with U+FFFD for each forbidden character; `Markup` is not changed."""
+    return words if isinstance(words, Markup) else escape(_NOT_TEXT.sub("\ufffd", words))
 
 
 def with_note(words: str, note: str, tag: str = "small") -> Markup:
@@ -108,7 +108,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: text(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+        finalize=lambda value: text(value) if isinstance(value, str) else value,
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}  # `tojson` escapes <, > and &
     return environment

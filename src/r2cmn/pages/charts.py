@@ -215,7 +215,7 @@ def _rect(kind: str, x: float, y: float, width: float, height: float) -> Markup:
 
 
 def _text(kind: str, x: float, y: float, words: str) -> Markup:
-    return _tag("text", {"class": kind, "x": x, "y": y, "dy": ".35em"}, text(words) if type(words) is str else words)
+    return _tag("text", {"class": kind, "x": x, "y": y, "dy": ".35em"}, text(words))
 
 
 _HATCH = _tag(
