@@ -60,7 +60,7 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-def test_a_data_set_alone_has_baselines_of_text_and_pixels(overrides, tmp_path):
+def test_a_data_set_has_baselines_of_text_and_pixels(overrides, tmp_path):
     result = run(*overrides, "--draws", 2, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[-1] == str(tmp_path / "out")
@@ -77,7 +77,7 @@ def test_a_data_set_alone_has_baselines_of_text_and_pixels(overrides, tmp_path):
     assert "nearest" in result.stdout
 
 
-def test_a_checkpoint_stands_beside_its_shuffled_control_on_the_data_of_its_run(checkpoint, tmp_path):
+def test_a_checkpoint_is_scored_with_its_shuffled_control_on_the_data_of_its_run(checkpoint, tmp_path):
     result = run(checkpoint, "data.batch_size=3", "--device", "cpu")
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "baselines" / "scores.json").read_text())
@@ -93,7 +93,7 @@ def test_a_checkpoint_stands_beside_its_shuffled_control_on_the_data_of_its_run(
     assert f"r2cmn: note: {content['notes'][0]}" in result.stderr
 
 
-def test_a_checkpoint_is_read_with_its_own_words_and_images_on_other_data(checkpoint, overrides, tmp_path):
+def test_a_checkpoint_keeps_its_tokenizer_and_transform_on_other_data(checkpoint, overrides, tmp_path):
     others = [o.replace("size: 32", "size: 36").replace("threshold: 1", "threshold: 9") for o in overrides]
     result = run(checkpoint, *others, "--device", "cpu")
     assert result.exit_code == 0, result.output
@@ -129,13 +129,13 @@ def test_wrong_arguments_are_errors_of_one_line(tmp_path, monkeypatch, arguments
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_key_that_the_data_of_a_run_lack_is_named(checkpoint):
+def test_an_unknown_data_key_of_a_run_is_named(checkpoint):
     result = run(checkpoint, "data.batch=3", "--device", "cpu")
     assert isinstance(result.exception, ValueError)
     assert "config.yaml: Key 'batch' is not in struct" in str(result.exception)
 
 
-def test_help_teaches_by_example():
+def test_help_has_examples():
     result = run("--help")
     assert result.exit_code == 0
     assert "r2cmn baselines data=iu_xray data.dir=PATH" in result.stdout

@@ -73,7 +73,7 @@ def content(path):
 # ---- what works ------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_with_references_of_its_own(run, mine, tmp_path):
+def test_one_file_with_reports_and_references(run, mine, tmp_path):
     result = run(mine, "--json", "s.json")
     assert result.code == 0, result.err
     found = content(tmp_path / "s.json")
@@ -106,7 +106,7 @@ def test_no_f1_is_printed_without_its_average_and_labels(run, mine, tmp_path):
         ), words
 
 
-def test_an_annotation_gives_protocols_patients_and_what_train_holds(run, annotation, mine, tmp_path):
+def test_an_annotation_gives_protocols_patients_and_seen_references(run, annotation, mine, tmp_path):
     result = run(mine, annotation, "--json", "s.json", "--html", "p.html")
     assert result.code == 0, result.err
     assert "mimic_cxr" in result.err
@@ -141,7 +141,7 @@ def test_several_baselines_are_compared(run, mine, write, tmp_path):
     assert f"oursminus{other}" in "".join(result.out.split())
 
 
-def test_one_column_alone_as_before(run, write, tmp_path):
+def test_one_column_of_references_alone(run, write, tmp_path):
     path = write("p.csv", ["id", "generated", "reference", "reference_full"], [["1", "a b .", "a b .", "a b c ."]])
     both = run(path, "--json", "s.json")
     assert [each["protocol"].split("/")[0] for each in content(tmp_path / "s.json")["protocols"]] == [
@@ -169,20 +169,20 @@ def test_labels_from_elsewhere(run, mine, write, annotation, tmp_path):
     assert content(tmp_path / "t.json")["protocols"][0]["observations"][0]["references"] == 12
 
 
-def test_published_numbers_stand_beside(run, mine):
+def test_published_numbers_are_printed(run, mine):
     result = run(mine, "--published", "iu_xray")
     assert result.code == 0
     assert re.search(r"BASE\+CMN \(2021\) +\.475 +\.309 +\.222 +\.170 +\.191 +\.375", result.out)
     assert "second-hand" in result.out
 
 
-def test_help_teaches_by_example(run):
+def test_help_has_examples(run):
     result = run("--help")
     assert result.code == 0
     assert "r2cmn evaluate res.csv gts.csv" in result.out
 
 
-def test_without_meteor_nothing_is_said_of_java(run, mine):
+def test_no_meteor_prints_no_note_about_java(run, mine):
     result = run(mine, "--no-meteor")
     assert result.code == 0
     assert "METEOR" not in result.err
@@ -247,7 +247,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_input_is_one_sentence(run, mine, annotation, tmp_path, case):
+def test_a_wrong_input_is_an_error_of_one_line(run, mine, annotation, tmp_path, case):
     files, arguments, pattern = WRONG[case]
     for name, text in files:
         (tmp_path / name).write_bytes(text)

@@ -43,7 +43,7 @@ def test_the_search_is_coco_captions_bleu_of_every_candidate(seed, vocabulary):
     assert plain[candidates.index(best)] == pytest.approx(max(plain), rel=1e-12)
 
 
-def test_a_report_is_cut_into_words_wherever_there_is_white_space():
+def test_words_are_separated_by_any_white_space():
     assert constant_bleu(["a  b\nc d"], ["a b c d"]) == pytest.approx(constant_bleu(["a b c d"], ["a b c d"]))
 
 
@@ -88,7 +88,7 @@ def test_a_derangement_moves_everything(num, seed):
     assert all(order[i] != i for i in range(num))
 
 
-def test_derangements_differ_by_their_seed_and_favour_no_place():
+def test_derangements_differ_by_their_seed_and_favor_no_place():
     places = Counter(derangement(5, seed)[0] for seed in range(2000))
     assert set(places) == {1, 2, 3, 4}
     assert all(count == pytest.approx(500, abs=80) for count in places.values())  # four standard deviations
@@ -159,7 +159,7 @@ def cosine(a, b):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("batch_size", [1, 4, 50])
-def test_the_nearest_is_that_of_plain_loops(seed, batch_size):
+def test_the_nearest_study_is_that_of_plain_loops(seed, batch_size):
     print(f"seed {seed}")
     torch.manual_seed(seed)
     queries, candidates = torch.randn(7, 1, 1, 2, 3).double(), torch.randn(23, 1, 1, 2, 3).double()
@@ -172,7 +172,7 @@ def test_the_nearest_is_that_of_plain_loops(seed, batch_size):
         assert position == values.index(max(values))
 
 
-def test_of_equals_the_first_is_taken_within_a_batch_and_between_batches():
+def test_of_equal_candidates_the_first_is_the_nearest():
     image = torch.tensor([1.0, 0.0]).view(1, 1, 1, 1, 2)
     other = torch.tensor([0.0, 1.0]).view(1, 1, 1, 1, 2)
     candidates = torch.cat([other, image, image, other, image])
@@ -180,7 +180,7 @@ def test_of_equals_the_first_is_taken_within_a_batch_and_between_batches():
         assert nearest(iter([image]), iter(candidates.split(size)), lambda images: images.flatten(1)) == [1]
 
 
-def test_without_a_candidate_there_is_no_nearest():
+def test_no_candidate_is_an_error():
     with pytest.raises(ValueError, match="no training study"):
         nearest(iter([torch.ones(1, 1, 1, 1, 2)]), iter([]), lambda images: images.flatten(1))
 

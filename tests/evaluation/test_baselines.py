@@ -79,7 +79,7 @@ def test_the_shuffled_control_is_what_the_model_writes_for_permuted_images(data,
     assert math.isnan(scores["METEOR"])
 
 
-def test_a_single_study_has_no_other_to_be_shuffled_with(data):
+def test_a_single_study_has_no_shuffled_control(data):
     found = Baselines(data, positions=[3])
     found.add_shuffled(["a report ."])
     found.add_texts()
@@ -115,7 +115,7 @@ def test_the_scores_of_random_reports_are_means_over_the_draws(data):
     assert found.scores()["constant"]["distinct"] == 0.2
 
 
-def test_the_nearest_neighbour_hands_on_the_report_of_its_study(data, monkeypatch):
+def test_the_nearest_neighbour_copies_the_report_of_its_study(data, monkeypatch):
     data.studies["test"][1:3] = [data.studies["train"][4], data.studies["train"][8]]
     found = Baselines(data, positions=[1, 2])
     found.add_nearest()
@@ -132,7 +132,7 @@ def test_the_nearest_neighbour_hands_on_the_report_of_its_study(data, monkeypatc
     ("change", "sentence"),
     [({"num_draws": 0}, "at least one draw, not 0"), ({"positions": []}, "'test' has none")],
 )
-def test_what_cannot_be_a_baseline_is_refused(data, change, sentence):
+def test_wrong_arguments_are_errors(data, change, sentence):
     with pytest.raises(ValueError, match=sentence):
         Baselines(data, **change)
 
@@ -172,7 +172,7 @@ def test_reports_are_written_as_predictions_are(data, tmp_path, license_class):
         (0.10001, 0.1, 0.1, []),
     ],
 )
-def test_a_model_that_is_not_better_is_told_so(model, constant, shuffled, said):
+def test_a_model_that_is_not_better_gets_a_note(model, constant, shuffled, said):
     found = notes({"BLEU_4": model}, {"constant": {"BLEU_4": constant}, "shuffled_images": {"BLEU_4": shuffled}})
     assert len(found) == len(said)
     for note, words in zip(found, said, strict=True):
@@ -180,12 +180,12 @@ def test_a_model_that_is_not_better_is_told_so(model, constant, shuffled, said):
         assert f"{model:.4f}" in note
 
 
-def test_a_model_without_bleu_is_not_judged():
+def test_a_model_without_bleu_gets_no_note():
     assert notes({"ROUGE_L": 0.1}, {"constant": {"BLEU_4": 0.5}}) == []
     assert notes({"BLEU_4": 0.1}, {}) == []
 
 
-def test_the_table_says_what_could_not_be_computed(capsys):
+def test_the_table_shows_na_for_missing_scores(capsys):
     print_table({"model": {"BLEU_4": 0.25, "own": 0.5}, "most_frequent": {"METEOR": math.nan}}, "title", ["below"])
     rows = [line.strip("│ \n").split() for line in capsys.readouterr().out.splitlines()]
     assert ["BLEU_4", "│", "0.2500", "│", "n/a"] in rows
@@ -195,7 +195,7 @@ def test_the_table_says_what_could_not_be_computed(capsys):
     assert ["below"] in rows
 
 
-def test_a_tested_module_is_compared_and_left_as_it_was(data, module, tmp_path, capsys, caplog):
+def test_compare_leaves_the_module_unchanged(data, module, tmp_path, capsys, caplog):
     write_reports(module, data, torch.cat([batch.images for batch in data.test_dataloader()]))
     module.reports = module.reports[1:4]  # as trainer.limit_test_batches leaves it
     module.train()

@@ -34,7 +34,7 @@ def test_text_rules_are_those_of_the_data_modules():
     assert {"iu_xray": IUXRayDataModule.text_defaults, "mimic_cxr": MIMICCXRDataModule.text_defaults} == TEXT_RULES
 
 
-def test_the_name_holds_everything():
+def test_the_name_of_a_protocol_has_all_its_parts():
     assert Protocol("released-1", "findings", "cleaned-iu_xray").name == "released-1/findings/cleaned-iu_xray/coco"
     with pytest.raises(ValueError, match="no protocol 'released-2': there are released-1"):
         Protocol("released-2")
@@ -78,12 +78,12 @@ def test_several_images_of_a_study_give_a_protocol_of_studies(tmp_path):
     assert len(prepare(predictions(tmp_path, ["a .", "b ."], {"raw": single.reports}, single)).references) == 2
 
 
-def test_text_that_is_words_already_is_left_alone(tmp_path):
+def test_cleaned_text_does_not_change(tmp_path):
     texts = ["the lungs are <unk>", "", "heart  is\nnormal . ", "no change ."]  # the first was cut by its model
     assert as_words(texts, "iu_xray") == (["the lungs are <unk>", "", "heart is normal .", "no change ."], False)
 
 
-def test_prose_is_cleaned_and_said(tmp_path):
+def test_prose_is_cleaned_with_a_note(tmp_path):
     prepared = prepare(predictions(tmp_path, ["The lungs are clear."], {"given": ["Lungs: clear. Heart normal."]}))
     assert prepared.generated == ["the lungs are clear ."]
     assert prepared.references[0].texts == ["lungs clear . heart normal ."]

@@ -36,7 +36,7 @@ METRICS = ("BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L", "CE_macr
 
 
 @pytest.mark.parametrize(("name", "table"), [("Table 2", TABLE_2), ("Table 3", TABLE_3)])
-def test_the_papers_tables_are_whole(name, table):
+def test_the_tables_of_the_paper_are_complete(name, table):
     found = {
         (dataset, each.system): each.scores
         for dataset in ("iu_xray", "mimic_cxr")

@@ -55,7 +55,7 @@ def test_a_join_that_is_not_one_to_one_names_the_ids(tmp_path, references, rows,
         read_baselines([predictions], Predictions(references, ["a", "b", "c"], [], {}))
 
 
-def test_references_with_an_id_twice_are_refused(tmp_path):
+def test_repeated_ids_of_references_are_an_error(tmp_path):
     references = table(tmp_path / "r.csv", ["id", "report"], ["a", "x"], ["a", "y"])
     with pytest.raises(ValueError, match=r"r\.csv: 1 ids .*'a'"):
         read_predictions(table(tmp_path / "p.csv", ["id", "generated"], ["a", "x"]), references)
@@ -74,7 +74,7 @@ def test_files_of_the_r2gen_family_are_joined_row_by_row(tmp_path):
         read_predictions(tmp_path / "res.csv")
 
 
-def test_a_csv_with_a_header_but_no_id_is_refused(tmp_path, references):
+def test_a_csv_with_a_header_but_no_id_is_an_error(tmp_path, references):
     predictions = table(tmp_path / "p.csv", ["generated", "extra"], ["x", ""])
     with pytest.raises(ValueError, match=r"p\.csv has no column 'id'|no column 'key'"):
         read_predictions(predictions, references)

@@ -131,7 +131,7 @@ def test_groups_are_resampled_as_one(pair):
     assert grouped.to_dict()["resampled"] == "40 groups by patient"
 
 
-def test_labels_from_elsewhere_take_the_place_of_the_labelers(pair):
+def test_given_labels_replace_those_of_the_labeler(pair):
     generated, truth = pair
     random = np.random.default_rng(0)
     ours, theirs = random.integers(-2, 2, (40, 14)), random.integers(-2, 2, (40, 14))
@@ -150,7 +150,7 @@ def test_labels_from_elsewhere_take_the_place_of_the_labelers(pair):
     assert counts.both == int(((ours[:, 2] == 1) & (theirs[:, 2] == 1)).sum())
 
 
-def test_references_labelled_elsewhere_serve_baselines_too(pair):
+def test_given_labels_of_references_apply_to_baselines_too(pair):
     generated, truth = pair
     theirs = np.random.default_rng(0).integers(-2, 2, (40, 14))
     found = evaluate(generated, [references(truth)], labels=Labels(None, theirs, ("", "r.csv")),
@@ -208,7 +208,7 @@ def test_the_json_names_every_score_and_holds_no_text(tmp_path, pair):
 
 
 @pytest.mark.parametrize("wrong", [{"baselines": {"b": ["x"]}}, {"generated": ["x"]}])
-def test_sides_of_other_lengths_are_refused(pair, wrong):
+def test_sides_of_different_lengths_are_errors(pair, wrong):
     generated, truth = pair
     with pytest.raises(ValueError, match="there are"):
         evaluate(

@@ -30,7 +30,7 @@ def printed(parts, width):
     return screen.file.getvalue()
 
 
-def test_names_say_all_that_a_score_depends_on():
+def test_names_state_all_choices_of_a_score():
     assert parse_ce("CE_example_R_5_upos") == ("example", "R", 5, "positive")
     assert parse_ce("BLEU_4") is None
     assert parse_ce("CE_F1") is None
@@ -52,7 +52,7 @@ def test_the_tables_hold_every_protocol_and_system(result):
 
 
 @pytest.mark.parametrize("width", [50, 60, 80, 120])
-def test_no_digit_is_cut_without_a_sign_in_a_narrow_window(result, width):
+def test_a_narrow_window_cuts_no_digit_without_an_ellipsis(result, width):
     text = printed(tables(result, published("iu_xray")), width)
     for number in re.findall(r"(?<![\d-])\d?\.\d+\S*", text):
         assert "…" in number or re.fullmatch(r"\d?\.\d{3,4}[\],:]?", number), number

@@ -30,7 +30,7 @@ def filled(rows=range(6), index=True, **choice):
     return metric
 
 
-def test_scores_are_the_grid_of_the_labels():
+def test_scores_are_those_of_the_labels():
     labels = [RuleLabeler()(texts) for texts in (GENERATED, REFERENCES)]
     scores = filled().compute()
     assert tuple(scores) == NAMES
@@ -72,7 +72,7 @@ def test_labels_from_elsewhere():
     assert all((ours == theirs).all() for ours, theirs in zip(metric.labelled(), labels, strict=True))
 
 
-def test_another_labeler_is_asked_for_both_sides():
+def test_another_labeler_labels_both_sides():
     class Always:
         name = "always"
 
@@ -119,12 +119,12 @@ def test_the_empty_report_has_no_finding():
     ],
 )
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
-def test_what_does_not_fit_is_refused(call, sentence):
+def test_arguments_that_do_not_fit_are_errors(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call(ClinicalEfficacy())
 
 
-def test_it_pickles_and_nothing_reaches_the_checkpoint():
+def test_it_pickles_and_adds_nothing_to_the_checkpoint():
     metric = filled()
     assert torch.nn.ModuleDict({"metric": metric}).state_dict() == {}
     copied = pickle.loads(pickle.dumps(metric))
@@ -144,6 +144,6 @@ def test_in_a_collection_beside_nlg():
     assert scores["BLEU_2"] == nlg.compute()["BLEU_2"]
 
 
-def test_the_package_shows_both():
+def test_the_package_exports_both():
     assert r2cmn.ClinicalEfficacy is ClinicalEfficacy
     assert r2cmn.NLGMetrics is NLGMetrics

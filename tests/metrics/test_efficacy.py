@@ -121,11 +121,11 @@ def test_counts_of_an_observation():
     assert negative.f1.sum() == 0.5, "observations without a positive score 0"
 
 
-def test_nothing_positive_scores_nothing():
+def test_without_positives_all_scores_are_zero():
     assert set(efficacy(np.zeros((3, 14)), np.full((3, 14), -2)).values()) == {0.0}
 
 
-def test_all_right_scores_one_where_something_is_positive():
+def test_equal_positive_labels_score_one():
     ones = np.ones((2, 14))
     assert set(efficacy(ones, ones).values()) == {1.0}
 
@@ -136,12 +136,12 @@ def test_all_right_scores_one_where_something_is_positive():
         (np.zeros((2, 13)), np.zeros((2, 14)), "generated labels must be rows of 14.*(2, 13)"),
         (np.zeros((2, 14)), np.zeros(14), "reference labels must be rows of 14.*(14,)"),
         (np.zeros((2, 14)), np.zeros((3, 14)), "2 generated and 3 reference"),
-        (np.zeros((0, 14)), np.zeros((0, 14)), "at least one report"),
+        (np.zeros((0, 14)), np.zeros((0, 14)), "1 or more: there are 0 generated"),
         (np.zeros((2, 14)), np.eye(2, 14, 4) * 3, "report 0 has 3.0 for Edema"),
         (np.full((1, 14), np.nan), np.zeros((1, 14)), "report 0 has nan for Enlarged Cardiomediastinum"),
     ],
 )
-def test_labels_that_cannot_be_are_refused(generated, references, sentence):
+def test_wrong_labels_are_errors(generated, references, sentence):
     pattern = re.escape(sentence).replace(r"\.\*", ".*")
     with pytest.raises(ValueError, match=pattern):
         efficacy(generated, references)
@@ -150,13 +150,13 @@ def test_labels_that_cannot_be_are_refused(generated, references, sentence):
 
 
 @pytest.mark.parametrize("weights", [np.ones(2), np.ones((3, 1)), np.zeros((1, 2)), [[1, -1]], [[np.nan, 1]]])
-def test_weights_that_cannot_be_are_refused(weights):
+def test_wrong_weights_are_errors(weights):
     labels = np.ones((2, 14))
     with pytest.raises(ValueError, match="weights must"):
         efficacy(labels, labels, weights)
 
 
-def test_a_policy_that_does_not_exist_is_refused():
+def test_an_unknown_policy_is_an_error():
     labels = np.ones((2, 14))
     with pytest.raises(ValueError, match="uncertain must be negative or positive, not 'ignored'"):
         observation_counts(labels, labels, "ignored")

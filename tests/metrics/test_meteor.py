@@ -78,7 +78,7 @@ def test_without_java(monkeypatch):
         meteor(GENERATED, REFERENCES)
 
 
-def test_a_hanging_java_is_ended_with_all_it_started(tmp_path, monkeypatch):
+def test_a_hanging_java_is_killed_with_its_children(tmp_path, monkeypatch):
     pids = hanging_java(tmp_path / "bin", monkeypatch)
     with pytest.raises(MeteorError, match="more than 2 seconds"):
         meteor(GENERATED, REFERENCES, timeout=2)
@@ -87,7 +87,7 @@ def test_a_hanging_java_is_ended_with_all_it_started(tmp_path, monkeypatch):
     assert_all_end(pids)
 
 
-def test_an_interrupt_ends_java(tmp_path, monkeypatch):
+def test_an_interrupt_kills_java(tmp_path, monkeypatch):
     pids = hanging_java(tmp_path / "bin", monkeypatch)
 
     def interrupt():
@@ -122,13 +122,13 @@ def test_an_interrupt_ends_java(tmp_path, monkeypatch):
         ("true", "23 numbers .*''"),
     ],
 )
-def test_a_failing_java_is_told(tmp_path, monkeypatch, script, sentence):
+def test_a_failing_java_is_an_error(tmp_path, monkeypatch, script, sentence):
     fake_java(tmp_path / "bin", monkeypatch, script)
     with pytest.raises(MeteorError, match=sentence):
         meteor(GENERATED, REFERENCES)
 
 
-def test_a_java_that_cannot_start_is_told(tmp_path, monkeypatch):
+def test_a_java_that_cannot_start_is_an_error(tmp_path, monkeypatch):
     fake_java(tmp_path / "bin", monkeypatch, "")
     (tmp_path / "bin" / "java").write_text("#!/no/such/interpreter\n")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
@@ -136,7 +136,7 @@ def test_a_java_that_cannot_start_is_told(tmp_path, monkeypatch):
         meteor(GENERATED, REFERENCES)
 
 
-def test_the_statistics_are_read_and_no_file_stays(tmp_path, monkeypatch):
+def test_the_statistics_are_read_and_no_file_is_left(tmp_path, monkeypatch):
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     fake_java(tmp_path / "bin", monkeypatch, f"for i in 1 2; do echo '{LINE}'; done")
@@ -144,7 +144,7 @@ def test_the_statistics_are_read_and_no_file_stays(tmp_path, monkeypatch):
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
-def test_a_report_that_matches_whole_and_in_order_has_no_chunk(tmp_path, monkeypatch):
+def test_a_report_that_matches_completely_and_in_order_has_no_chunk(tmp_path, monkeypatch):
     whole, broken, shorter = ([n, 4, *[0] * 18, chunks, n, 4] for n, chunks in ((4, 1), (4, 2), (3, 1)))
     shorter[0] = 5  # three of five words match
     rows = "; ".join(f"echo {' '.join(map(str, row))}" for row in (whole, broken, shorter, [0] * 23))
@@ -185,7 +185,7 @@ def test_the_formula_equals_a_plain_one():
     assert ours[0] == ours[1] == 0 < ours[2]
 
 
-def test_java_reads_one_line_a_report(tmp_path, monkeypatch):
+def test_java_reads_one_line_per_report(tmp_path, monkeypatch):
     # the last six arguments are: generated references -l en -norm -ssOut
     script = f'while [ $# -gt 6 ]; do shift; done; cp "$1" "$2" {tmp_path}; yes {LINE} | head -6'
     fake_java(tmp_path / "bin", monkeypatch, script)
@@ -197,7 +197,7 @@ def test_java_reads_one_line_a_report(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("generated", "references"), [([], []), (["a"], []), (["a"], ["a", "b"])])
-def test_lists_that_do_not_fit_are_refused(generated, references):
+def test_lists_of_different_lengths_are_errors(generated, references):
     with pytest.raises(ValueError, match="one reference for each"):
         meteor(generated, references)
 
@@ -222,7 +222,7 @@ def test_equals_the_other_mode_of_the_jar(monkeypatch):
 
 @needs_java
 @pytest.mark.slow
-def test_equals_what_the_jar_says_of_each_report_and_of_all(tmp_path):
+def test_equals_the_scores_of_the_jar_for_each_report_and_for_all(tmp_path):
     generated, references = [*GENERATED, REFERENCES[0]], [*REFERENCES, REFERENCES[0]]  # the last matches whole
     files = [_write(tmp_path / "generated", generated), _write(tmp_path / "references", references)]
     command = ["java", *OPTIONS, "-jar", str(_jar()), *files, "-l", "en", "-norm"]
@@ -243,7 +243,7 @@ def test_empty_reports_score_nothing():
 
 @needs_java
 @pytest.mark.slow
-def test_a_real_java_is_ended_after_the_timeout(tmp_path, monkeypatch):
+def test_a_real_java_is_killed_after_the_timeout(tmp_path, monkeypatch):
     real = shutil.which("java")
     fake_java(tmp_path / "bin", monkeypatch, f'echo $$ > {tmp_path}/pid; exec "{real}" "$@"')
     with pytest.raises(MeteorError, match=r"more than 1\.5 seconds"):

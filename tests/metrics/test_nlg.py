@@ -132,7 +132,7 @@ def test_the_order_of_reports_does_not_matter():
         (["clear"], ["clear"], {"BLEU_1": 1, "ROUGE_L": 1}),
     ],
 )
-def test_reports_at_the_edge(generated, references, expected):
+def test_scores_of_empty_and_single_reports(generated, references, expected):
     ours = nlg_scores(generated, references, meteor=False)
     assert set(ours) == NAMES
     assert {name: pytest.approx(ours[name], abs=1e-6) for name in expected} == expected
@@ -146,7 +146,7 @@ def test_equal_reports_have_the_best_scores():
     assert ours["CIDEr"] == pytest.approx(10)
 
 
-def test_lists_that_do_not_fit_are_refused():
+def test_lists_of_different_lengths_are_errors():
     with pytest.raises(ValueError, match="no reports"):
         nlg_scores([], [])
     with pytest.raises(ValueError, match="2 and 1"):
@@ -168,19 +168,19 @@ def test_meteor_left_out_is_nan_and_warns_once():
 
 
 @pytest.mark.usefixtures("no_java")
-def test_meteor_insisted_on_raises():
+def test_required_meteor_raises_without_java():
     with pytest.raises(MeteorError, match="java"):
         nlg_scores(GENERATED, REFERENCES, meteor=True)
 
 
 @pytest.mark.usefixtures("no_java")
-def test_meteor_not_wanted_is_nan_without_a_warning():
+def test_meteor_false_is_nan_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert math.isnan(nlg_scores(GENERATED, REFERENCES, meteor=False)["METEOR"])
 
 
-def test_meteor_is_asked_with_normalised_reports(monkeypatch):
+def test_meteor_gets_normalized_reports(monkeypatch):
     asked = []
     two_words_in_order = np.array([[2, 2, 0, 0, 2, 2, *[0] * 15, 2, 2]], dtype=float)
     monkeypatch.setattr(nlg, "meteor_statistics", lambda *pair: asked.append(pair) or two_words_in_order)

@@ -8,7 +8,7 @@ GENERATED = ["the heart is normal .", "no effusion .", "", "le cœur est élargi
 REFERENCES = ["heart size is normal .", "there is no effusion .", "the lungs are clear .", "le cœur", ""]
 
 
-def test_scores_are_those_of_the_corpus_however_it_comes():
+def test_scores_do_not_depend_on_the_order_of_batches():
     metric = NLGMetrics(meteor=False)
     for i in (3, 0, 1, 4, 2, 0, 3):
         metric.update([GENERATED[i]], [REFERENCES[i]], [i])
@@ -19,7 +19,7 @@ def test_scores_are_those_of_the_corpus_however_it_comes():
     assert metric.reports() == [(i, GENERATED[i], REFERENCES[i]) for i in range(5)]
 
 
-def test_without_an_index_studies_are_numbered_as_they_come():
+def test_without_an_index_studies_are_numbered_in_their_order():
     metric = NLGMetrics(meteor=False)
     metric.update(GENERATED[:2], REFERENCES[:2])
     metric.update([], [])
@@ -42,7 +42,7 @@ def test_forward_scores_a_batch_and_adds_it():
     assert [i for i, _, _ in metric.reports()] == [0, 1, 2, 3, 4]
 
 
-def test_a_refused_batch_leaves_no_trace():
+def test_a_wrong_batch_changes_nothing():
     metric = NLGMetrics(meteor=False)
     for wrong in ((["a"], []), (["a"], ["b"], [1, 2]), ("a", ["b"])):
         with pytest.raises(ValueError):

@@ -93,7 +93,7 @@ def test_reports_are_ordered_and_exact():
     assert metrics.reports() == []
 
 
-def test_what_utf8_cannot_say_is_replaced():
+def test_text_that_utf8_cannot_encode_is_replaced():
     metrics = ReportMetrics(meteor=False)
     metrics.update(["a\ud800b"], ["☃ é"], torch.tensor([4]))
     assert metrics.reports() == [(4, "a?b", "☃ é")]
@@ -108,7 +108,7 @@ def test_no_report_is_an_error_and_an_empty_batch_is_none():
     assert metrics.compute()["mean_length"] == 0
 
 
-def test_lists_that_do_not_fit_are_refused():
+def test_lists_of_different_lengths_are_errors():
     with pytest.raises(ValueError, match="2 reports, 1 references and 2 indices"):
         ReportMetrics().update(["a", "b"], ["a"], torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="1 reports, 1 references and 2 indices"):
@@ -117,7 +117,7 @@ def test_lists_that_do_not_fit_are_refused():
         ReportMetrics(meteor="never")
 
 
-def test_clinical_efficacy_is_left_out_or_read_by_another_labeler():
+def test_clinical_efficacy_is_optional_and_takes_another_labeler():
     without = scored(list(range(COUNT)), clinical=False)
     assert set(without) == {name for name in NAMES if not name.startswith("CE_")}
     assert {**scored(list(range(COUNT))), **without} == pytest.approx(scored(list(range(COUNT))), nan_ok=True)
@@ -133,7 +133,7 @@ def test_clinical_efficacy_is_left_out_or_read_by_another_labeler():
         ReportMetrics(clinical="yes")
 
 
-def test_nothing_reaches_the_checkpoint_and_it_pickles():
+def test_it_adds_nothing_to_the_checkpoint_and_pickles():
     metrics = ReportMetrics(meteor=False)
     fill(metrics, list(range(8)))
     assert torch.nn.ModuleDict({"metrics": metrics}).state_dict() == {}
@@ -143,7 +143,7 @@ def test_nothing_reaches_the_checkpoint_and_it_pickles():
     assert same(copied.compute(), metrics.compute())
 
 
-def test_half_precision_leaves_the_reports_alone():
+def test_half_precision_does_not_change_the_reports():
     module = torch.nn.ModuleDict({"metrics": ReportMetrics(meteor=False)})
     fill(module["metrics"], list(range(COUNT)))
     module.half()
@@ -243,7 +243,7 @@ def seen(request, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["padded", "uneven", "empty", "first_empty"])
-def test_many_processes_score_as_one(seen, name):
+def test_many_processes_compute_the_scores_of_one(seen, name):
     one = scored(list(range(COUNT)))
     generated, references = written()
     for process_seen in seen[0]:
@@ -252,7 +252,7 @@ def test_many_processes_score_as_one(seen, name):
 
 
 @pytest.mark.slow
-def test_one_java_for_all(seen):
+def test_java_starts_once_for_all_processes(seen):
     found, starts = seen
     assert starts == ["started"]
     one = {
@@ -276,7 +276,7 @@ def test_an_error_reaches_every_process(seen):
 
 
 @pytest.mark.slow
-def test_after_an_error_the_reports_are_still_there(seen):
+def test_an_error_keeps_the_reports(seen):
     one = scored(list(range(COUNT)))
     assert all(same(process_seen["scores"]["after an error"], one) for process_seen in seen[0])
 

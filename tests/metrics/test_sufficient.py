@@ -59,7 +59,7 @@ def cider_with_weights_of_all(generated, references, counts):
     return float(np.mean(resample.compute_cider()))
 
 
-def test_the_whole_set_scores_as_ever():
+def test_all_reports_have_the_scores_of_nlg_and_efficacy():
     generated, references, labels = drawn()
     statistics = SufficientStatistics.of(generated, references, labels, meteor=False)
     scores = statistics.scores()
@@ -177,7 +177,7 @@ def test_meteor_of_one_system_alone_is_left_out():
     assert ours.followed_by(theirs).meteor is None
 
 
-def test_what_cannot_be_scored_is_refused():
+def test_reports_that_cannot_be_scored_are_errors():
     with pytest.raises(ValueError, match="2 and 1"):
         SufficientStatistics.of(["a", "b"], ["a"], meteor=False)
     with pytest.raises(ValueError, match="no reports to score: give"):
@@ -190,7 +190,7 @@ def test_what_cannot_be_scored_is_refused():
         SufficientStatistics.of(["a"], ["a"], meteor=False).scores(np.ones(1))
 
 
-def test_what_cannot_be_compared_is_refused():
+def test_systems_that_cannot_be_compared_are_errors():
     labels = np.zeros((2, 14))
     ours = SufficientStatistics.of(["a", "b"], ["a", "b"], (labels, labels), meteor=False)
     with pytest.raises(ValueError, match="one has 2, the other 1"):

@@ -182,7 +182,7 @@ def seen(request, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", ["padded", "uneven", "last empty", "first empty", "counted"])
-def test_many_processes_score_as_one(seen, share):
+def test_many_processes_compute_the_scores_of_one(seen, share):
     for name, metric in metrics().items():
         one = json.dumps(fill(metric, list(range(COUNT))).compute())
         assert [json.dumps(process[f"{share} {name}"]) for process in seen] == [one] * len(seen)
@@ -199,7 +199,7 @@ def test_tables_and_labels_are_those_of_all_studies(seen, share):
 
 
 @pytest.mark.slow
-def test_nothing_to_score_is_told_to_every_process(seen):
+def test_every_process_raises_without_reports(seen):
     sentence = "ValueError: there are no reports to score: call update before compute"
     first, *others = (process["nothing"] for process in seen)
     assert first == sentence
@@ -208,7 +208,7 @@ def test_nothing_to_score_is_told_to_every_process(seen):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_in_a_trainer_fit_and_test_score_as_one_process(tmp_path, size):
+def test_a_trainer_on_several_processes_computes_the_scores_of_one(tmp_path, size):
     run([["trainer", str(size), str(tmp_path)]])
     alone = {name: fill(metric, list(range(COUNT))) for name, metric in metrics().items()}
     scores = {**alone["nlg"].compute(), **alone["clinical"].compute()}

@@ -111,7 +111,7 @@ def observation_counts(
     if uncertain not in ("negative", "positive"):
         raise ValueError(f"uncertain must be negative or positive, not {uncertain!r}")
     labels = POLICIES["" if uncertain == "negative" else "_upos"]
-    ours, theirs = (np.isin(side, labels) for side in _checked(generated, references))
+    ours, theirs = (np.isin(side, labels) for side in check_labels(generated, references, least=1))
     return ObservationCounts((ours & theirs).sum(0), (ours & ~theirs).sum(0), (~ours & theirs).sum(0))
 
 
@@ -121,9 +121,9 @@ def efficacy_statistics(generated: Any, references: Any) -> np.ndarray:
     Columns, for each policy: right, generated and reference positives of the 14 observations; the report's own
     precision, recall and F1 on each set of observations.
     """
-    columns = []
+    sides, columns = check_labels(generated, references, least=1), []
     for labels in POLICIES.values():
-        ours, theirs = (np.isin(side, labels).astype(np.float64) for side in _checked(generated, references))
+        ours, theirs = (np.isin(side, labels).astype(np.float64) for side in sides)
         right = ours * theirs
         columns += [right, ours, theirs]
         for chosen in SETS.values():
@@ -183,11 +183,11 @@ def efficacy_of_pairs(labels: np.ndarray) -> dict[str, float]:
     return efficacy(labels[:, 0], labels[:, 1])
 
 
-def check_labels(generated: Any, references: Any) -> tuple[np.ndarray, np.ndarray]:
+def check_labels(generated: Any, references: Any, least: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return labels of both sides as arrays (n, 14).
 
     Raises:
-        ValueError: if they do not have this shape, or values other than 1, 0, -1 and -2.
+        ValueError: if they do not have this shape, values other than 1, 0, -1 and -2, or fewer than `least` rows.
     """
     sides = np.asarray(generated), np.asarray(references)
     for name, side in zip(("generated", "reference"), sides, strict=True):
@@ -199,15 +199,11 @@ def check_labels(generated: Any, references: Any) -> tuple[np.ndarray, np.ndarra
                 f"{name} labels must be 1 (positive), 0 (negative), -1 (uncertain) or -2 (not mentioned): "
                 f"report {row} has {side[row, column]} for {OBSERVATIONS[column]}"
             )
-    if len(sides[0]) != len(sides[1]):
-        raise ValueError(f"there are {len(sides[0])} generated and {len(sides[1])} reference rows of labels")
-    return sides
-
-
-def _checked(generated: Any, references: Any) -> tuple[np.ndarray, np.ndarray]:
-    sides = check_labels(generated, references)
-    if not len(sides[0]):
-        raise ValueError("there are no labels to score: at least one report is needed")
+    if len(sides[0]) != len(sides[1]) or len(sides[0]) < least:
+        raise ValueError(
+            f"both sides need labels of the same reports, {least} or more: there are {len(sides[0])} generated and "
+            f"{len(sides[1])} reference rows"
+        )
     return sides
 
 

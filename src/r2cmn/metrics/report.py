@@ -26,7 +26,7 @@ class ReportMetrics(NLGMetrics):
 
     Args:
         meteor: True computes METEOR or raises; False leaves it out (nan); "auto" computes it if it can.
-        clinical: whether clinical efficacy is scored; labelling 3,858 reports and their references takes seconds.
+        clinical: whether clinical efficacy is scored; labeling 3,858 reports and their references takes seconds.
         labeler: labels the observations; None for `RuleLabeler`.
 
     Raises:

@@ -39,7 +39,7 @@ def read(report):
 # ---- the table -------------------------------------------------------------------------------------------------------
 
 
-def test_the_table_is_large_and_says_every_class_of_every_observation():
+def test_the_table_has_all_labels_of_all_observations():
     rows = table()
     assert len(rows) >= 300
     assert len({row["report"] for row in rows}) == len(rows)
@@ -51,21 +51,21 @@ def test_the_table_is_large_and_says_every_class_of_every_observation():
 
 
 @pytest.mark.parametrize("group", sorted({row["group"] for row in table()}))
-def test_every_sentence_is_read_as_written_down_before(group):
+def test_every_sentence_has_its_expected_labels(group):
     rows = [row for row in table() if row["group"] == group]
     labels = RuleLabeler()([row["report"] for row in rows]).tolist()
     wrong = [row["report"] for row, ours in zip(rows, labels, strict=True) if ours != expected(row)]
     assert wrong == []
 
 
-def test_the_table_holds_when_cleaned_as_a_model_sees_it():
+def test_cleaned_sentences_have_their_expected_labels():
     rows = [row for row in table() if "\n" not in row["report"] and ";" not in row["report"]]
     for row in rows:
         cleaned = row["report"].lower().replace(",", " , ").rstrip(".") + " ."
         assert RuleLabeler()([cleaned])[0].tolist() == expected(row), cleaned
 
 
-def test_sentences_do_not_touch_each_other():
+def test_sentences_do_not_influence_each_other():
     """A report of sentences is the strongest label of each of them."""
     seed, rows = 5, [row for row in table() if row["group"] != "text"]
     print("seed", seed)
@@ -94,7 +94,7 @@ def test_shape_type_and_name():
 @pytest.mark.parametrize(
     "report", ["", "   ", "\n\n", ".", "<unk>", "<unk> <unk> .", "XXXX", "___", "été 心臓 ☃", "\x00"]
 )
-def test_a_report_that_says_nothing_has_no_finding(report):
+def test_an_empty_report_has_no_finding(report):
     assert read(report) == {"No Finding": 1}
 
 
@@ -102,11 +102,11 @@ def test_a_device_alone_is_no_finding():
     assert read("Endotracheal tube in place.") == {"Support Devices": 1, "No Finding": 1}
 
 
-def test_doubt_is_a_finding():
+def test_an_uncertain_mention_excludes_no_finding():
     assert read("Possible edema.") == {"Edema": -1}
 
 
-def test_mentions_say_what_the_labels_rest_on():
+def test_mentions_explain_the_labels():
     found = RuleLabeler().mentions("The heart is enlarged. No effusion, possible PNEUMONIA.")
     assert [(m.observation, m.label, m.phrase) for m in found] == [
         ("Cardiomegaly", 1, "heart is enlarged"),
@@ -116,7 +116,7 @@ def test_mentions_say_what_the_labels_rest_on():
     assert found[1].sentence == "no effusion , possible pneumonia"
 
 
-def test_what_is_remembered_changes_nothing():
+def test_the_cache_does_not_change_labels():
     reports = [row["report"] for row in table()]
     first = RuleLabeler()(reports)
     again = RuleLabeler()(reports)
@@ -126,7 +126,7 @@ def test_what_is_remembered_changes_nothing():
     assert (first == RuleLabeler()(reports[::-1])[::-1]).all()
 
 
-def test_any_words_in_any_order_are_labels():
+def test_random_words_are_labeled_without_an_error():
     seed = 11
     print("seed", seed)
     draw = random.Random(seed)
@@ -159,7 +159,7 @@ def f1_and_accuracy(found, truth):
 
 
 @pytest.mark.parametrize("cleaned", [False, True])
-def test_the_drawn_set_is_read_without_a_mistake_but_for_its_hedge(phantom, cleaned):
+def test_the_phantom_set_is_labeled_without_a_mistake_but_for_its_hedge(phantom, cleaned):
     reports, truth = phantom
     if cleaned:
         reports = [report.lower().replace(".", " .") for report in reports]

@@ -56,13 +56,13 @@ DEGENERATE = {
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", DEGENERATE)
-def test_two_thousand_repeats_are_read(name):
+def test_two_thousand_repeats_are_labeled_in_linear_time(name):
     assert RuleLabeler()([DEGENERATE[name] * 2000]).shape == (1, 14)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", DEGENERATE)
-def test_a_single_line_of_a_megabyte_ends(name):
+def test_a_line_of_a_megabyte_is_labeled_in_linear_time(name):
     word = DEGENERATE[name]
     assert RuleLabeler()([word * (1_000_000 // len(word))]).shape == (1, 14)

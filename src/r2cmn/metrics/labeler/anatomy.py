@@ -1,4 +1,4 @@
-"""What a report says of the size of the heart and of the mediastinum, which it names without calling it a disease."""
+"""Statements about the size of heart and mediastinum, such as "heart size is normal", that name no disease."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _AFTER_VERB = re.compile(rf" {_WITH_NEIGHBOURS}{_VERB}{_OTHER}{_STATE}")
 _AFTER = re.compile(rf" {_WITH_NEIGHBOURS}{_OTHER}{_STATE}")
 _DIRECTLY_AFTER = re.compile(rf" {_STATE}(?= ,|$)")
 _BEFORE = re.compile(rf"(?<!\w){_STATE} (?!(?:and|,) the ){_WITH_NEIGHBOURS}$")
-_REACH = 120  # characters before a structure in which an adjective is looked for
+_REACH = 120  # characters before a structure in which an adjective may be
 
 
 def anatomy_labels(context: Context) -> Iterator[tuple[str, int, int, int]]:
-    """Yield (observation, start, end, label) for each structure whose size the sentence tells."""
+    """Yield (observation, start, end, label) for each structure with a statement about its size."""
     sentence = context.text
     for name, pattern in _STRUCTURES.items():
         for structure in pattern.finditer(sentence):
@@ -47,5 +47,5 @@ def _label(state: re.Match[str], context: Context, start: int, end: int, outside
     label = context.label(start, end, outside=outside)
     if state["enlarged"]:
         return label
-    # "is not normal" says no more than that
+    # "is not normal" does not state enlargement
     return BLANK if label == NEGATIVE and not outside else NEGATIVE

@@ -1,4 +1,4 @@
-"""What a sentence says of a phrase in it: present, absent, in doubt, or nothing."""
+"""The label of a phrase in its sentence: present, absent, uncertain or blank."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from r2cmn.metrics.labeler import cues
 
 POSITIVE, NEGATIVE, UNCERTAIN, BLANK = 1, 0, -1, -2
-_BESIDE = 3  # words over which an adjective such as "resolved" reaches
+_BESIDE = 3  # reach in words of an adjective such as "resolved"
 
 
 def compiled(phrases: Iterable[str]) -> re.Pattern[str]:
@@ -35,10 +35,10 @@ Span = tuple[int, int]
 
 
 class Context:
-    """The cues of one normalised sentence, found once for all its mentions.
+    """The cues of one normalized sentence, found once for all its mentions.
 
     Args:
-        sentence: as `sentences.sentences` yields it.
+        sentence: a sentence of `sentences.sentences`.
     """
 
     def __init__(self, sentence: str) -> None:
@@ -52,13 +52,13 @@ class Context:
         """Label the phrase at [start, end).
 
         Args:
-            start: of the phrase in the sentence.
-            end: of the phrase.
-            mentions: where other observations are mentioned, for "atelectasis or pneumonia".
+            start: start of the phrase in the sentence.
+            end: end of the phrase.
+            mentions: mentions of other observations, for "atelectasis or pneumonia".
             outside: whether cues before and after the phrase count; those within it always do.
 
         Returns:
-            1 present, 0 absent, -1 in doubt, -2 where the sentence speaks of no state of this patient.
+            1 present, 0 absent, -1 uncertain, -2 if the sentence does not describe the patient today.
         """
 
         def cue(kind: str) -> bool:
@@ -81,7 +81,7 @@ class Context:
         return self._found[name]
 
     def _last_before(self, name: str, start: int) -> Span | None:
-        """Return the nearest cue before `start` in the same part of the sentence: if any reaches so far, it does."""
+        """Return the nearest cue before `start` in the same part of the sentence."""
         spans = self._spans(name, _BEFORE[name])
         place = bisect_right(spans, start, key=lambda span: span[1]) - 1
         if place < 0:
@@ -101,7 +101,7 @@ class Context:
         return any(start <= s and e <= end for s, e in self._spans(name, _BEFORE[name]))
 
     def _is_after(self, name: str, end: int) -> bool:
-        """Whether a cue follows in the same part, with nothing said of something else between."""
+        """Whether a cue follows in the same part, without a barrier or another statement between."""
         spans = self._spans(name, _AFTER[name])
         place = bisect_left(spans, (end, 0))
         if place == len(spans):
@@ -117,7 +117,7 @@ class Context:
         return place < len(barriers) and barriers[place][0] < end
 
     def _is_alternative(self, start: int, end: int, mentions: Iterable[Span]) -> bool:
-        """Whether the phrase is one of two that "or" or "versus" joins."""
+        """Whether "or" or "versus" joins the phrase with another one."""
         for s, e in self._spans("alternatives", _ALTERNATIVES):
             near, far = (end, s) if end <= s else (e, start)
             if near > far or self._apart(near, far):
@@ -134,5 +134,5 @@ class Context:
 
 
 def _runs_on(between: str) -> bool:
-    """Whether a comma begins something else, unlike the commas of a list that "and" or "or" ends."""
+    """Whether a comma begins another statement, unlike the commas of a list that ends in "and" or "or"."""
     return "," in between and not _JOINED.search(between)

@@ -1,7 +1,7 @@
-"""What turns a mention into an absent, a doubtful or an unreal one: the table of cues of the rule labeler.
+"""Table of cues of the rule labeler, which make a mention absent, uncertain or without a label.
 
-Regular expressions as in `phrases`. A cue before a mention reaches forward, one after it reaches back, both as far as
-`TERMINATORS` let them. Where several apply the order is: not excluded, negated, unreal, doubtful.
+Regular expressions as in `phrases`. A cue before a mention reaches forward, one after it reaches back, both up to a
+`TERMINATORS` match. If several apply, the first of this order counts: not excluded, negation, unreal, doubt.
 """
 
 _CHANGE = (
@@ -34,8 +34,8 @@ NOT_CUES = (
     r"not (?:absent|negative for|free of|clear of|free from|without)\b",
     rf"tips? (?:\w+ ){{0,8}}(?:not|cannot be) (?:\w+ ){{0,2}}{_SHOWN}\b",
 )
-"""Words that look like a cue and are none, such as "no change in": they are blotted out first,
-with "#", and begin a new part of the sentence."""
+"""Words that look like a cue but are none, such as "no change in". They are replaced by "#" first, which begins a new
+part of the sentence."""
 
 NOT_EXCLUDED_BEFORE = (
     r"(?:cannot|can not|can't|could not|couldn't|not|difficult to|hard to|impossible to|unable to"
@@ -47,7 +47,7 @@ NOT_EXCLUDED_AFTER = (
     rf"{_VERBS}(?:difficult|hard|impossible) to (?:\w+ )?(?:exclude|rule out)",
     rf"{_VERBS}not (?:\w+ )?unlikely",
 )
-"""Doubt in the words of a negation."""
+"""Uncertainty in the words of a negation."""
 
 NEGATION_BEFORE = (
     r"no",
@@ -62,7 +62,7 @@ NEGATION_BEFORE = (
     r"ruled out for",
 )
 NEGATION_BESIDE = (r"(?<!has )(?<!have )(?<!been )(?<!is )(?<!are )(?:resolved|absent|removed)",)
-"""Adjectives: they reach over at most three words."""
+"""Adjectives, which reach over at most three words."""
 NEGATION_AFTER = (
     rf"{_VERBS}(?:not|no longer|cannot be) (?!well |clearly |optimally |fully )(?:\w+ ){{0,2}}{_SHOWN}(?! (?:on"
     rf"|in) {_ELSEWHERE}\b)",
@@ -85,7 +85,7 @@ UNREAL_BEFORE = (
     r"if(?! any)|in case of|unless",
     r"indication :",
 )
-"""What was, what is asked and what might be asked: the mention does not count."""
+"""History, questions and conditions: the mention does not count."""
 
 UNREAL_AFTER = (r"may not (?:always )?be (?:demonstrated|seen|visible|detected|apparent)",)
 
@@ -115,7 +115,7 @@ DOUBT_AFTER = (
     r"(?:may|might|could|should) be (?:present|there|considered|suspected)",
 )
 ALTERNATIVES = (r"or|versus",)
-"""Between two mentions that are not negated: each is one possibility."""
+"""Between two mentions that are not negated: both are uncertain."""
 
 TERMINATORS = (
     r"(?:but|however|although|though|yet|while|whereas|because|except|save for|aside from|apart from|other than"
@@ -132,13 +132,13 @@ TERMINATORS = (
     r"|nor)\b)\b)",
     r"(?<=seen )(?:and|,)|(?<=identified )(?:and|,)|(?<=noted )(?:and|,)|(?<=present )(?:and|,)",
 )
-"""The end of a part of a sentence; what it looks ahead to belongs to the next part."""
+"""Ends of the parts of a sentence; a lookahead belongs to the next part."""
 FORWARD_TERMINATORS = (r"which",)
-"""They end the reach of a cue before a mention only."""
+"""Ends of the reach of cues before a mention only."""
 
 BARRIERS = (
     r"(?:is|are|was|were|has|have|had|remains?|appears?|seems?|may|might|could|can|represent\w*|reflect\w*|suggest\w*"
     r"|due to|related to"
     r"|consistent with|compatible with|concerning for|worrisome for|suspicious for|suspected|no|without)",
 )
-"""Over none of these does a cue reach back: what follows them is said of something else."""
+"""Words over which no cue reaches back, because they begin another statement."""

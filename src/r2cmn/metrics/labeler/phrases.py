@@ -1,12 +1,12 @@
-"""What each observation is called: the table of phrases of the rule labeler, and nothing else.
+"""Table of phrases of the rule labeler.
 
-A phrase is a regular expression over a normalised sentence: lower case, words between single spaces, hyphens turned
-into spaces, commas and colons as words of their own. It is matched at word boundaries; `-s` at the end of a word allows
-a plural. Repetitions in a phrase are bounded, so that matching takes linear time.
+A phrase is a regular expression over a normalized sentence: lower case, words between single spaces, hyphens replaced
+by spaces, commas and colons as separate words. It matches at word boundaries; `-s` at the end of a word allows a
+plural. Repetitions in a phrase are bounded, so matching takes linear time.
 
 The classes follow CheXpert (Irvin et al., 2019): heart failure and congestion count as Edema, infiltrates and scars as
-Lung Opacity, a nodular opacity as Lung Opacity and as Lung Lesion. The phrases are our own. Neither a calcified
-granuloma, a blunted costophrenic angle, a deformity nor a surgical clip is any of the 14.
+Lung Opacity, a nodular opacity as Lung Opacity and as Lung Lesion. The phrases are our own. A calcified granuloma, a
+blunted costophrenic angle, a deformity and a surgical clip are none of the 14 observations.
 """
 
 MENTIONS: dict[str, tuple[str, ...]] = {
@@ -134,7 +134,7 @@ EXCLUSIONS: dict[str, tuple[str, ...]] = {
         r"drain(?:s|ed)? (?:from|into)",
     ),
 }
-"""Observation -> phrases in which its mention means something else."""
+"""Observation -> phrases in which its mention has another meaning."""
 
 ANATOMY: dict[str, str] = {
     "Enlarged Cardiomediastinum": (
@@ -150,7 +150,7 @@ ANATOMY: dict[str, str] = {
         r"|enlargement|rate)s?)"
     ),
 }
-"""Observation -> the structure whose size decides on it."""
+"""Observation -> the structure whose size defines it."""
 
 ENLARGED = r"enlarged|large|larger|big|wide|widened|prominent|dilated|increased|increase in|magnified"
 NORMAL = r"normal|unremarkable|within limits|negative"
@@ -165,4 +165,4 @@ ALONGSIDE = (
     "vasculature", "vascular", "vessels", "great", "lungs", "lung", "aorta", "aortic", "structures", "border",
     "borders", "xxxx", ",",
 )  # fmt: skip
-"""Words that may stand between a structure and what is said of it and its neighbours together."""
+"""Words allowed between a structure and a statement about it and its neighbors."""

@@ -23,13 +23,13 @@ _STRENGTH = {BLANK: 0, NEGATIVE: 1, UNCERTAIN: 2, POSITIVE: 3}
 
 
 class Mention(NamedTuple):
-    """One phrase of a report that speaks of an observation.
+    """One phrase of a report that mentions an observation.
 
     Attributes:
         observation: a name of `OBSERVATIONS`.
-        label: 1 present, 0 absent, -1 in doubt, -2 not said of this patient today (history, a question).
-        phrase: the words, normalised.
-        sentence: the sentence, normalised.
+        label: 1 present, 0 absent, -1 uncertain, -2 no statement about this patient today (history, a question).
+        phrase: the words, normalized.
+        sentence: the sentence, normalized.
     """
 
     observation: str
@@ -39,22 +39,21 @@ class Mention(NamedTuple):
 
 
 class RuleLabeler:
-    """Reads 14 observations from chest X-ray reports by rules, in the manner of CheXpert (Irvin et al., 2019).
+    """Labels 14 observations in chest X-ray reports by rules, like CheXpert's labeler (Irvin et al., 2019).
 
-    Each sentence is searched for phrases of an observation (`phrases`), the words around each phrase for cues of
-    negation and doubt (`cues`), and the heart and mediastinum for what is said of their size (`anatomy`). Over a report
-    the strongest wins: present, then in doubt, then absent. No Finding is present where no other observation but
-    Support Devices is present or in doubt, so an empty report has No Finding, as in the original.
+    Finds phrases of observations in each sentence (`phrases`), cues of negation and uncertainty around them (`cues`),
+    and statements about the size of heart and mediastinum (`anatomy`). The label of a report is the strongest of its
+    mentions: present, then uncertain, then absent. No Finding is present if no observation except Support Devices is
+    present or uncertain, so an empty report has No Finding, as in the original.
 
-    Departs from CheXpert: an observation that is negative, uncertain and positive in one report is positive, as its
-    paper says and its code does not. Phrases and cues are our own, and no syntax is parsed. Where a sentence says of
-    the heart or mediastinum only that they are unchanged, nothing is said of their size; history and questions
-    ("evaluate for pneumonia") do not count.
+    Departs from CheXpert: an observation that is negative, uncertain and positive in one report is positive, as in
+    CheXpert's paper but not its code. Phrases and cues are our own, and syntax is not parsed. A sentence with only
+    "unchanged" for heart or mediastinum gives no label; history and questions ("evaluate for pneumonia") do not count.
 
-    Limits: built on the findings and impressions of IU X-Ray's training split and on invented sentences, and checked on
-    those. It was not validated on MIMIC-CXR nor against radiologists; of invented sentences in the wording of intensive
-    care, 93 of 106 were read without a mistake before any was used to improve it. Read differences in clinical efficacy
-    below about 0.02 as none, and compare with published numbers only under the same labeler.
+    Limits: developed and tested on findings and impressions of IU X-Ray's training split and on invented sentences, not
+    validated on MIMIC-CXR nor against radiologists. Of 106 invented sentences in the wording of intensive care, 93 were
+    labeled without a mistake before any was used for development. Differences in clinical efficacy below about 0.02
+    mean nothing; compare with published numbers only under the same labeler.
     """
 
     name = "builtin-1"
@@ -66,7 +65,7 @@ class RuleLabeler:
             reports: raw or cleaned text, whole or cut short; may be empty strings.
 
         Returns:
-            (n, 14) int8 in the order of `OBSERVATIONS`: 1 present, 0 absent, -1 in doubt, -2 not mentioned.
+            (n, 14) int8 in the order of `OBSERVATIONS`: 1 present, 0 absent, -1 uncertain, -2 not mentioned.
 
         Raises:
             ValueError: if `reports` is one string.
@@ -77,7 +76,7 @@ class RuleLabeler:
         return np.array(rows, dtype=np.int8).reshape(len(reports), len(OBSERVATIONS))
 
     def mentions(self, report: str) -> list[Mention]:
-        """Return every phrase that the labels of a report rest on, in order: why a label is what it is."""
+        """Return the phrases that explain the labels of a report, in their order."""
         return [mention for sentence in sentences(report) for mention in _read(sentence)]
 
 
@@ -98,13 +97,13 @@ def _read(sentence: str) -> tuple[Mention, ...]:
         return ()
     found = [(name, *span) for name in MENTIONS for span in _phrases(name, sentence)]
     context = Context(sentence)
-    labelled = [
+    labeled = [
         (name, start, end, context.label(start, end, [(s, e) for other, s, e in found if other != name]))
         for name, start, end in found
     ]
-    labelled += anatomy_labels(context)
-    labelled.sort(key=lambda item: item[1])
-    return tuple(Mention(name, label, sentence[start:end], sentence) for name, start, end, label in labelled)
+    labeled += anatomy_labels(context)
+    labeled.sort(key=lambda item: item[1])
+    return tuple(Mention(name, label, sentence[start:end], sentence) for name, start, end, label in labeled)
 
 
 def _phrases(name: str, sentence: str) -> Iterable[tuple[int, int]]:

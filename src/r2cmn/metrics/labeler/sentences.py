@@ -1,4 +1,4 @@
-"""From a report to the normalised sentences that the tables of the rule labeler speak of."""
+"""Splits a report into normalized sentences, to which the tables of the rule labeler apply."""
 
 from __future__ import annotations
 
@@ -6,24 +6,9 @@ import re
 from collections.abc import Iterator
 
 MAX_LENGTH = 1000
-"""Characters; a longer sentence is cut at a space, which bounds what one sentence can cost."""
+"""Longest sentence in characters; a longer one is cut at a space, which limits the time for one sentence."""
 
-_AS_ASCII = str.maketrans(
-    {
-        "’": "'",
-        "‘": "'",
-        "–": "-",
-        "—": "-",
-        "−": "-",
-        "…": ".",
-        "•": "-",
-        "，": ",",
-        "。": ".",
-        "(": ",",
-        ")": ",",
-        "/": ",",
-    }
-)
+_AS_ASCII = str.maketrans("’‘–—−…•，。()/", "''---.-,.,,,")
 _REWRITTEN = (
     (re.compile(r"\bvs\b\.?"), "versus"),
     (re.compile(r"\band/or\b"), "or"),
@@ -38,7 +23,7 @@ _MARK = re.compile(r"[,:]")
 
 
 def sentences(report: str) -> Iterator[str]:
-    """Yield the sentences of a report, normalised, none longer than `MAX_LENGTH`.
+    """Yield the normalized sentences of a report, none longer than `MAX_LENGTH`.
 
     A full stop ends a sentence unless a digit follows one; so do a semicolon, a blank line and a bullet. A single line
     break does not: the reports of MIMIC-CXR are wrapped.
