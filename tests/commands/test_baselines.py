@@ -1,4 +1,4 @@
-"""`r2cmn baselines`: with a data set alone, with a checkpoint beside it, and what it refuses in one sentence."""
+"""`r2cmn baselines`: with a data set, with a checkpoint, and wrong arguments, which are errors of one line."""
 
 import csv
 import json

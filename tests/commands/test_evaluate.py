@@ -1,4 +1,4 @@
-"""`r2cmn evaluate` as it is typed: what works, and every wrong input as one sentence that leaves nothing behind."""
+"""`r2cmn evaluate`: its uses, and wrong inputs, which are errors of one line and leave no file."""
 
 import csv
 import functools
@@ -70,7 +70,7 @@ def content(path):
     return json.loads(path.read_text())
 
 
-# ---- what works ------------------------------------------------------------------------------------------------------
+# ---- uses ------------------------------------------------------------------------------------------------------------
 
 
 def test_one_file_with_reports_and_references(run, mine, tmp_path):
@@ -188,7 +188,7 @@ def test_no_meteor_prints_no_note_about_java(run, mine):
     assert "METEOR" not in result.err
 
 
-# ---- what is refused -------------------------------------------------------------------------------------------------
+# ---- wrong inputs ---------------------------------------------------------------------------------------------------
 
 
 def assert_refused(result, pattern, folder, *allowed):

@@ -26,7 +26,7 @@ from r2cmn.metrics.nlg import bleu
 
 
 def draw(seed, num_reports, vocabulary, most_words=12):
-    """Reports of few words, so that n-grams repeat within a report and between reports; some are empty."""
+    """Reports of few different words, so that n-grams repeat within and between reports; some are empty."""
     generator = random.Random(seed)
     return [" ".join(generator.choices(vocabulary, k=generator.randint(0, most_words))) for _ in range(num_reports)]
 
@@ -144,7 +144,7 @@ def test_random_reports_of_iu_xray_score_what_is_on_record(real):
 
 
 class Seeing(torch.nn.Module):
-    """What `patches` needs of a module: a model with a backbone."""
+    """The part of a module that `patches` needs: a model with a backbone."""
 
     def __init__(self, dtype=torch.float64):
         super().__init__()

@@ -52,7 +52,7 @@ def module(data):
 
 
 def write_reports(module, data, images):
-    """Give the module the reports of a test on images (B, I, 3, H, W)."""
+    """Set the module's reports to those of a test on images (B, I, 3, H, W)."""
     generated = module.generate(images.double())
     references = [data.tokenizer.decode(data.tokenizer.encode(s.report)[1:]) for s in data.studies["test"]]
     module.reports = [(i, *pair) for i, pair in enumerate(zip(generated, references, strict=True))]

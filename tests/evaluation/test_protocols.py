@@ -1,4 +1,4 @@
-"""What reports are compared with, against the tokenizer and plain loops; the names say which."""
+"""References of each protocol, against the tokenizer and plain loops."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The published numbers: the paper's Tables 2 and 3 whole, and every row says whose it is."""
+"""Published numbers: Tables 2 and 3 of the paper are complete, every row names its source."""
 
 import csv
 

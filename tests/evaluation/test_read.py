@@ -109,7 +109,7 @@ def test_columns_have_many_names(tmp_path, header):
 
 
 def test_a_column_report_holds_the_systems_reports_if_no_other_does(tmp_path, references):
-    """What `r2cmn generate` writes is a file of predictions."""
+    """The output of `r2cmn generate` is a file of predictions."""
     path = table(tmp_path / "p.csv", ["id", "report"], ["a", "x"], ["b", "y"], ["c", "z"])
     assert read_predictions(path, references).generated == ["x", "y", "z"]
     with pytest.raises(ValueError, match="has no column 'reference'"):

@@ -1,4 +1,4 @@
-"""The scores of a result are those of the metrics; protocols, baselines, groups and labels reach them."""
+"""The scores of a result are those of the metrics, with protocols, baselines, groups and labels applied."""
 
 import json
 import math

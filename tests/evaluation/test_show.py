@@ -1,4 +1,4 @@
-"""The tables of a terminal: whole names, no digit cut, n/a where nothing could be computed."""
+"""Tables for the terminal: full names, no digit cut, n/a for missing scores."""
 
 import io
 import math

@@ -11,7 +11,7 @@ SCORES = ("P", "R", "F1")
 
 
 def drawn(num_reports=61, seed=SEED):
-    """Labels of two sides that agree in part; one observation is never positive, one report is blank on both."""
+    """Labels of two sides that agree in part; one observation is never positive, one report is blank on both sides."""
     random = np.random.default_rng(seed)
     references = random.choice([1, 0, -1, -2], size=(num_reports, 14), p=[0.25, 0.25, 0.2, 0.3])
     kept = random.random((num_reports, 14)) < 0.6
@@ -27,7 +27,7 @@ def f1(right, ours, theirs):
 
 
 def plain(generated, references, average, columns, positive):
-    """One score after another, one cell after another."""
+    """All scores by plain loops."""
     n = len(generated)
 
     def count(cells):

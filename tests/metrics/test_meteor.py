@@ -44,7 +44,7 @@ needs_java = pytest.mark.skipif(not java_available(), reason="there is no java o
 
 
 def fake_java(folder, monkeypatch, script):
-    """Put a `java` of our own before all others."""
+    """Put a script named `java` first on the PATH."""
     folder.mkdir(exist_ok=True)
     path = folder / "java"
     path.write_text(f"#!/bin/sh\n{script}\n")
@@ -53,13 +53,13 @@ def fake_java(folder, monkeypatch, script):
 
 
 def hanging_java(folder, monkeypatch):
-    """A `java` that starts a process of its own, notes both and never ends."""
+    """A `java` that starts another process, writes both process ids and never ends."""
     fake_java(folder, monkeypatch, f"sleep 300 &\necho $$ $! > {folder}/new; mv {folder}/new {folder}/pids\nsleep 300")
     return folder / "pids"
 
 
 def alive(pids):
-    """Return those of the processes that still run; one that ended but was not collected yet does not."""
+    """Return the processes that still run, without zombies."""
     answer = subprocess.run(["ps", "-o", "pid=,stat=", "-p", ",".join(pids)], capture_output=True, text=True).stdout
     return [line for line in answer.splitlines() if line.split()[1][0] != "Z"]
 
@@ -153,7 +153,7 @@ def test_a_report_that_matches_completely_and_in_order_has_no_chunk(tmp_path, mo
 
 
 def plain_meteor(s):
-    """Denkowski and Lavie (2014), the numbers of the jar one by one."""
+    """The formula of Denkowski and Lavie (2014) by plain loops over the numbers of the jar."""
     exact, stem, synonym, paraphrase = s[4:8], s[8:12], s[12:16], s[16:20]
     ratios = []
     for side in (0, 1):

@@ -37,7 +37,7 @@ def no_java(monkeypatch):
 
 
 def coco(generated, references):
-    """What the scorers of pycocoevalcap say of the strings as they are."""
+    """Scores of pycocoevalcap for the strings as they are."""
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge
@@ -192,7 +192,7 @@ def test_meteor_gets_normalized_reports(monkeypatch):
 
 
 def plain_length(one, other):
-    """The table, cell by cell."""
+    """The length by the table of dynamic programming, cell by cell."""
     table = [[0] * (len(other) + 1) for _ in range(len(one) + 1)]
     for i, ours in enumerate(one, 1):
         for j, theirs in enumerate(other, 1):

@@ -1,4 +1,4 @@
-"""Run as a script, this file is one of the gloo processes that its tests start: test_report.py RANK SIZE FOLDER."""
+"""As a script, this file is one of the gloo processes that its tests start: test_report.py RANK SIZE FOLDER."""
 
 import json
 import math
@@ -51,7 +51,7 @@ def scored(rows, **choice):
 
 
 def same(ours, theirs):
-    """Bit for bit, nan equal to nan."""
+    """Whether two results are equal bit for bit, with nan equal to nan."""
     return json.dumps(ours, sort_keys=True) == json.dumps(theirs, sort_keys=True)
 
 
@@ -169,7 +169,7 @@ class UnpicklableError(Exception):
 
 
 def shares(size):
-    """How three samplers may divide the studies: padded, very uneven, and with nothing for the last process."""
+    """Studies by process for several samplers: padded, uneven, without studies for the last or the first process."""
     padded = [*range(COUNT), *range(-COUNT % size)]
     uneven = [[0]] * (size - 1)
     return {
@@ -181,7 +181,7 @@ def shares(size):
 
 
 def process(rank, size, folder):
-    """Score in one of many processes, and write down what was seen."""
+    """Score in one of many processes and write the results to a file."""
     os.environ["PATH"] = f"{folder}/bin{os.pathsep}{os.environ['PATH']}"
     start = f"file://{folder}/meeting"
     torch.distributed.init_process_group("gloo", init_method=start, rank=rank, world_size=size)
@@ -220,7 +220,7 @@ def error_of(call):
 
 @pytest.fixture(scope="module", params=[2, 3])
 def seen(request, tmp_path_factory):
-    """What each of 2 or 3 processes saw."""
+    """Results of each of 2 or 3 processes."""
     size, folder = request.param, tmp_path_factory.mktemp("processes")
     (folder / "bin").mkdir()
     (folder / "bin" / "java").write_text(

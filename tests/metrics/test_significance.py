@@ -39,7 +39,7 @@ class System:
         self.meteor = replace(self.statistics, meteor=matches)  # numbers such as the jar gives, without Java
 
     def scored_anew(self, rows):
-        """Every score but METEOR of some of the reports, from their text; CIDEr keeps the weights of all."""
+        """All scores but METEOR of some reports, from their text; CIDEr keeps the weights of all reports."""
         texts = [[side[row] for row in rows] for side in (self.generated, self.references)]
         cider = nlg.cider_per_report(self.generated, self.references)[rows].mean()
         labels = (side[rows] for side in self.labels)
@@ -63,7 +63,7 @@ def assert_same(ours, theirs, tolerance=1e-12):
 
 
 def percentiles(values, level=0.95):
-    """The plain definition: ranks between which a share of the sorted values lies, linear in between."""
+    """Percentiles by definition: ranks in the sorted values, linear between two."""
     values, bounds = sorted(values), []
     for share in ((1 - level) / 2, (1 + level) / 2):
         rank = share * (len(values) - 1)
@@ -309,7 +309,7 @@ def test_systems_that_cannot_be_compared_are_errors(good):
 
 
 def large(num_reports=3858):
-    """Statistics of the size of MIMIC-CXR's test set, of numbers alone."""
+    """Statistics of random numbers, with the size of MIMIC-CXR's test set."""
     random = np.random.default_rng(0)
 
     def numbers(*shape):

@@ -1,7 +1,7 @@
-"""Real processes score as one does, on their own and inside a Trainer.
+"""Several processes compute the scores of one, alone and inside a Trainer.
 
-Run as a script, this file is one of the gloo processes that its tests start (test_synced.py gloo RANK SIZE FOLDER), or
-what a user would write around a Trainer (test_synced.py trainer SIZE FOLDER).
+As a script, this file is one of the gloo processes that its tests start (test_synced.py gloo RANK SIZE FOLDER), or a
+training as a user would write it (test_synced.py trainer SIZE FOLDER).
 """
 
 import json
@@ -57,12 +57,12 @@ def fill(metric, rows, size=4, index=True):
 
 
 def plain(value):
-    """As JSON gives it back."""
+    """The value after a round trip through JSON."""
     return json.loads(json.dumps(value))
 
 
 def shares(size):
-    """How samplers may divide the studies: padded, uneven, and with nothing for a process."""
+    """Studies by process for several samplers: padded, uneven, without studies for one process."""
     padded = [*range(COUNT), *range(-COUNT % size)]
     return {
         "padded": [padded[rank::size] for rank in range(size)],
@@ -76,7 +76,7 @@ def shares(size):
 
 
 def gloo(rank, size, folder):
-    """Score in one of many processes, and write down what was seen."""
+    """Score in one of many processes and write the results to a file."""
     start = f"file://{folder}/meeting"
     torch.distributed.init_process_group("gloo", init_method=start, rank=rank, world_size=size)
     seen = {}
@@ -101,7 +101,7 @@ def gloo(rank, size, folder):
 
 
 def trainer(size, folder):
-    """Train a module that has both metrics, on `size` processes, and write down what they score."""
+    """Train a module that has both metrics on `size` processes and write their scores to a file."""
     import pytorch_lightning as pl
 
     class Reports(torch.utils.data.Dataset):
@@ -158,7 +158,7 @@ def trainer(size, folder):
 
 
 def run(commands):
-    """Run all commands at once, to their end."""
+    """Run all commands at once and wait for them."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     processes = [
         subprocess.Popen([sys.executable, __file__, *command], env=environment, stderr=subprocess.PIPE, text=True)
@@ -174,7 +174,7 @@ def run(commands):
 
 @pytest.fixture(scope="module", params=[2, 3])
 def seen(request, tmp_path_factory):
-    """What each of 2 or 3 processes saw."""
+    """Results of each of 2 or 3 processes."""
     size, folder = request.param, tmp_path_factory.mktemp("processes")
     run([["gloo", str(rank), str(size), str(folder)] for rank in range(size)])
     return [json.loads((folder / f"seen{rank}.json").read_text()) for rank in range(size)]

@@ -12,7 +12,7 @@ from torch import Tensor
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.metrics.efficacy import check_labels, efficacy_of_pairs, label_pairs, observation_counts
 from r2cmn.metrics.labeler import Labeler, RuleLabeler
-from r2cmn.metrics.synced import SyncedMetric, check_pairs
+from r2cmn.metrics.synced import SyncedMetric
 
 NO_LABELS = torch.zeros(0, 2, len(OBSERVATIONS), dtype=torch.int8)
 
@@ -62,24 +62,6 @@ class ClinicalEfficacy(SyncedMetric):
         super().__init__()
         self.labeler = labeler or RuleLabeler()
 
-    def update(
-        self, generated: Sequence[str], references: Sequence[str], index: Tensor | Sequence[int] | None = None
-    ) -> None:
-        """Label and add the reports of a batch.
-
-        Args:
-            generated: reports; may be empty strings.
-            references: one for each report.
-            index: (B,) the position of each study in its split, by which repeated studies are dropped. Without it,
-                studies count as they come, and those that a sampler repeats to fill a batch count twice.
-
-        Raises:
-            ValueError: if the numbers of references or indices differ from that of reports, or the labeler returns
-                wrong labels.
-        """
-        check_pairs(generated, references, index)
-        self._add(label_pairs(self.labeler, generated, references), index)
-
     def update_labels(self, generated: Any, references: Any, index: Tensor | Sequence[int] | None = None) -> None:
         """Add reports with labels from elsewhere.
 
@@ -91,7 +73,8 @@ class ClinicalEfficacy(SyncedMetric):
         Raises:
             ValueError: if labels have another shape or other values, or the number of indices differs.
         """
-        self._add(np.stack(check_labels(generated, references), axis=1).astype(np.int8), index)
+        pairs = np.stack(check_labels(generated, references), axis=1).astype(np.int8)
+        self._append(len(pairs), index, {"labels": torch.from_numpy(pairs)})
         # what torchmetrics does around `update`
         self._computed = None
         self._update_count += 1
@@ -119,8 +102,8 @@ class ClinicalEfficacy(SyncedMetric):
         labels = self._together(self._labels)
         return labels[:, 0], labels[:, 1]
 
-    def _add(self, pairs: np.ndarray, index: Tensor | Sequence[int] | None) -> None:
-        self._append(len(pairs), index, {"labels": torch.from_numpy(pairs)})
+    def _states(self, generated: Sequence[str], references: Sequence[str]) -> dict[str, Tensor]:
+        return {"labels": torch.from_numpy(label_pairs(self.labeler, generated, references))}
 
     def _scores(self) -> dict[str, float]:
         return efficacy_of_pairs(self._labels())

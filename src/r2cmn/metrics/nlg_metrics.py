@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from r2cmn.metrics.nlg import check_meteor, nlg_scores
-from r2cmn.metrics.synced import SyncedMetric, check_pairs
+from r2cmn.metrics.synced import SyncedMetric
 
 
 class NLGMetrics(SyncedMetric):
@@ -42,27 +42,6 @@ class NLGMetrics(SyncedMetric):
         check_meteor(meteor)
         self.meteor = meteor
 
-    def update(
-        self, generated: Sequence[str], references: Sequence[str], index: Tensor | Sequence[int] | None = None
-    ) -> None:
-        """Add the reports of a batch.
-
-        Args:
-            generated: reports, words separated by spaces; may be empty strings.
-            references: one for each report.
-            index: (B,) the position of each study in its split, by which repeated studies are dropped. Without it,
-                studies count as they come, and those that a sampler repeats to fill a batch count twice.
-
-        Raises:
-            ValueError: if the numbers of references or indices differ from that of reports.
-        """
-        check_pairs(generated, references, index)
-        pairs = [[text.encode(errors="replace") for text in pair] for pair in zip(generated, references, strict=True)]
-        text = bytearray(b"".join(part for pair in pairs for part in pair))
-        lengths = torch.tensor([[len(part) for part in pair] for pair in pairs], dtype=torch.int64).view(-1, 2)
-        new = {"text": torch.frombuffer(text, dtype=torch.uint8) if text else self.empty["text"], "lengths": lengths}
-        self._append(len(generated), index, {**new, **self._more(generated, references)})
-
     def reports(self) -> list[tuple[int, str, str]]:
         """Return (index, generated, reference) of every study once, ordered by index.
 
@@ -70,9 +49,11 @@ class NLGMetrics(SyncedMetric):
         """
         return self._together(self._reports)
 
-    def _more(self, generated: Sequence[str], references: Sequence[str]) -> dict[str, Tensor]:
-        """Return further states of a batch, which a subclass adds."""
-        return {}
+    def _states(self, generated: Sequence[str], references: Sequence[str]) -> dict[str, Tensor]:
+        pairs = [[text.encode(errors="replace") for text in pair] for pair in zip(generated, references, strict=True)]
+        text = bytearray(b"".join(part for pair in pairs for part in pair))
+        lengths = torch.tensor([[len(part) for part in pair] for pair in pairs], dtype=torch.int64).view(-1, 2)
+        return {"text": torch.frombuffer(text, dtype=torch.uint8) if text else self.empty["text"], "lengths": lengths}
 
     def _scores(self) -> dict[str, float]:
         reports = self._reports()

@@ -45,10 +45,9 @@ class ReportMetrics(NLGMetrics):
             raise ValueError(f"metrics.clinical must be true or false, not {clinical!r}")
         self.labeler = (labeler or RuleLabeler()) if clinical else None
 
-    def _more(self, generated: Sequence[str], references: Sequence[str]) -> dict[str, Tensor]:
-        if self.labeler is None:
-            return {"labels": NO_LABELS}
-        return {"labels": torch.from_numpy(label_pairs(self.labeler, generated, references))}
+    def _states(self, generated: Sequence[str], references: Sequence[str]) -> dict[str, Tensor]:
+        labels = torch.from_numpy(label_pairs(self.labeler, generated, references)) if self.labeler else NO_LABELS
+        return {**super()._states(generated, references), "labels": labels}
 
     def _scores(self) -> dict[str, float]:
         scores = super()._scores()

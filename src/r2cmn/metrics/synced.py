@@ -20,8 +20,8 @@ Outcome = TypeVar("Outcome")
 class SyncedMetric(Metric):
     """Base class of the metrics of this package: gathers all states, keeps each study once, scores on one process.
 
-    A subclass lists its states in `empty`, adds to them in its `update` with `_append`, and scores the studies at
-    `_places` in `_scores`. A study that a sampler repeated to fill the last batch counts once, and studies are ordered
+    A subclass lists its states in `empty`, returns those of a batch from `_states`, and scores the studies at `_places`
+    in `_scores`. A study that a sampler repeated to fill the last batch counts once, and studies are ordered
     by their index, so any number of processes gives bit for bit the scores of one.
 
     Attributes:
@@ -43,6 +43,23 @@ class SyncedMetric(Metric):
             self.add_state(name, default=[], dist_reduce_fx="cat")
         self._is_counted: bool | None = None
 
+    def update(
+        self, generated: Sequence[str], references: Sequence[str], index: Tensor | Sequence[int] | None = None
+    ) -> None:
+        """Add the reports of a batch.
+
+        Args:
+            generated: reports, words separated by spaces; may be empty strings.
+            references: one for each report.
+            index: (B,) the position of each study in its split, by which repeated studies are dropped. Without it,
+                studies count as they come, and those that a sampler repeats to fill a batch count twice.
+
+        Raises:
+            ValueError: if the numbers of references or indices differ from that of reports.
+        """
+        _check_pairs(generated, references, index)
+        self._append(len(generated), index, self._states(generated, references))
+
     def compute(self) -> dict[str, float]:
         """Score every study once; collective: call it on every process.
 
@@ -62,6 +79,9 @@ class SyncedMetric(Metric):
         """Forget all studies."""
         super().reset()
         self._is_counted = None
+
+    def _states(self, generated: Sequence[str], references: Sequence[str]) -> dict[str, Tensor]:
+        raise NotImplementedError
 
     def _scores(self) -> dict[str, float]:
         raise NotImplementedError
@@ -126,7 +146,7 @@ class SyncedMetric(Metric):
             setattr(self, name, torch.cat(gathered).to(self.device))
 
 
-def check_pairs(generated: Sequence[str], references: Sequence[str], index: Tensor | Sequence[int] | None) -> None:
+def _check_pairs(generated: Sequence[str], references: Sequence[str], index: Tensor | Sequence[int] | None) -> None:
     """Raise ValueError unless both are lists of the same length, which `index`, if given, has too."""
     if isinstance(generated, str) or isinstance(references, str):
         raise ValueError("reports are a list of strings, not one string: put the report into a list")

@@ -32,7 +32,7 @@ def expected(row):
 
 
 def read(report):
-    """What is not blank, by name."""
+    """Labels that are not blank, by name."""
     return {name: int(v) for name, v in zip(OBSERVATIONS, RuleLabeler()([report])[0], strict=True) if v != -2}
 
 
@@ -66,7 +66,7 @@ def test_cleaned_sentences_have_their_expected_labels():
 
 
 def test_sentences_do_not_influence_each_other():
-    """A report of sentences is the strongest label of each of them."""
+    """The label of a report is the strongest label of its sentences."""
     seed, rows = 5, [row for row in table() if row["group"] != "text"]
     print("seed", seed)
     draw, strength = random.Random(seed), {-2: 0, 0: 1, -1: 2, 1: 3}
@@ -142,7 +142,7 @@ def test_random_words_are_labeled_without_an_error():
 
 @pytest.fixture(scope="module")
 def phantom():
-    """Reports of the grammar and the truth that they were written from."""
+    """Reports of the phantom set and their true labels."""
     from r2cmn.phantom.findings import labels_of_findings
     from r2cmn.phantom.grammar import write_report
     from r2cmn.phantom.make import REPORT, describe, stream
