@@ -1,30 +1,22 @@
-"""As a script, this file is one of the gloo processes that its tests start: test_report.py RANK SIZE FOLDER."""
+"""All scores of a split on one process; those of several are in test_synced.py."""
 
 import json
 import math
-import os
 import pickle
 import random
-import subprocess
-import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from r2cmn.metrics import nlg_metrics
 from r2cmn.metrics.degeneracy import LOGGED as LOGGED_COUNTS
 from r2cmn.metrics.degeneracy import degeneracy
 from r2cmn.metrics.efficacy import efficacy
 from r2cmn.metrics.labeler import RuleLabeler
-from r2cmn.metrics.meteor import meteor_of_sums
 from r2cmn.metrics.nlg import nlg_scores
 from r2cmn.metrics.report import LOGGED, ReportMetrics
 
 WORDS = ["the", "heart", "is", "normal", ".", "lungs", "clear", "effusion", "no", "edema", "élargi", "°", "|||", "\n"]
 COUNT = 23
-JAVA_SAYS = " ".join(["9"] * 4 + ["1"] * 19)  # of each report: lengths and matches, METEOR's 23 numbers
 NAMES = {"BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L", "CIDEr", "distinct", "most_common", "mean_length"}
 NAMES |= {f"CE_{average}_{score}" for average in ("macro", "micro", "example") for score in ("P", "R", "F1")}
 
@@ -53,9 +45,6 @@ def scored(rows, **choice):
 def same(ours, theirs):
     """Whether two results are equal bit for bit, with nan equal to nan."""
     return json.dumps(ours, sort_keys=True) == json.dumps(theirs, sort_keys=True)
-
-
-# ---- one process -----------------------------------------------------------------------------------------------------
 
 
 def test_scores_are_those_of_the_corpus():
@@ -158,128 +147,3 @@ def test_inference_mode_then_training():
         inside = metrics.compute()
     assert same(inside, scored(list(range(COUNT))))
     assert len(metrics.reports()) == COUNT
-
-
-# ---- many processes --------------------------------------------------------------------------------------------------
-
-
-class UnpicklableError(Exception):
-    def __reduce__(self):
-        raise TypeError("this error does not pickle")
-
-
-def shares(size):
-    """Studies by process for several samplers: padded, uneven, without studies for the last or the first process."""
-    padded = [*range(COUNT), *range(-COUNT % size)]
-    uneven = [[0]] * (size - 1)
-    return {
-        "padded": [padded[rank::size] for rank in range(size)],
-        "uneven": [list(range(1, COUNT)), *uneven],
-        "empty": [list(range(COUNT))[rank :: size - 1] for rank in range(size - 1)] + [[]],
-        "first_empty": [[], *([list(range(COUNT))] * (size - 1))],
-    }
-
-
-def process(rank, size, folder):
-    """Score in one of many processes and write the results to a file."""
-    os.environ["PATH"] = f"{folder}/bin{os.pathsep}{os.environ['PATH']}"
-    start = f"file://{folder}/meeting"
-    torch.distributed.init_process_group("gloo", init_method=start, rank=rank, world_size=size)
-    seen = {"scores": {}, "reports": {}, "errors": {}}
-    for name, rows in shares(size).items():
-        metrics = ReportMetrics(meteor=False)
-        fill(metrics, rows[rank])
-        seen["reports"][name] = metrics.reports()
-        seen["scores"][name] = metrics.compute()
-    metrics = ReportMetrics(meteor=True)  # the `java` of the test counts how often it is started
-    fill(metrics, shares(size)["padded"][rank])
-    seen["scores"]["meteor"] = metrics.compute()
-    seen["errors"]["nothing"] = error_of(ReportMetrics(meteor=False).compute)
-
-    metrics, scores = ReportMetrics(meteor=False), nlg_metrics.nlg_scores
-    fill(metrics, shares(size)["empty"][rank][:2])
-    nlg_metrics.nlg_scores = fail
-    seen["errors"]["scoring"] = error_of(metrics.compute)
-    nlg_metrics.nlg_scores = scores
-    fill(metrics, shares(size)["empty"][rank][2:])
-    seen["scores"]["after an error"] = metrics.compute()
-    (folder / f"seen{rank}.json").write_text(json.dumps(seen))
-    torch.distributed.destroy_process_group()
-
-
-def fail(*_):
-    raise UnpicklableError("scores fell over")
-
-
-def error_of(call):
-    try:
-        call()
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-
-
-@pytest.fixture(scope="module", params=[2, 3])
-def seen(request, tmp_path_factory):
-    """Results of each of 2 or 3 processes."""
-    size, folder = request.param, tmp_path_factory.mktemp("processes")
-    (folder / "bin").mkdir()
-    (folder / "bin" / "java").write_text(
-        f"#!/bin/sh\necho started >> {folder}/starts\nfor i in $(seq {COUNT}); do echo {JAVA_SAYS}; done\n"
-    )
-    (folder / "bin" / "java").chmod(0o755)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    # not torch.multiprocessing: a spawned process would have to import this module by a name that it does not have
-    commands = [[sys.executable, __file__, str(rank), str(size), str(folder)] for rank in range(size)]
-    processes = [subprocess.Popen(c, env=environment, stderr=subprocess.PIPE, text=True) for c in commands]
-    try:
-        complaints = [process.communicate(timeout=120)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0] * size, "\n".join(complaints)
-    found = [json.loads((folder / f"seen{rank}.json").read_text()) for rank in range(size)]
-    return found, (folder / "starts").read_text().split()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["padded", "uneven", "empty", "first_empty"])
-def test_many_processes_compute_the_scores_of_one(seen, name):
-    one = scored(list(range(COUNT)))
-    generated, references = written()
-    for process_seen in seen[0]:
-        assert same(process_seen["scores"][name], one)
-        assert process_seen["reports"][name] == [[i, generated[i], references[i]] for i in range(COUNT)]
-
-
-@pytest.mark.slow
-def test_java_starts_once_for_all_processes(seen):
-    found, starts = seen
-    assert starts == ["started"]
-    one = {
-        **scored(list(range(COUNT))),
-        "METEOR": float(meteor_of_sums(np.array([[COUNT * float(n) for n in JAVA_SAYS.split()]]))[0]),
-    }
-    assert 0 < one["METEOR"] < 1
-    assert all(same(process_seen["scores"]["meteor"], one) for process_seen in found)
-
-
-@pytest.mark.slow
-def test_an_error_reaches_every_process(seen):
-    first, *others = [process_seen["errors"] for process_seen in seen[0]]
-    assert first == {
-        "scoring": "UnpicklableError: scores fell over",
-        "nothing": "ValueError: there are no reports to score: call update before compute",
-    }
-    heard = "RuntimeError: the first process could not score the reports: "
-    for other in others:
-        assert other == {name: heard + sentence for name, sentence in first.items()}
-
-
-@pytest.mark.slow
-def test_an_error_keeps_the_reports(seen):
-    one = scored(list(range(COUNT)))
-    assert all(same(process_seen["scores"]["after an error"], one) for process_seen in seen[0])
-
-
-if __name__ == "__main__":
-    process(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

@@ -11,28 +11,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from r2cmn.metrics import nlg_metrics
 from r2cmn.metrics.clinical import ClinicalEfficacy
+from r2cmn.metrics.meteor import meteor_of_sums
 from r2cmn.metrics.nlg_metrics import NLGMetrics
+from r2cmn.metrics.report import ReportMetrics
 
 WORDS = [
-    "no",
-    "small",
-    "effusion",
-    ".",
-    "edema",
-    "possible",
-    "pneumonia",
-    "the",
-    "heart",
-    "is",
-    "enlarged",
-    "naïve",
-    "",
-]
+    "no", "small", "effusion", ".", "edema", "possible", "pneumonia", "the", "heart", "is", "enlarged", "naïve", "°",
+    "|||", "\n", "",
+]  # fmt: skip
 COUNT = 23  # odd, and no multiple of three
+JAVA_PRINTS = " ".join(["9"] * 4 + ["1"] * 19)  # METEOR's 23 numbers of each report: lengths and matches
 
 
 def written(count=COUNT):
@@ -44,7 +38,7 @@ def written(count=COUNT):
 
 
 def metrics():
-    return {"nlg": NLGMetrics(meteor=False), "clinical": ClinicalEfficacy()}
+    return {"nlg": NLGMetrics(meteor=False), "clinical": ClinicalEfficacy(), "report": ReportMetrics(meteor=False)}
 
 
 def fill(metric, rows, size=4, index=True):
@@ -77,6 +71,7 @@ def shares(size):
 
 def gloo(rank, size, folder):
     """Score in one of many processes and write the results to a file."""
+    os.environ["PATH"] = f"{folder}/bin{os.pathsep}{os.environ['PATH']}"
     start = f"file://{folder}/meeting"
     torch.distributed.init_process_group("gloo", init_method=start, rank=rank, world_size=size)
     seen = {}
@@ -84,6 +79,8 @@ def gloo(rank, size, folder):
         for name, metric in metrics().items():
             fill(metric, rows[rank])
             seen[f"{share} {name}"] = metric.compute()
+            if name == "report":
+                seen[f"{share} reports"] = metric.reports()
             if name == "clinical":
                 seen[f"{share} table"] = metric.per_observation()
                 seen[f"{share} labels"] = [side.tolist() for side in metric.labelled()]
@@ -92,12 +89,32 @@ def gloo(rank, size, folder):
     for name, metric in metrics().items():  # each process gets every size-th study, as a sampler deals them out
         fill(metric, list(range(COUNT))[rank::size], index=False)
         seen[f"counted {name}"] = metric.compute()
-    try:
-        ClinicalEfficacy().compute()
-    except Exception as error:
-        seen["nothing"] = f"{type(error).__name__}: {error}"
+    seen["meteor"] = fill(ReportMetrics(meteor=True), shares(size)["padded"][rank]).compute()
+    seen["errors"] = {"nothing": error_of(ClinicalEfficacy().compute)}
+    metric, scores = ReportMetrics(meteor=False), nlg_metrics.nlg_scores
+    fill(metric, shares(size)["last empty"][rank][:2])
+    nlg_metrics.nlg_scores = fail
+    seen["errors"]["scoring"] = error_of(metric.compute)
+    nlg_metrics.nlg_scores = scores
+    seen["after an error"] = fill(metric, shares(size)["last empty"][rank][2:]).compute()
     (folder / f"seen{rank}.json").write_text(json.dumps(seen))
     torch.distributed.destroy_process_group()
+
+
+class UnpicklableError(Exception):
+    def __reduce__(self):
+        raise TypeError("this error does not pickle")
+
+
+def fail(*_):
+    raise UnpicklableError("scoring failed")
+
+
+def error_of(call):
+    try:
+        call()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
 
 
 def trainer(size, folder):
@@ -115,7 +132,7 @@ def trainer(size, folder):
         def __init__(self):
             super().__init__()
             self.weight = torch.nn.Parameter(torch.zeros(1))
-            self.nlg, self.clinical = metrics().values()
+            self.nlg, self.clinical = NLGMetrics(meteor=False), ClinicalEfficacy()
             self.seen = {}
 
         def training_step(self, batch, _):
@@ -176,8 +193,16 @@ def run(commands):
 def seen(request, tmp_path_factory):
     """Results of each of 2 or 3 processes."""
     size, folder = request.param, tmp_path_factory.mktemp("processes")
+    (folder / "bin").mkdir()
+    (folder / "bin" / "java").write_text(  # counts how often it starts
+        f"#!/bin/sh\necho started >> {folder}/starts\nfor i in $(seq {COUNT}); do echo {JAVA_PRINTS}; done\n"
+    )
+    (folder / "bin" / "java").chmod(0o755)
     run([["gloo", str(rank), str(size), str(folder)] for rank in range(size)])
-    return [json.loads((folder / f"seen{rank}.json").read_text()) for rank in range(size)]
+    return [
+        json.loads((folder / f"seen{rank}.json").read_text()) | {"starts": (folder / "starts").read_text().split()}
+        for rank in range(size)
+    ]
 
 
 @pytest.mark.slow
@@ -199,11 +224,36 @@ def test_tables_and_labels_are_those_of_all_studies(seen, share):
 
 
 @pytest.mark.slow
-def test_every_process_raises_without_reports(seen):
-    sentence = "ValueError: there are no reports to score: call update before compute"
-    first, *others = (process["nothing"] for process in seen)
-    assert first == sentence
-    assert others == [f"RuntimeError: the first process could not score the reports: {sentence}"] * len(others)
+@pytest.mark.parametrize("share", ["padded", "uneven", "last empty", "first empty"])
+def test_every_process_has_all_reports(seen, share):
+    generated, references = written()
+    for process in seen:
+        assert process[f"{share} reports"] == [[i, generated[i], references[i]] for i in range(COUNT)]
+
+
+@pytest.mark.slow
+def test_java_starts_once_for_all_processes(seen):
+    assert seen[0]["starts"] == ["started"]
+    numbers = np.array([[COUNT * float(number) for number in JAVA_PRINTS.split()]])
+    one = {
+        **fill(ReportMetrics(meteor=False), list(range(COUNT))).compute(),
+        "METEOR": float(meteor_of_sums(numbers)[0]),
+    }
+    assert 0 < one["METEOR"] < 1
+    assert [process["meteor"] for process in seen] == [plain(one)] * len(seen)
+
+
+@pytest.mark.slow
+def test_an_error_reaches_every_process_and_keeps_the_reports(seen):
+    first, *others = (process["errors"] for process in seen)
+    assert first == {
+        "nothing": "ValueError: there are no reports to score: call update before compute",
+        "scoring": "UnpicklableError: scoring failed",
+    }
+    raised = {name: f"RuntimeError: the first process could not score the reports: {first[name]}" for name in first}
+    assert others == [raised] * len(others)
+    one = json.dumps(fill(ReportMetrics(meteor=False), list(range(COUNT))).compute())
+    assert [json.dumps(process["after an error"]) for process in seen] == [one] * len(seen)
 
 
 @pytest.mark.slow
