@@ -1,12 +1,12 @@
-"""The W&B workspace of the ablations, made by code: which panels there are and which keys they show."""
+"""The W&B workspace of the ablations: its panels and the keys that they show."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from r2cmn.files import write_json
 from r2cmn.groups import COMPARED
 
 NUMBERS = {
@@ -14,13 +14,13 @@ NUMBERS = {
     "K, queried vectors": "memory.num_queried",
     "threads": "memory.num_threads",
 }
-"""Numbers that are ablated, and their keys in the logged configuration."""
+"""Ablated numbers and their keys in the logged configuration."""
 
 SETTINGS = {**NUMBERS, **{group.replace("_", "-"): f"choices.{group}" for group in COMPARED}}
-"""The settings that curves and bars are grouped by, and their keys in the logged configuration."""
+"""Settings that group curves and bars, and their keys in the logged configuration."""
 
 BEST = "objective"
-"""Best validation BLEU-4, whose weights the test takes; in the summary of a run that has ended."""
+"""Best validation BLEU-4, in the summary of a finished run."""
 
 TEST_SCORES = ("test/BLEU_1", "test/BLEU_2", "test/BLEU_3", "test/BLEU_4", "test/METEOR", "test/ROUGE_L", "test/CIDEr")
 
@@ -38,7 +38,7 @@ THREAD_USE = {
 }
 
 SYSTEM = {
-    "GPU utilisation, %": r"system/gpu\.\d+\.gpu",
+    "GPU utilization, %": r"system/gpu\.\d+\.gpu",
     "GPU memory, %": r"system/gpu\.\d+\.memoryAllocated",
     "CPU, %": r"system/cpu",
     "memory of the process, MB": r"system/proc\.memory\.rssMB",
@@ -46,15 +46,15 @@ SYSTEM = {
 
 
 def build(project: str, entity: str, group: str | None = None) -> Any:
-    """Build the workspace; nothing is sent.
+    """Build the workspace without sending it.
 
     Args:
         project: W&B project.
-        entity: user or team whose project it is.
-        group: show the runs of this sweep alone.
+        entity: user or team of the project.
+        group: sweep whose runs are shown; None shows all.
 
     Raises:
-        ValueError: where wandb-workspaces is not installed.
+        ValueError: if wandb-workspaces is not installed.
     """
     ws, _ = _libraries()
     shown = {} if group is None else {"filters": f"Metric('Group') == {group!r}"}
@@ -79,17 +79,17 @@ def build(project: str, entity: str, group: str | None = None) -> Any:
 
 
 def has_account() -> bool:
-    """Whether W&B knows who is asking; nobody is asked and nothing is sent."""
+    """Return whether a W&B account is set up, without a prompt or a request."""
     import wandb
 
     return bool(wandb.login(prompt=False, verify=False))
 
 
 def find_entity() -> str:
-    """Return the account's own entity, which the server knows.
+    """Return the default entity of the account.
 
     Raises:
-        ValueError: where the server cannot be reached.
+        ValueError: if the server cannot be reached.
     """
     import wandb
 
@@ -103,13 +103,19 @@ def save(workspace: Any) -> str:
     """Save the workspace as a new view of its project and return its address.
 
     Raises:
-        ValueError: where the server cannot be reached or refuses.
+        ValueError: if the server cannot be reached or refuses.
     """
     import wandb
 
     try:
         workspace.save_as_new_view()
-    except (wandb.errors.Error, OSError, ValueError, KeyError, TypeError) as error:  # an answer without a view, too
+    except (
+        wandb.errors.Error,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ) as error:  # KeyError, TypeError: a response without a view
         raise ValueError(f"W&B did not save it ({_first_line(error)}): --out FILE writes the workspace") from error
     return str(workspace.url)
 
@@ -119,18 +125,12 @@ def _first_line(error: Exception) -> str:
 
 
 def write(workspace: Any, path: Path) -> None:
-    """Write the workspace as JSON, beside the file and renamed into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(workspace._spec, indent=2) + "\n")
-    temporary.replace(path)
+    """Write the workspace as JSON."""
+    write_json(path, workspace._spec)
 
 
 def keys(workspace: Any) -> set[str]:
-    """Return every key that a panel of a workspace shows, as W&B names it: `val/loss`, `config.memory.value...`.
-
-    Those that a panel finds by a pattern are given as the pattern, `/.../`.
-    """
+    """Return every key of the panels as W&B names it: `val/loss`, `config.memory.value...`; patterns as `/.../`."""
     found: set[str] = set()
     for section in workspace._spec["spec"]["section"]["panelBankConfig"]["sections"]:
         for panel in section["panels"]:
@@ -159,7 +159,7 @@ def _section(name: str, panels: list[Any], columns: int = 4, is_open: bool = Fal
 
 
 def _curves(key: str, x: str) -> Iterator[Any]:
-    """Mean and range over the runs of each value of each setting."""
+    """Plot mean and standard deviation over the runs of each value of each setting."""
     _, wr = _libraries()
     for name, setting in SETTINGS.items():
         yield wr.LinePlot(
@@ -210,7 +210,7 @@ def _training_panels() -> list[Any]:
         wr.LinePlot(title="train/loss", x="trainer/global_step", y=["train/loss"]),
         wr.LinePlot(title="learning rates", x="epoch", y=["lr/backbone", "lr/rest"]),
         wr.LinePlot(title="scores", x="epoch", y=["val/BLEU_1", "val/METEOR", "val/ROUGE_L", "val/CIDEr"]),
-        wr.BarPlot(title="training, studies a second", metrics=["speed/train_studies_per_second"]),
+        wr.BarPlot(title="training, studies per second", metrics=["speed/train_studies_per_second"]),
     ]
 
 
@@ -229,7 +229,7 @@ def _honesty_panels() -> list[Any]:
                     y=["val/distinct", "val/most_common"], range_y=(0, 1)),
         wr.BarPlot(title="test: distinct reports, share of the most common one",
                    metrics=["test/distinct", "test/most_common"]),
-        wr.LinePlot(title="words a report", x="epoch", y=["val/mean_length"]),
+        wr.LinePlot(title="words per report", x="epoch", y=["val/mean_length"]),
     ]  # fmt: skip
 
 
