@@ -19,9 +19,9 @@ from r2cmn.audit.funnel import UNKNOWN_BEFORE, Record, Step, read_record
 from r2cmn.audit.images import Images, audit_images
 from r2cmn.audit.problems import Problem, find_problems
 from r2cmn.audit.published import TABLE_1, Compared, compare, split_notes
-from r2cmn.data.reports import SPLITS, DataError, Study, read_annotation
+from r2cmn.data.reports import LICENSE_CLASSES, SPLITS, DataError, Study, read_annotation
 from r2cmn.data.tokenizer import CLEANING, Tokenizer
-from r2cmn.prepare.collections import COLLECTIONS, LICENSE_CLASSES, Collection
+from r2cmn.prepare.collections import COLLECTIONS, Collection
 
 
 @dataclass(frozen=True)

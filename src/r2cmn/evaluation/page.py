@@ -15,6 +15,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from r2cmn.data.reports import LICENSE_CLASSES
 from r2cmn.evaluation.protocols import MEANING, Prepared
 from r2cmn.evaluation.published import Published
 from r2cmn.evaluation.read import Predictions
@@ -25,7 +26,6 @@ from r2cmn.metrics.degeneracy import MEANING as DEGENERACY
 from r2cmn.metrics.names import NLG, SHOWN_CE, describe, parse_ce, protocol_of_ce, short
 from r2cmn.pages import Row, Table, code, render, with_note, write
 from r2cmn.pages.charts import Mark, bar, histogram, intervals
-from r2cmn.prepare.collections import LICENSE_CLASSES
 
 PLOTTED = (*[name for name in NLG if name != "CIDEr"], "CE_macro_F1", "CE_micro_F1", "CE_example_F1", "CE_micro_F1_5")
 """Scores of the first plot, all in [0, 1]; CIDEr goes to 10 and has its own plot."""
