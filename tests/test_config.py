@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from r2cmn.config import ConfigError, check, compose, conf_dir, objects, plain
 from r2cmn.data.iu_xray import IUXRayDataModule
-from r2cmn.module import build_model
+from r2cmn.model import build_model
 
 CONF = Path(__file__).parents[1] / "conf"
 CHOICES = sorted(f"{p.parent.name}={p.stem}" for p in CONF.glob("*/*.yaml"))

@@ -18,7 +18,8 @@ from r2cmn.build import DescriptionError, NotAllowedError
 from r2cmn.config import plain
 from r2cmn.data.images import ImageError
 from r2cmn.data.tokenizer import Tokenizer
-from r2cmn.module import GENERATION, METRICS, OPTIMIZER, build_model
+from r2cmn.model import build_model
+from r2cmn.module import GENERATION, METRICS, OPTIMIZER
 from r2cmn.types import Batch
 
 MODEL = {

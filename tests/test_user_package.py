@@ -208,6 +208,17 @@ def test_a_checkpoint_holds_the_annotations_and_asks_for_the_package(package, da
     assert loaded.generate(batch.images) == module.generate(batch.images)
 
 
+def test_a_training_does_not_resume_with_other_annotations(package, data, tmp_path):
+    module = make(data)
+    trainer = make_trainer(max_steps=1)
+    trainer.fit(module, datamodule=data)
+    trainer.save_checkpoint(tmp_path / "m.ckpt")
+    other = make(data)
+    other.hparams["data"]["annotations"]["templates"].reverse()
+    with pytest.raises(ValueError, match="annotations"):
+        make_trainer(max_steps=2).fit(other, datamodule=data, ckpt_path=tmp_path / "m.ckpt")
+
+
 # ---- the command line, ------------------------------------------------------------------------
 
 
@@ -239,7 +250,7 @@ def test_a_package_is_trained_swept_resumed_shown_and_loaded(tiny_dataset, tmp_p
     assert choice_names([(config, choices)])["report_models.bank.Bank"] == "bank"
     shown = run(tmp_path, "results", sweep, "--by", "memory")
     assert shown.returncode == 0, shown.stdout + shown.stderr
-    assert "bank" in shown.stdout.lower()
+    assert "bank" in shown.stdout  # the choice, not the class Bank
 
     trial = sweep / "1"
     resumed = run(tmp_path, *train, *MINE, "objective=overlap", f"run_dir={trial}", "checkpoint=last",

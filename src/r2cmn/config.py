@@ -28,7 +28,7 @@ from r2cmn.data.features import check_frozen
 from r2cmn.data.tokenizer import UNKNOWN, Tokenizer
 from r2cmn.encoder_decoder.wording import annotate
 from r2cmn.groups import MODEL, PARTS, ConfigError, conf_dir
-from r2cmn.module import build_model
+from r2cmn.model import build_model
 from r2cmn.types import Config
 
 _LEAST = {"seed": 0, "dim": 1, "trainer.accumulate_grad_batches": 1, "trainer.check_val_every_n_epoch": 1}

@@ -1,4 +1,4 @@
-"""The paper in one class.
+"""The paper in one class, and how it is built from descriptions.
 
 Shapes: B studies, I views, S patches of all views, T words, D `dim`, W columns of the output.
 """
@@ -9,8 +9,10 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from r2cmn.build import DescriptionError, build, check_allowed
+from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.kernels.pairs import unique_pairs
-from r2cmn.types import EncoderDecoder, Memory, Source, State
+from r2cmn.types import Config, EncoderDecoder, Memory, Source, State
 
 
 class CMN(nn.Module):
@@ -61,3 +63,34 @@ class CMN(nn.Module):
         positions, distinct, row = unique_pairs(position, tokens)
         words = self.encoder_decoder.embed(distinct[:, None], positions)
         return self.encoder_decoder.step(tokens, self.memory.textual(words)[row], state)
+
+
+def build_model(model: Config, tokenizer: Tokenizer, annotations: Config | None = None) -> CMN:
+    """Build the composite model from the descriptions of its three parts.
+
+    Args:
+        model: `backbone`, `memory` and `encoder_decoder`, each a description, and optionally `init`, which is applied
+            to the model last.
+        tokenizer: of the reports. The encoder-decoder's constructor gets it, its `vocabulary_size` (V+1) and the
+            annotations if it names them.
+        annotations: made by the encoder-decoder of the training reports (`r2cmn.encoder_decoder.wording.annotate`).
+
+    Raises:
+        DescriptionError: if a part is missing or a description does not fit its class.
+        ValueError: if values do not fit each other; the message names the key.
+    """
+    check_allowed(model)
+    for part in ("backbone", "memory", "encoder_decoder"):
+        if part not in model:
+            raise DescriptionError(f"the model has no '{part}': it needs backbone, memory and encoder_decoder")
+    offered: Config = {"tokenizer": tokenizer, "vocabulary_size": tokenizer.vocabulary_size}
+    if annotations is not None:
+        offered["annotations"] = annotations
+    cmn = CMN(
+        build(model["backbone"], "backbone"),
+        build(model["memory"], "memory"),
+        build(model["encoder_decoder"], "encoder_decoder", offered),
+    )
+    if "init" in model:
+        build(model["init"], "init")(cmn)
+    return cmn

@@ -14,11 +14,11 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from r2cmn.build import DescriptionError, build, check_allowed, find_class, has_option
+from r2cmn.build import build, check_allowed, find_class, has_option
 from r2cmn.data.images import ImageTransform, as_rgb, load_image
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.encoder_decoder.wording import annotate, rewrites, to_targets, to_words
-from r2cmn.model import CMN
+from r2cmn.model import build_model
 from r2cmn.types import Batch, Config, Generation, Hypotheses, Source
 
 GENERATION: Config = {"_target_": "r2cmn.generation.BeamSearch", "num_beams": 3}
@@ -34,37 +34,6 @@ OPTIMIZER: Config = {
 
 Study = Sequence[str | Path | Image]
 """The views of one study, as image files or pictures."""
-
-
-def build_model(model: Config, tokenizer: Tokenizer, annotations: Config | None = None) -> CMN:
-    """Build the composite model from the descriptions of its three parts.
-
-    Args:
-        model: `backbone`, `memory` and `encoder_decoder`, each a description, and optionally `init`, which is applied
-            to the model last.
-        tokenizer: of the reports. The encoder-decoder's constructor gets it, its `vocabulary_size` (V+1) and the
-            annotations if it names them.
-        annotations: made by the encoder-decoder of the training reports (`r2cmn.encoder_decoder.wording.annotate`).
-
-    Raises:
-        DescriptionError: if a part is missing or a description does not fit its class.
-        ValueError: if values do not fit each other; the message names the key.
-    """
-    check_allowed(model)
-    for part in ("backbone", "memory", "encoder_decoder"):
-        if part not in model:
-            raise DescriptionError(f"the model has no '{part}': it needs backbone, memory and encoder_decoder")
-    offered: Config = {"tokenizer": tokenizer, "vocabulary_size": tokenizer.vocabulary_size}
-    if annotations is not None:
-        offered["annotations"] = annotations
-    cmn = CMN(
-        build(model["backbone"], "backbone"),
-        build(model["memory"], "memory"),
-        build(model["encoder_decoder"], "encoder_decoder", offered),
-    )
-    if "init" in model:
-        build(model["init"], "init")(cmn)
-    return cmn
 
 
 class CMNModule(pl.LightningModule):
@@ -294,7 +263,11 @@ class CMNModule(pl.LightningModule):
         checkpoint["hyper_parameters"] = parameters
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Raise a clear error for weights of another model."""
+        """Raise a clear error for weights or annotations of another model."""
+        if checkpoint["hyper_parameters"]["data"].get("annotations") != self.hparams["data"].get("annotations"):
+            raise ValueError(
+                "the checkpoint has other annotations than these data give its encoder-decoder: use its own data"
+            )
         theirs = {k: v.shape for k, v in checkpoint["state_dict"].items()}
         ours = {k: v.shape for k, v in self.state_dict().items()}
         differing = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))

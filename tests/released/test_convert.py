@@ -279,7 +279,7 @@ def test_the_commands(tmp_path):
     """A ResNet-18 in the released layout: recognised, imported, exported, each key named; errors are one sentence."""
     from r2cmn.config import compose, plain
     from r2cmn.data.tokenizer import Tokenizer
-    from r2cmn.module import build_model
+    from r2cmn.model import build_model
 
     config = compose(
         ["experiment=iu_xray_released", "backbone=resnet18", "backbone.pretrained=false", "dim=64", "data.dir=."]

@@ -12,8 +12,7 @@ from r2cmn.config import compose, plain
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.encoder_decoder.transformer import Transformer
 from r2cmn.memory import CrossModalMemory, MemoryNetwork, SeparateMemory
-from r2cmn.model import CMN
-from r2cmn.module import build_model
+from r2cmn.model import CMN, build_model
 from r2cmn.released import weights
 from r2cmn.released.init import Independent, Released
 
