@@ -226,12 +226,12 @@ def run(folder, *arguments):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE), os.environ.get("PYTHONPATH", "")])}
     return subprocess.run(
         [sys.executable, "-m", "r2cmn", *map(str, arguments)], cwd=folder, env=environment, capture_output=True,
-        text=True, check=False, timeout=280,
+        text=True, check=False, timeout=600,
     )  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_package_is_trained_swept_resumed_shown_and_loaded(tiny_dataset, tmp_path):
     train = ["train", "--config-dir", PACKAGE / "conf", *TINY, f"data.dir={tiny_dataset}"]
     sweep = tmp_path / "sweep"
