@@ -64,9 +64,9 @@ class Trial:
         """Its best validation score; nan without one."""
         return _numbers(self.result).get("objective", math.nan)
 
-    @functools.cached_property
+    @property
     def metrics(self) -> list[dict[str, float]]:
-        """The rows of its `metrics.csv`."""
+        """The rows of its `metrics.csv`, read at each access: those of many long trials would fill the memory."""
         return RunFolder(self.directory).read_metrics()
 
     @functools.cached_property
