@@ -148,3 +148,13 @@ def test_by_chooses_what_is_compared(tmp_path, make_sweep, grouped):
     make_sweep(tmp_path / "s", {"memory.num_vectors": [16, 32], "memory.num_queried": [1, 2]}, lambda o: 0.1)
     assert [len(family.settings) for family in grouped("N")[0]] == [2, 2]
     assert len(grouped()[0][0].settings) == 4
+
+
+def test_a_trial_without_a_part_is_compared_with_one_that_has_it(tmp_path, make_trial, grouped):
+    make_trial(tmp_path / "0", {"seed": 0, "objective._target_": "mine.losses.Reward", "objective.weight": 2}, 0.1)
+    make_trial(tmp_path / "1", {"seed": 0}, 0.1)
+    make_trial(tmp_path / "2", {"seed": 0, "objective._target_": "mine.losses.Reward", "objective.weight": 3}, 0.1)
+    (family,) = grouped("objective")[0]
+    assert [setting.label for setting in family.settings] == [
+        "no objective", "objective Reward, objective.weight 2", "objective Reward, objective.weight 3",
+    ]  # fmt: skip

@@ -46,8 +46,13 @@ class Setting:
     @property
     def label(self) -> str:
         """Its values, `N 512, K 32`; "all trials" for the only setting."""
+        if not self.values:
+            return "all trials"
         present = {key: value for key, value in self.values.items() if value != _ABSENT}
-        return ", ".join(f"{short(key)} {shown(value)}" for key, value in present.items()) or "all trials"
+        return (
+            ", ".join(f"{short(key)} {shown(value)}" for key, value in present.items())
+            or f"no {short(next(iter(self.values)))}"
+        )
 
     @property
     def choices(self) -> dict[str, str]:
@@ -192,22 +197,28 @@ def _named(values: Any, trial: Trial) -> dict[str, Any]:
 
 
 def _telling(table: DataFrame, choices: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return the keys that tell settings apart: groups and short names first, without what their choices say.
+    """Return the keys that tell settings apart: groups and short names first, without what the choices imply."""
+    classes = [f"{group}._target_" for group in GROUPS]
+    compared = {key.partition(".")[0] for key in table if key in classes}
+    options = [key for key in table if key not in classes and key.partition(".")[0] in compared]
+    implied = {key for key in options if _is_implied(key, table[key], choices)}
+    first = [key for key in (*classes, *ablations()) if key in table and key not in implied]
+    return first + [key for key in table if key not in first and key not in implied]
 
-    An option of a group says nothing more if all settings that have it share one value, or if each has the default of
-    its choice.
+
+def _is_implied(key: str, values: Iterable[Any], choices: Sequence[Mapping[str, str]]) -> bool:
+    """Return whether the choice of its group implies an option.
+
+    It does if all settings that have the option share one value, or if each has the default of its choice.
     """
-    implied = set()
-    for group in (group for group in GROUPS if f"{group}._target_" in table):
-        for key in (key for key in table if key.startswith(f"{group}.") and key != f"{group}._target_"):
-            values = [*map(str, table[key])]
-            defaults = [choice_defaults(group, each[group]).get(key.removeprefix(f"{group}.")) for each in choices]
-            pairs = [(value, default) for value, default in zip(values, defaults, strict=True) if value != _ABSENT]
-            is_default = key not in ablations() and all(value == str(default) for value, default in pairs)
-            implied |= {key} if is_default or len({value for value, _ in pairs}) < 2 else set()
-    first = [*(f"{group}._target_" for group in GROUPS), *ablations()]
-    keys = [key for key in table if key not in implied]
-    return [key for key in first if key in keys] + [key for key in keys if key not in first]
+    group, _, option = key.partition(".")
+    present = [
+        (str(value), each.get(group, "")) for value, each in zip(values, choices, strict=True) if value != _ABSENT
+    ]
+    if len({value for value, _ in present}) < 2:
+        return True
+    defaults = [str(choice_defaults(group, choice).get(option)) for _, choice in present]
+    return key not in ablations() and [value for value, _ in present] == defaults
 
 
 @functools.cache
