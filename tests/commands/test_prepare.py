@@ -220,7 +220,7 @@ def test_mimic_cxr_as_a_process(made, tmp_path, process):
         (lambda made: made.table("split").write_bytes(made.table("split").read_bytes()[:-9]), "cut short or damaged"),
         (
             lambda made: made.rewrite("split", lambda text: text.replace("dicom_id", "id")),
-            "lacks the column 'dicom_id'",
+            "has no column 'dicom_id'",
         ),
     ],
 )

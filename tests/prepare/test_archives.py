@@ -112,7 +112,7 @@ def test_what_is_no_archive_is_named(tmp_path):
     path = tmp_path / "a.tgz"
     for content, sentence in [
         (b"", "is empty"),
-        (b"<!DOCTYPE html><title>404</title>", "is no archive but a web page"),
+        (b"<!DOCTYPE html><title>404</title>", "is a web page"),
         (b"hello", "is neither a tar nor a zip"),
         (gzip.compress(b"hello" * 500), "is cut short or damaged"),
     ]:

@@ -1,1 +1,1 @@
-"""From what the owners of a collection distribute to a data folder of r2cmn: annotation.json, images/, a manifest."""
+"""Makes data folders from the downloads of public collections and from tables of own studies."""

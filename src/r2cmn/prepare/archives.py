@@ -1,4 +1,4 @@
-"""The files of a download, read alike from a tar, a zip or a folder, member by member.
+"""Files of a download, read one by one from a tar, a zip or a folder.
 
 Nothing is unpacked to the disk, so that no name in an archive decides where a file is written.
 """
@@ -18,13 +18,13 @@ from functools import partial
 from pathlib import Path
 
 MAX_FILE = 512 * 2**20
-"""Bytes of one file of a download at most; the largest X-ray is a tenth of it."""
+"""Maximum bytes of one file of a download; the largest X-ray has a tenth of it."""
 
 _CHUNK = 2**20
 
 
 class RawError(ValueError):
-    """A download cannot be used as it is."""
+    """A download cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class RawFile:
     """One file of a download.
 
     Attributes:
-        name: its path below the archive or the folder, with slashes.
-        read: returns its bytes; of an archive, only until the next file is asked for.
-        path: where it lies on the disk; None inside an archive.
+        name: path in the archive or the folder, with slashes.
+        read: returns its content; in an archive, only until the next file is requested.
+        path: path on the disk; None in an archive.
     """
 
     name: str
@@ -43,7 +43,7 @@ class RawFile:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file begins as a zip, a tar or a compressed file does; its suffix is not looked at."""
+    """Whether a file begins like a zip, a tar or a gzip file; its suffix does not matter."""
     return path.is_file() and _kind(path) is not None
 
 
@@ -51,8 +51,8 @@ def raw_files(path: Path) -> Iterator[RawFile]:
     """Yield the files of a folder, sorted by name, or of an archive in its own order.
 
     Raises:
-        RawError: where there is nothing, the file is no archive, is cut short or damaged, or holds a name or a link
-            that leads out of it.
+        RawError: if there is nothing, or the file is not an archive, is truncated or damaged, or holds a name or a
+            link that leads out of it.
     """
     if path.is_dir():
         yield from _files_of_folder(path)
@@ -61,7 +61,7 @@ def raw_files(path: Path) -> Iterator[RawFile]:
         raise RawError(f"there is no file or folder {path}")
     kind = _kind(path)
     if kind is None:
-        raise RawError(_no_archive(path))
+        raise RawError(_why_no_archive(path))
     with _explained(path):
         yield from _files_of_zip(path) if kind == "zip" else _files_of_tar(path, kind)
 
@@ -72,7 +72,7 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except (EOFError, tarfile.ReadError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile) as error:
         raise RawError(f"{path} is cut short or damaged ({error}): download it again") from None
-    except (tarfile.TarError, NotImplementedError, RuntimeError) as error:  # an unknown method, an encrypted file
+    except (tarfile.TarError, NotImplementedError, RuntimeError) as error:  # unknown method, encrypted file
         raise RawError(f"{path} cannot be read: {error}") from None
 
 
@@ -86,14 +86,14 @@ def _kind(path: Path) -> str | None:
     return "tar" if head[257:262] == b"ustar" else None
 
 
-def _no_archive(path: Path) -> str:
+def _why_no_archive(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(64)
     if not head:
         return f"{path} is empty: download it again"
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        return f"{path} is no archive but a web page: the download was answered with an error, so download it again"
-    return f"{path} is neither a tar nor a zip: give the archive as it was downloaded, or the folder it unpacks to"
+        return f"{path} is a web page, not an archive: the server answered with an error, so download it again"
+    return f"{path} is neither a tar nor a zip: give the archive as downloaded, or the folder it unpacks to"
 
 
 def _files_of_folder(folder: Path) -> Iterator[RawFile]:
@@ -113,20 +113,18 @@ def _bounded(path: Path) -> bytes:
 
 
 def _files_of_tar(path: Path, kind: str) -> Iterator[RawFile]:
-    # gzip and not tarfile's own reading of a compressed stream, which takes a cut file for a short one
+    # gzip, because tarfile's own reader of compressed streams takes a truncated file for a short one
     with gzip.open(path) if kind == "gz" else path.open("rb") as stream:
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
                 _check_name(path, member.name)
                 if not (member.isfile() or member.isdir()):
-                    raise RawError(
-                        f"{path} holds the link or device '{member.name}', which no collection does: do not use it"
-                    )
+                    raise RawError(f"{path} holds the link or device '{member.name}': do not use it")
                 if member.isfile() and not _hidden(member.name):
                     if member.size > MAX_FILE:
                         raise RawError(_too_large(path, member.name, member.size))
                     yield RawFile(_clean(member.name), partial(_read_tar, path, archive, member))
-        while stream.read(_CHUNK):  # to the checksum at the end
+        while stream.read(_CHUNK):  # reads up to the checksum at the end
             pass
 
 
@@ -150,7 +148,7 @@ def _files_of_zip(path: Path) -> Iterator[RawFile]:
         for member in members:
             _check_name(path, member.filename)
             if (member.external_attr >> 16) & 0o170000 == 0o120000:
-                raise RawError(f"{path} holds the link '{member.filename}', which no collection does: do not use it")
+                raise RawError(f"{path} holds the link '{member.filename}': do not use it")
         for member in members:
             if not member.is_dir() and not _hidden(member.filename):
                 if member.file_size > MAX_FILE:
@@ -173,4 +171,4 @@ def _clean(name: str) -> str:
 
 
 def _too_large(path: Path, name: str, size: int) -> str:
-    return f"{path}: '{name}' has {size:,} bytes, more than the {MAX_FILE:,} that a file of a collection may have"
+    return f"{path}: '{name}' has {size:,} bytes, more than the maximum of {MAX_FILE:,}"

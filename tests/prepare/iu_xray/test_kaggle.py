@@ -1,6 +1,5 @@
 import pytest
 
-from r2cmn.prepare.archives import RawError
 from r2cmn.prepare.iu_xray.kaggle import openi_id, read_mirror, read_views
 
 
@@ -34,16 +33,16 @@ def test_images_are_put_in_the_order_of_openi(tmp_path, mini):
     [
         ("indiana_projections.csv", None, "holds no indiana_projections.csv"),
         ("indiana_reports.csv", b"uid,MeSH\n1,normal\n", "has no column 'findings'"),
-        ("indiana_reports.csv", b"uid,MeSH,findings\n1,normal,ok\n2,normal,\xff\n", "is not UTF-8 text in line 3"),
-        ("indiana_reports.csv", b"uid,MeSH,findings\n1,normal\n", "row 2, is shorter than the header"),
-        ("indiana_reports.csv", b'uid,MeSH,findings\n1,normal,"a\n', "is no CSV"),
-        ("indiana_reports.csv", b"uid,MeSH,findings\nx,normal,a\n", "the uid 'x', which is no number"),
+        ("indiana_reports.csv", b"uid,MeSH,findings\n1,normal,ok\n2,normal,\xff\n", "is not a CSV of UTF-8 text"),
+        ("indiana_reports.csv", b"uid,MeSH,findings\n1,normal\n", "row 2: the row is shorter"),
+        ("indiana_reports.csv", b'uid,MeSH,findings\n1,normal,"a\n', "is not a CSV"),
+        ("indiana_reports.csv", b"uid,MeSH,findings\nx,normal,a\n", "the uid 'x'"),
         ("indiana_reports.csv", b"", "has no column 'uid'"),
     ],
 )
 def test_a_table_at_fault_is_named(tmp_path, mini, name, content, sentence):
     mini.folder(tmp_path, mini.kaggle_files())
     (tmp_path / name).unlink() if content is None else (tmp_path / name).write_bytes(content)
-    with pytest.raises(RawError, match=sentence) as caught:
+    with pytest.raises(ValueError, match=sentence) as caught:
         read_mirror(tmp_path)
     assert "\n" not in str(caught.value)

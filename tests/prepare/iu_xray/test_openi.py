@@ -42,7 +42,7 @@ BOMB = b"<!DOCTYPE eCitation [<!ENTITY a0 'x'>" + b"".join(
         (b"<eCitation><uId", "is not valid XML"),
         (b"", "is not valid XML"),
         (b'<?xml version="1.0" encoding="utf-8"?><eCitation>\xff\xfe</eCitation>', "is not valid XML"),
-        (b"<html/>", "is no report of Open-i: it begins with <html>"),
+        (b"<html/>", "is not a report of Open-i: it begins with <html>"),
         (b'<?xml version="1.0" encoding="no-such"?><eCitation/>', "is not valid XML"),
     ],
 )

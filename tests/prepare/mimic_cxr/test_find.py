@@ -48,7 +48,7 @@ def test_reports_of_the_version_of_the_images_come_first(made):
     assert find_raw(made.raw).reports.resolve() == made.reports.resolve()
     (made.raw / "mimic-cxr-reports.zip").write_bytes(made.reports.read_bytes())
     shutil.move(made.reports, older)
-    with pytest.raises(RawError, match=r"there are two sets of reports, .* and .*: name one by --reports"):
+    with pytest.raises(RawError, match=r"there are two sets of reports, .* and .*"):
         find_raw(made.raw)
 
 
@@ -62,11 +62,11 @@ def test_mixed_versions_are_noted(made):
     older = made.jpg.with_name("2.0.0")
     made.jpg.rename(older)
     notes = find_raw(older, made.reports).notes()
-    assert notes[0].endswith("is named after 2.0.0 but holds a table of 2.1.0: say which one you report")
+    assert notes[0].endswith("is named after 2.0.0 but holds a table of 2.1.0: report which one you use")
     (older / "mimic-cxr-2.1.0-test-set-labeled.csv").unlink()
     found = find_raw(older, made.reports)
     assert found.version == "2.0.0"
-    assert found.notes() == ["the images are of version 2.0.0 and the reports of 2.1.0: say so where you report"]
+    assert found.notes() == ["the images are of version 2.0.0 and the reports of 2.1.0: report both"]
 
 
 def test_two_versions_of_one_table(made):

@@ -394,12 +394,12 @@ def test_a_zip_whose_names_lead_out_of_it(made, tmp_path, name):
 def test_a_zip_of_something_else(made, tmp_path):
     with zipfile.ZipFile(made.reports, "w") as archive:
         archive.writestr("readme.txt", "x")
-    refused(made, tmp_path / "out", r"holds the report of none of 10 studies: is it of MIMIC-CXR\?")
+    refused(made, tmp_path / "out", "holds no report of the 10 studies")
 
 
 def test_a_zip_that_is_a_web_page(made, tmp_path):
     made.reports.write_text("<!DOCTYPE html><html>Log in</html>")
-    refused(made, tmp_path / "out", "is no archive but a web page")
+    refused(made, tmp_path / "out", "is a web page")
 
 
 def test_nothing_left(made, tmp_path):

@@ -1,4 +1,4 @@
-"""What of the collection a user has, and where: reports and images in any of the ways in which they are distributed."""
+"""Finds reports and images of IU X-Ray in any form in which they are distributed."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ OPENI, KAGGLE, R2GEN = "Open-i", "the Kaggle mirror", "R2Gen's zip"
 IMAGE_PLACES = ("NLMCXR_png.tgz", "NLMCXR_png", "images/images_normalized", "NLMCXR_dcm.tgz", "NLMCXR_dcm", "images")
 _ARCHIVES = ("NLMCXR_reports.tgz", "NLMCXR_reports.tar", "chest-xrays-indiana-university.zip", "archive.zip",
              "iu_xray.zip")  # fmt: skip
-_PEEK = 50  # names of a tar that are looked at; those of a zip are listed in it
+_PEEK = 50  # names of a tar to look at; a zip lists all of its names
 
 
 @dataclass(frozen=True)
 class Found:
-    """Where the parts are.
+    """Paths of the parts of a download.
 
     Attributes:
         kind: OPENI, KAGGLE or R2GEN.
         reports: the archive or folder that holds the reports.
-        images: the archive or folder that holds the images; None where none was found.
-        views: the folder or zip with the mirror's table of frontal and lateral images; None where there is none.
+        images: the archive or folder that holds the images; None if none was found.
+        views: the folder or zip with the mirror's table of frontal and lateral images; None if there is none.
     """
 
     kind: str
@@ -34,14 +34,14 @@ class Found:
 
 
 def find(raw: Path, images: Path | None = None) -> Found:
-    """Recognise a download by its files, the most exact kind first: Open-i, the mirror, R2Gen's zip.
+    """Recognize a download by its files, the most exact kind first: Open-i, the mirror, R2Gen's zip.
 
     Args:
         raw: an archive with the reports, or the folder that holds it or what it unpacks to.
-        images: where the images are; None to look beside the reports.
+        images: path of the images; None to look beside the reports.
 
     Raises:
-        RawError: where it is none of them; the message says what was looked for.
+        RawError: if it is none of them; the message lists the expected files.
     """
     if images is not None and not images.exists():
         raise RawError(f"there is no file or folder {images}: --images names where the images are")
@@ -50,7 +50,7 @@ def find(raw: Path, images: Path | None = None) -> Found:
     if raw.is_file():
         kind = _kind_of_archive(raw)
         if kind is None:
-            raise RawError(f"{raw} holds no reports of IU X-Ray: give NLMCXR_reports.tgz; the images lie beside it")
+            raise RawError(f"{raw} holds no reports of IU X-Ray: give NLMCXR_reports.tgz, with the images beside it")
         reports, base = raw, raw.parent
     else:
         kind, reports = _in_folder(raw)
@@ -62,7 +62,6 @@ def find(raw: Path, images: Path | None = None) -> Found:
 
 
 def _kind_of_archive(path: Path) -> str | None:
-    # a zip lists all of its names at once; of a tar only the first are near
     names = [file.name for file in itertools.islice(raw_files(path), None if _is_zip(path) else _PEEK)]
     if any(name.endswith(".xml") for name in names):
         return OPENI

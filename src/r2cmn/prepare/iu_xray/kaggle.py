@@ -1,17 +1,17 @@
-"""The mirror of the collection on Kaggle: indiana_reports.csv, indiana_projections.csv, images/images_normalized.
+"""Mirror of the collection on Kaggle: indiana_reports.csv, indiana_projections.csv, images/images_normalized.
 
-It keeps reports and tags, but not the ids of Open-i nor the order of images. Both follow from the file names: an image
-`<uid>_IM-0001-3001.dcm.png` is Open-i's `CXR<uid>_IM-0001-3001`, and names in order give the order of Open-i in all
-2,955 studies of the split. What cannot be known without NLMCXR_reports.tgz is whether the mirror changed a report.
+The mirror keeps reports and tags, but neither the ids of Open-i nor the order of images. Both follow from the file
+names: an image `<uid>_IM-0001-3001.dcm.png` is Open-i's `CXR<uid>_IM-0001-3001`, and sorted names give the order of
+Open-i in all 2,955 studies of the split. Only NLMCXR_reports.tgz can show whether the mirror changed a report.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
+from r2cmn.files import iter_csv
 from r2cmn.prepare.archives import RawError, raw_files
 from r2cmn.prepare.iu_xray.openi import OpenIReport
 
@@ -20,13 +20,13 @@ PROJECTIONS = "indiana_projections.csv"
 
 
 def read_mirror(path: Path) -> list[OpenIReport]:
-    """Read the reports of the mirror, by number, with the ids that Open-i gives their images.
+    """Read the reports of the mirror, by number, with Open-i's ids of their images.
 
     Args:
         path: the folder or the zip that holds both CSVs.
 
     Raises:
-        RawError: where a CSV or a column is missing, or a text is not UTF-8.
+        ValueError: if a CSV or a column is missing, or a CSV is damaged.
     """
     tables = _tables(path)
     images = defaultdict(list)
@@ -35,7 +35,7 @@ def read_mirror(path: Path) -> list[OpenIReport]:
     reports = []
     for row in _rows(path, REPORTS, tables, ("uid", "MeSH", "findings")):
         if not row["uid"].isdigit():
-            raise RawError(f"{REPORTS} in {path} has the uid '{row['uid']}', which is no number")
+            raise RawError(f"{REPORTS} in {path} has the uid '{row['uid']}', which is not a number")
         tags = tuple(tag for tag in row["MeSH"].split(";") if tag)
         # by the id, not by the file name, in which ".dcm.png" would sort after a further "-1001"
         views = tuple(sorted(images[row["uid"]]))
@@ -44,20 +44,20 @@ def read_mirror(path: Path) -> list[OpenIReport]:
 
 
 def read_views(path: Path) -> dict[str, str]:
-    """Return frontal or lateral by Open-i's id of an image, of the folder or zip that holds the CSVs.
+    """Return frontal or lateral by Open-i's image id, from the folder or zip that holds the CSVs.
 
     Raises:
-        RawError: where the CSV or a column is missing.
+        ValueError: if the CSV or a column is missing.
     """
     rows = _rows(path, PROJECTIONS, _tables(path), ("uid", "filename", "projection"))
     return {openi_id(row["filename"]): row["projection"].lower() for row in rows}
 
 
 def openi_id(name: str) -> str:
-    """Return Open-i's id of an image, of its file's name in any distribution.
+    """Return Open-i's id of an image from its file name in any distribution.
 
-    "9999_IM-0001-1001.dcm.png", "9999/9999_IM-0001-1001.dcm" and "CXR9999_IM-0001-1001.png" are the same image. Those
-    of the first study are called "CXR1_1_IM-...".
+    "9999_IM-0001-1001.dcm.png", "9999/9999_IM-0001-1001.dcm" and "CXR9999_IM-0001-1001.png" are the same image. Images
+    of the first study are named "CXR1_1_IM-...".
     """
     stem = PurePosixPath(name).name
     while (suffix := PurePosixPath(stem).suffix.lower()) in (".png", ".dcm", ".jpg", ".jpeg"):
@@ -76,19 +76,5 @@ def _tables(path: Path) -> dict[str, bytes]:
 
 def _rows(path: Path, name: str, tables: dict[str, bytes], columns: tuple[str, ...]) -> list[dict[str, str]]:
     if name not in tables:
-        raise RawError(f"{path} holds no {name}: download the mirror whole")
-    try:
-        reader = csv.DictReader(io.StringIO(tables[name].decode("utf-8-sig"), newline=""), strict=True)
-        rows = list(reader)
-    except UnicodeDecodeError as error:
-        line = tables[name].count(b"\n", 0, error.start) + 1
-        raise RawError(f"{name} in {path} is not UTF-8 text in line {line}") from None
-    except csv.Error as error:
-        raise RawError(f"{name} in {path} is no CSV: {error}") from None
-    missing = [column for column in columns if column not in (reader.fieldnames or [])]
-    if missing:
-        raise RawError(f"{name} in {path} has no column '{missing[0]}': {', '.join(reader.fieldnames or []) or 'none'}")
-    for number, row in enumerate(rows, 2):
-        if any(row[column] is None for column in columns):
-            raise RawError(f"{name} in {path}, row {number}, is shorter than the header")
-    return rows
+        raise RawError(f"{path} holds no {name}: download the whole mirror")
+    return list(iter_csv(path / name, columns, io.BytesIO(tables[name])))

@@ -1,4 +1,4 @@
-"""The report archive of Open-i, NLMCXR_reports.tgz, or the folder ecgen-radiology that it unpacks to."""
+"""Reports of Open-i: NLMCXR_reports.tgz, or the folder ecgen-radiology that it unpacks to."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ from pathlib import Path, PurePosixPath
 
 from r2cmn.prepare.archives import RawError, raw_files
 
-NUM_REPORTS = 3_955
-"""Reports of the archive as Open-i distributes it."""
-
 
 @dataclass(frozen=True)
 class OpenIReport:
     """One report of the collection.
 
     Attributes:
-        number: of the file, 1 to 3,999 with gaps.
-        findings: the text of the section FINDINGS as it stands; empty where there is none.
-        images: ids of its images in the order of the file, each the name of a PNG without its suffix.
-        major, automatic: the MeSH tags of annotators and of a program; "normal" in `major` marks a normal study.
+        number: number in the file name, 1 to 3,999 with gaps.
+        findings: text of the section FINDINGS, unchanged; empty if there is none.
+        images: ids of its images in the order of the file; an id is the name of a PNG without its suffix.
+        major, automatic: MeSH tags by annotators and by a program; "normal" in `major` marks a normal study.
     """
 
     number: int
@@ -35,7 +32,7 @@ def read_reports(path: Path) -> list[OpenIReport]:
     """Read all reports, by number.
 
     Raises:
-        RawError: where the archive is damaged, a report is no XML, or there is none.
+        RawError: if the archive is damaged, a report is not valid XML, or there is no report.
     """
     reports = []
     for file in raw_files(path):
@@ -50,10 +47,10 @@ def read_reports(path: Path) -> list[OpenIReport]:
 def _report(name: str, number: int, content: bytes) -> OpenIReport:
     try:
         root = ET.fromstring(content)
-    except (ET.ParseError, ValueError, LookupError) as error:  # the last one of an unknown encoding
+    except (ET.ParseError, ValueError, LookupError) as error:  # LookupError: unknown encoding
         raise RawError(f"{name} is not valid XML ({error}): download the archive again") from None
     if root.tag != "eCitation":
-        raise RawError(f"{name} is no report of Open-i: it begins with <{root.tag}> instead of <eCitation>")
+        raise RawError(f"{name} is not a report of Open-i: it begins with <{root.tag}> instead of <eCitation>")
     findings = [text.text or "" for text in root.iter("AbstractText") if text.get("Label") == "FINDINGS"]
     return OpenIReport(
         number=number,

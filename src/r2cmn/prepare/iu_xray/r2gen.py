@@ -1,4 +1,4 @@
-"""The zip that R2Gen's authors hand out, or the folder it unpacks to: annotation.json and images/<id>/0.png."""
+"""Zip of R2Gen's authors, or the folder it unpacks to: annotation.json and images/<id>/0.png."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from r2cmn.prepare.archives import RawError, raw_files
 
 
 def read_released(path: Path, split: dict[str, str]) -> dict[str, str]:
-    """Return the reports by id, once ids and splits are those of the field.
+    """Return the reports by id, after a check of ids and splits.
 
-    Copies of this file with another split go round under its name; they are refused.
+    Copies of this file with another split exist under the same name; they are refused.
 
     Args:
         path: the zip, or the folder that holds annotation.json.
         split: train, val or test by id.
 
     Raises:
-        RawError: where there is no annotation.json, it is no valid one, or has other ids or another split.
+        RawError: if there is no valid annotation.json, or it has other ids or another split.
     """
     name, content = _annotation(path)
     try:
@@ -45,5 +45,5 @@ def _annotation(path: Path) -> tuple[str, Any]:
     name = f"annotation.json in {path}"
     try:
         return name, json.loads(files[0])
-    except ValueError as error:  # not UTF-8, or no JSON
+    except ValueError as error:  # not UTF-8, or not JSON
         raise RawError(f"{name} is not valid JSON: {error}") from None

@@ -1,4 +1,4 @@
-"""Which studies of the collection are those of the field's set, and in which split each one is."""
+"""Selection of the studies that R2Gen's annotation has, and their split."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from r2cmn.prepare.archives import RawError
+from r2cmn.prepare.collections import IU_XRAY
 from r2cmn.prepare.iu_xray.find import KAGGLE, OPENI, R2GEN, Found
 from r2cmn.prepare.iu_xray.kaggle import read_mirror
-from r2cmn.prepare.iu_xray.openi import NUM_REPORTS, OpenIReport, read_reports
+from r2cmn.prepare.iu_xray.openi import OpenIReport, read_reports
 from r2cmn.prepare.iu_xray.r2gen import read_released
 from r2cmn.prepare.summary import Step
 
@@ -18,13 +19,13 @@ NUM_VIEWS = 2
 
 @dataclass(frozen=True)
 class Selection:
-    """The studies of the field's set that a download holds.
+    """The studies of R2Gen's split that a download holds.
 
     Attributes:
-        reports: by id, in the order of the split.
+        reports: reports by id, in the order of the split.
         split: train, val or test by id.
-        funnel: how many reports were left at each step.
-        notes: what is not as expected.
+        funnel: reports left at each step.
+        notes: differences from the expected download.
     """
 
     reports: dict[str, OpenIReport]
@@ -34,15 +35,15 @@ class Selection:
 
 
 def read_split() -> dict[str, str]:
-    """Return train, val or test by id: the 2,955 studies of R2Gen's split in its order, which no rule gives."""
+    """Return train, val or test by id, in R2Gen's order; no rule is known that gives the split of the 2,955 studies."""
     text = (files("r2cmn.prepare.iu_xray") / "split.csv").read_text(encoding="utf-8")
     return {row["id"]: row["split"] for row in csv.DictReader(text.splitlines())}
 
 
 def study_id(report: OpenIReport) -> str | None:
-    """Return the id of a study of the field's set, or None where the report has no findings or less than two images.
+    """Return the id of a study, or None if the report has no findings or less than two images.
 
-    The findings are not stripped and images are not chosen by view: this rule gives all 2,955 ids, and no other one.
+    The findings are not stripped and images are not chosen by view: exactly this rule gives all 2,955 ids of R2Gen.
     """
     if not report.findings or len(report.images) < NUM_VIEWS:
         return None
@@ -50,10 +51,10 @@ def study_id(report: OpenIReport) -> str | None:
 
 
 def select(found: Found) -> Selection:
-    """Read the reports of a download and keep those of the field's set.
+    """Read the reports of a download and keep those in R2Gen's split.
 
     Raises:
-        RawError: where the download is damaged, lacks a table or a column, or holds no study of the set.
+        ValueError: if the download is damaged, lacks a table or a column, or holds no study of the split.
     """
     split = read_split()
     if found.kind == R2GEN:
@@ -80,8 +81,9 @@ def select(found: Found) -> Selection:
 
 def _differences(found: Found, num_reports: int, unknown: list[str]) -> list[str]:
     notes = []
-    if found.kind == OPENI and num_reports != NUM_REPORTS:
-        notes.append(f"{found.reports} holds {num_reports:,} reports, Open-i's archive {NUM_REPORTS:,}")
+    published = IU_XRAY.totals["studies"]
+    if found.kind == OPENI and num_reports != published:
+        notes.append(f"{found.reports} holds {num_reports:,} reports, Open-i's archive {published:,}")
     if found.kind == KAGGLE:
         notes.append("the reports are those of the mirror: put NLMCXR_reports.tgz beside it to read the original ones")
     if unknown:

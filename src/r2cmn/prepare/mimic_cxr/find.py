@@ -1,6 +1,7 @@
-"""Where the parts of MIMIC-CXR lie on a user's disk.
+"""Finds the parts of MIMIC-CXR on the disk.
 
-Version 2.1.0 has the images, the tables and their names of 2.0.0; new are a radiologist's labels of the test set.
+Version 2.1.0 has the images and tables of 2.0.0 under the same names, and in addition a radiologist's labels of the
+test set.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from r2cmn.prepare.archives import RawError
 
 TEST_LABELS = "test-set-labeled"
-"""The table of a radiologist's labels, new in 2.1.0."""
+"""Name of the table of a radiologist's labels, new in 2.1.0."""
 
 _FOLDERS = (".", "mimic-cxr-jpg", "mimic-cxr-jpg/*", "files/mimic-cxr-jpg/*", "physionet.org/files/mimic-cxr-jpg/*")
 _REPORTS = ("mimic-cxr-reports.zip", "mimic-cxr-reports")
@@ -23,11 +24,11 @@ _VERSION = re.compile(r"(?<![\d.])2\.\d\.\d(?![\d.])")
 
 @dataclass(frozen=True)
 class RawMIMIC:
-    """The parts of a download.
+    """Paths of the parts of a download.
 
     Attributes:
-        dir: the folder of MIMIC-CXR-JPG.
-        reports: the zip or the folder of the reports.
+        dir: folder of MIMIC-CXR-JPG.
+        reports: zip or folder of the reports.
     """
 
     dir: Path
@@ -35,32 +36,32 @@ class RawMIMIC:
 
     @property
     def images(self) -> Path:
-        """The folder that holds p10 to p19."""
+        """Folder with p10 to p19."""
         return self.dir / "files"
 
     @property
     def version(self) -> str | None:
-        """The version of MIMIC-CXR-JPG, where its folder or its files tell it."""
+        """Version of MIMIC-CXR-JPG; None if neither its folder nor its files tell it."""
         if self._has_test_labels():
             return "2.1.0"
         return _version(self.dir)
 
     def notes(self) -> list[str]:
-        """Say where versions are mixed."""
+        """Return a note for each mix of versions."""
         notes = []
         named, found = _version(self.dir), self.version
         if named and named != found:
-            notes.append(f"{self.dir} is named after {named} but holds a table of {found}: say which one you report")
+            notes.append(f"{self.dir} is named after {named} but holds a table of {found}: report which one you use")
         of_reports = _version(self.reports)
         if found and of_reports and of_reports != found:
-            notes.append(f"the images are of version {found} and the reports of {of_reports}: say so where you report")
+            notes.append(f"the images are of version {found} and the reports of {of_reports}: report both")
         return notes
 
     def table(self, name: str) -> Path:
         """Return a table, such as "split", as `.csv` or `.csv.gz`.
 
         Raises:
-            RawError: where there is none, or there are two.
+            RawError: if there is none, or there are two.
         """
         pattern = re.compile(rf"mimic-cxr-2\.\d\.\d-{re.escape(name)}\.csv(\.gz)?")
         found = sorted(path for path in self.dir.iterdir() if pattern.fullmatch(path.name))
@@ -76,14 +77,14 @@ class RawMIMIC:
 
 
 def find_raw(raw: Path, reports: Path | None = None) -> RawMIMIC:
-    """Find MIMIC-CXR-JPG and the reports of MIMIC-CXR in a folder, as PhysioNet's wget line lays them down.
+    """Find MIMIC-CXR-JPG and the reports of MIMIC-CXR in a folder, as PhysioNet's wget command stores them.
 
     Args:
         raw: the folder of MIMIC-CXR-JPG, or one that holds it and MIMIC-CXR.
         reports: mimic-cxr-reports.zip or the folder it unpacks to; None to look for it in `raw` and beside it.
 
     Raises:
-        RawError: where a part is missing, or there are two of it.
+        RawError: if a part is missing, or there are two of it.
     """
     if not raw.is_dir():
         raise RawError(f"there is no folder {raw}: name the one that holds MIMIC-CXR-JPG (files/, mimic-cxr-*.csv.gz)")
@@ -97,7 +98,7 @@ def find_raw(raw: Path, reports: Path | None = None) -> RawMIMIC:
         raise RawError(f"{raw} holds MIMIC-CXR-JPG twice, in {found[0]} and {found[1]}: name one of them")
     dir = found[0]
     if not any(path.is_dir() for path in dir.glob("files/p1[0-9]")):
-        raise RawError(f"{dir} holds no images: the folders files/p10 to files/p19 have to lie there")
+        raise RawError(f"{dir} holds no images: the folders files/p10 to files/p19 must be there")
     return RawMIMIC(dir, reports or _find_reports(raw, dir))
 
 
@@ -111,10 +112,10 @@ def _find_reports(raw: Path, dir: Path) -> Path:
     candidates = same if len(archives) > 1 and same else archives
     if not candidates:
         raise RawError(
-            f"there are no reports in {raw}: download mimic-cxr-reports.zip into it, or name it by --reports"
+            f"there are no reports in {raw}: download mimic-cxr-reports.zip into it, or name it with --reports"
         )
     if len(candidates) > 1:
-        raise RawError(f"there are two sets of reports, {candidates[0]} and {candidates[1]}: name one by --reports")
+        raise RawError(f"there are two sets of reports, {candidates[0]} and {candidates[1]}: name one with --reports")
     return candidates[0]
 
 
@@ -131,7 +132,7 @@ def _unique(paths: Iterable[Path]) -> list[Path]:
 
 
 def _version(path: Path) -> str | None:
-    """Return the version that a folder's name tells, from the path's end."""
+    """Return the version in the name of the last folder that has one."""
     for part in reversed(path.absolute().parts):
         found = _VERSION.search(part)
         if found and not part.endswith((".csv", ".gz")):

@@ -1,10 +1,11 @@
-"""The reports of MIMIC-CXR, from the zip or from a folder, and what of them becomes the target."""
+"""Reports of MIMIC-CXR, from the zip or a folder, and their target sections."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from r2cmn.prepare.archives import RawError, is_archive, raw_files
 from r2cmn.prepare.mimic_cxr.sections import is_settled_by_hand, read_sections
@@ -12,44 +13,43 @@ from r2cmn.prepare.mimic_cxr.tables import study_folder
 from r2cmn.prepare.progress import Progress
 
 TARGETS = {"findings": ("findings",), "impression": ("impression",), "both": ("findings", "impression")}
-"""The sections of a target, in the order in which they are joined."""
+"""Sections of a target, in the order in which they are joined."""
 
 _NAME = re.compile(r"(?:.*/)?p\d{2}/p\d{8}/s(\d{8})\.txt")
 
 
-class Target:
-    """What a model is to write of a study, or why there is nothing.
+class Target(NamedTuple):
+    """Text that a model has to generate for a study, or why there is none.
 
     Attributes:
-        text: the target; empty where there is none.
-        lost: why there is none; empty where there is one.
+        text: the target; empty if there is none.
+        lost: why there is none; empty if there is one.
         bad: whether that is a fault of the file.
     """
 
-    __slots__ = ("bad", "lost", "text")
-
-    def __init__(self, text: str = "", lost: str = "", bad: bool = False):
-        self.text, self.lost, self.bad = text, lost, bad
+    text: str = ""
+    lost: str = ""
+    bad: bool = False
 
 
 def read_targets(reports: Path, subjects: Mapping[int, int], target: str) -> dict[int, Target]:
-    """Read the targets of studies, a blank for every run of blanks and line breaks.
+    """Read the targets of studies; each run of blanks and line breaks becomes one blank.
 
     Args:
         reports: mimic-cxr-reports.zip, or the folder that holds p10 to p19 or files/.
-        subjects: the patient of each study that is wanted.
+        subjects: patient of each requested study.
         target: a key of `TARGETS`.
 
     Raises:
-        RawError: where there are no reports, or the archive is cut short, damaged or holds names that lead out of it.
+        RawError: if there are no reports, or the archive is truncated, damaged or holds names that lead out of it.
     """
     targets: dict[int, Target] = {}
     with Progress("reports", len(subjects)) as progress:
         for study_id, name, content in _contents(reports, subjects):
             targets[study_id] = _target(study_id, name, content, TARGETS[target])
-            progress.advance(1)
+            progress.advance()
     if not targets:
-        raise RawError(f"{reports} holds the report of none of {len(subjects):,} studies: is it of MIMIC-CXR?")
+        raise RawError(f"{reports} holds no report of the {len(subjects):,} studies: is it of MIMIC-CXR?")
     for study_id in subjects:
         targets.setdefault(study_id, Target(lost="no report"))
     return targets
