@@ -134,7 +134,7 @@ def caption(comparison: Comparison) -> str:
     if paired:
         parts.append(f"p seeds: {' or '.join(kinds[each] for each in sorted(paired, reverse=True))} test over seeds")
     if any(not math.isnan(cell.p_reports) for cell in tested):
-        parts.append("p reports: paired randomisation of the test reports, for these trainings")
+        parts.append("p reports: paired randomization of the test reports, for these trainings")
     if comparison.number:
         parts.append(f"p Holm: the larger of the two, corrected for {comparison.number} tests")
     parts += marks(cells, comparison.level)
