@@ -75,12 +75,12 @@ def in_turn(sides: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 
 class PlainDataset(torch.utils.data.Dataset):
-    """The released formulation: decode, resize, cut and normalise each time."""
+    """The released formulation: decode, resize, cut and normalize each time."""
 
     def __init__(self, studies, tokenizer, training):
         cut = [transforms.Resize(256), transforms.RandomCrop(224)] if training else [transforms.Resize((224, 224))]
-        normalise = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-        self.transform = transforms.Compose([*cut, transforms.ToTensor(), normalise])
+        normalize = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        self.transform = transforms.Compose([*cut, transforms.ToTensor(), normalize])
         self.studies, self.tokens = studies, [torch.tensor(tokenizer.encode(study.report)) for study in studies]
 
     def __getitem__(self, index):
@@ -134,7 +134,7 @@ def check_equal(ours, released, name: str) -> None:
 
 
 def building(dir: Path, folder: Path) -> list[dict]:
-    """How fast a cache is made, in seconds of a core, and what it comes to for MIMIC-CXR."""
+    """Seconds of a core to make a cache, and the same extrapolated to MIMIC-CXR."""
     data = ReportDataModule(dir, num_workers=0)
     data.setup()
     sets = {"these images": [path for study in data.studies["train"] for path in study.images],

@@ -16,7 +16,7 @@ from typing import Any
 
 AXES = {"N": "N, vectors", "K": "K, vectors queried", "L": "L, features a view", "B": "B, studies", "views": "views"}
 WIDTH, HEIGHT, LEFT, TOP, GAP = 270, 190, 60, 40, 40
-COLOURS = {"ours, s": "#0b6fb8", "released, s": "#b5472b"}
+COLORS = {"ours, s": "#0b6fb8", "released, s": "#b5472b"}
 
 
 def varied(rows: list[dict[str, Any]]) -> str:
@@ -41,17 +41,17 @@ def panel(rows: list[dict[str, Any]], left: int, seconds: tuple[float, float]) -
     for row in rows:
         place = x(row[axis])
         parts.append(f'<text x="{place:.1f}" y="{TOP + HEIGHT + 16}" text-anchor="middle">{row[axis]}</text>')
-    for side, colour in COLOURS.items():
+    for side, color in COLORS.items():
         points = [(x(row[axis]), y(row[side])) for row in rows]
         line = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts += [f'<circle cx="{px:.1f}" cy="{py:.1f}" r="3" fill="{colour}"/>' for px, py in points]
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="2"/>')
+        parts += [f'<circle cx="{px:.1f}" cy="{py:.1f}" r="3" fill="{color}"/>' for px, py in points]
     return parts
 
 
 def draw(panels: list[list[dict[str, Any]]], machine: str) -> str:
     """Return the figure as SVG; all panels share the axis of seconds."""
-    times = [row[side] for rows in panels for row in rows for side in COLOURS]
+    times = [row[side] for rows in panels for row in rows for side in COLORS]
     least, most = math.floor(math.log10(min(times))), math.ceil(math.log10(max(times)))
     seconds = (10.0**least, 10.0**most)
     y = scale(list(seconds), TOP + HEIGHT, TOP)
@@ -60,8 +60,8 @@ def draw(panels: list[list[dict[str, Any]]], machine: str) -> str:
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {size}>']
     parts.append(f'<rect width="{width}" height="{height}" fill="white"/>')
     parts.append(f'<text x="{LEFT}" y="16">Memory, forward and backward, seconds: ')
-    for side, colour in COLOURS.items():
-        parts.append(f'<tspan fill="{colour}" font-weight="bold">{side.removesuffix(", s")} </tspan>')
+    for side, color in COLORS.items():
+        parts.append(f'<tspan fill="{color}" font-weight="bold">{side.removesuffix(", s")} </tspan>')
     parts.append(f'</text><text x="{LEFT}" y="31" fill="#666">{machine}</text>')
     for power in range(least, most + 1):
         parts.append(f'<text x="{LEFT - 6}" y="{y(10.0**power) + 4:.1f}" text-anchor="end">{10.0**power:g}</text>')

@@ -1,7 +1,7 @@
 """Rate of `r2cmn prepare mimic-cxr`: `python -m benchmarks.prepare_mimic_cxr [--side 512] [--workers N]`.
 
 Draws gray JPEGs of 2500 x 3000 pixels and 1.6 MB (MIMIC-CXR-JPG: 570 GB in 377,110 files, 1.5 MB each), converts them
-as the command does, and reads 227,835 invented reports from a zip. Everything lies in a temporary folder. Processor
+as the command does, and reads 227,835 invented reports from a zip. Everything is in a temporary folder. Processor
 time is printed beside wall time, since it hardly depends on what else a machine does.
 """
 

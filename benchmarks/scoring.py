@@ -1,6 +1,6 @@
-"""Time of labelling and of scoring a test set of MIMIC-CXR's size, and the labeler's accuracy where truth is known.
+"""Time of labeling and of scoring a test set of MIMIC-CXR's size, and the labeler's accuracy where truth is known.
 
-`python -m benchmarks.scoring [--json] [--tables]`. The 3,858 reports of about 65 words are made of the sentences of
+`python -m benchmarks.scoring [--json] [--tables]`. The 3,858 reports of about 65 words consist of the sentences of
 `tests/metrics/labeler_sentences.csv` and of the phantom grammar; in the second set no sentence occurs twice, so that
 nothing is remembered. Seconds are of the processor, in one process.
 """

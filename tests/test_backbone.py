@@ -13,7 +13,7 @@ from r2cmn.model import CMN
 
 
 class Squares(nn.Module):
-    """A trunk whose feature map is the mean colour of 2 x 3 tiles, so that every patch can be told."""
+    """A trunk whose feature map is the mean color of 2 x 3 tiles, so that every patch can be distinguished."""
 
     def __init__(self, output_fmt="NCHW"):
         super().__init__()
@@ -28,7 +28,7 @@ def small(**options):
     return Backbone("test_resnet", dim=8, pretrained=False, **options)
 
 
-def randomise_statistics(backbone):
+def randomize_statistics(backbone):
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, std=0.1)
@@ -83,7 +83,7 @@ def test_the_projection_is_linear_relu():
 
 @torch.no_grad()
 def test_in_evaluation_mode_a_view_does_not_depend_on_the_others():
-    backbone = randomise_statistics(small()).double().eval()
+    backbone = randomize_statistics(small()).double().eval()
     images = torch.randn(2, 2, 3, 64, 64, dtype=torch.float64)
     together = backbone(images)
     apart = [[backbone(images[study : study + 1, view : view + 1])[0] for view in range(2)] for study in range(2)]
@@ -126,7 +126,7 @@ def test_a_trunk_learns_unless_it_is_frozen():
         assert not backbone.features(torch.randn(1, 1, 3, 64, 64)).requires_grad
 
 
-def test_an_unknown_trunk_names_its_neighbours():
+def test_an_unknown_trunk_names_similar_ones():
     with pytest.raises(ValueError, match=r"backbone.name: timm has no model 'resnet102'; did you mean .*resnet101"):
         Backbone("resnet102", pretrained=False)
 
@@ -202,7 +202,7 @@ def no_hub(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
-def test_weights_out_of_reach_are_said_to_be_and_how_to_go_on(no_hub, monkeypatch):
+def test_unreachable_weights_are_reported_with_the_next_step(no_hub, monkeypatch):
     asked = []  # the hub's own attempts go on for the better part of a minute
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", lambda *_, **__: asked.append(1))
     with pytest.raises(ValueError, match="the hub cannot be reached") as raised:
@@ -216,7 +216,7 @@ def test_weights_out_of_reach_are_said_to_be_and_how_to_go_on(no_hub, monkeypatc
         Backbone("resnet18")
 
 
-def test_a_failing_download_is_said_to_be_one(no_hub, monkeypatch):
+def test_a_failed_download_is_reported(no_hub, monkeypatch):
     monkeypatch.setattr("r2cmn.backbone._is_reachable", lambda address: True)
 
     def broken(*args, **options):

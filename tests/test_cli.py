@@ -158,8 +158,8 @@ def test_a_run_leaves_its_folder_with_scores_and_baselines(train, run, make_data
 
 def test_a_run_killed_in_its_test_resumes_with_the_test(train, make_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr("r2cmn.runs.testing.compare", None)  # baselines=false does not call it
-    told = [f"data.dir={make_dataset(tmp_path / 'data', size=48)}", "baselines=false", "sweep.resume=true"]
-    trained = train(*told)
+    given = [f"data.dir={make_dataset(tmp_path / 'data', size=48)}", "baselines=false", "sweep.resume=true"]
+    trained = train(*given)
     assert trained.code == 0, trained.err
     assert "shuffled" not in trained.out
     assert "BLEU-4" in trained.out
@@ -170,17 +170,17 @@ def test_a_run_killed_in_its_test_resumes_with_the_test(train, make_dataset, tmp
     assert first["parameters"] == json.loads((tmp_path / "run" / "trial.json").read_text())["parameters"]
     assert first["speed"].keys() == {"test_studies_per_second"}, "one epoch of two steps has no rate"
     file.unlink()
-    again = train(*told)
+    again = train(*given)
     assert again.code == 0, again.err
     assert f"resuming from {tmp_path}/run/checkpoints/last.ckpt" in again.err
     second = json.loads(file.read_text())
     for key in ("objective", "epochs", "scores", "fingerprint", "overrides"):
         assert second[key] == first[key], key
-    taken = train(*told)  # nothing is left to do
+    taken = train(*given)  # nothing is left to do
     assert taken.code == 0, taken.err
     assert taken.out.splitlines() == [str(tmp_path / "run")]
     assert json.loads(file.read_text()) == second
-    refused = train(*told, "seed=1")
+    refused = train(*given, "seed=1")
     assert "run holds another trial (seed is 1 here and 0 there)" in refused.err
     assert json.loads(file.read_text()) == second, "the other trial's result was touched"
 
@@ -216,11 +216,11 @@ def test_testing_alone_scores_the_checkpoint_that_it_is_given(train, save, make_
     assert not list((tmp_path / "run").rglob("*.ckpt"))
 
 
-def test_testing_alone_writes_reports_as_it_is_told(train, save, make_dataset, tmp_path):
-    told = [f"data.dir={make_dataset(tmp_path / 'data', size=48)}", "stages=[test]", f"checkpoint={save()}"]
+def test_testing_alone_generates_with_the_given_settings(train, save, make_dataset, tmp_path):
+    given = [f"data.dir={make_dataset(tmp_path / 'data', size=48)}", "stages=[test]", f"checkpoint={save()}"]
     written = {}
     for way in ("generation=greedy", "generation=sample generation.seed=1 generation.temperature=9", ""):
-        result = train(*told, "baselines=false", *way.split(), without=["generation"])
+        result = train(*given, "baselines=false", *way.split(), without=["generation"])
         assert result.code == 0, result.err
         assert "the checkpoint's own" not in result.err, "the model is the one that the command line names"
         assert "tested_instead" not in (tmp_path / "run" / "config.yaml").read_text()
@@ -298,7 +298,7 @@ WRONG = {
     "unknown choice": ("memory=crossmodal", "memory/crossmodal.*cross_modal, none, separate"),
     "no choice at all": ("logger=null", "name of a choice"),
     "torn override": ("dim=[", "'dim=\\[' cannot be read"),
-    "K > N": ("memory.num_queried=9", "memory.num_queried must lie between 1 and memory.num_vectors \\(8\\), not 9"),
+    "K > N": ("memory.num_queried=9", "memory.num_queried must be between 1 and memory.num_vectors \\(8\\), not 9"),
     "threads of the memory": ("memory.num_threads=3", "memory.num_threads must be a divisor of dim \\(16\\), not 3"),
     "heads": ("encoder_decoder.num_heads=3", "encoder_decoder.num_heads must be a divisor of dim \\(16\\), not 3"),
     "dim is a word": ("dim=wide", "dim: 'wide' is not a whole number"),
@@ -337,7 +337,7 @@ def test_data_folder_without_a_folder_says_how_to_name_it(train, tmp_path):
 
 def test_a_memory_without_vectors_has_no_key_for_them(train, tmp_path):
     result = train("memory=none", "memory.num_queried=2", without=["memory."])
-    assert_refused(result, "unknown key 'memory.num_queried'", tmp_path)
+    assert_refused(result, r"unknown key 'memory.num_queried' \(r2cmn.memory.NoMemory has no options\)", tmp_path)
 
 
 SWEPT = {
@@ -461,7 +461,9 @@ def test_a_checkpoint_of_other_words_is_one_sentence(train, save, make_dataset, 
     words = ReportDataModule(data, text={"threshold": 1}).describe()["tokenizer"]["words"]
     checkpoint = save(words=[f"{word}s" if word != "<unk>" else word for word in words])
     result = train(f"data.dir={data}", f"checkpoint={checkpoint}")
-    assert_refused(result, rf"the checkpoint was trained with another vocabulary \({len(words)} words, ", tmp_path)
+    assert_refused(
+        result, rf"the checkpoint was trained with another vocabulary \({len(words)} words, .*trial.json", tmp_path
+    )
 
 
 def test_weights_of_another_model_are_one_sentence(train, save, make_dataset, tmp_path):

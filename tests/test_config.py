@@ -143,7 +143,7 @@ WRONG = {
     "unknown experiment": ("experiment=table9", "experiment/table9.*iu_xray_paper"),
     "unknown launcher": ("hydra/launcher=nope", "hydra/launcher/nope.*pool"),
     "override without value": ("dim", "'dim'"),
-    "K > N": ("memory.num_queried=513", "memory.num_queried must lie between 1 and memory.num_vectors"),
+    "K > N": ("memory.num_queried=513", "memory.num_queried must be between 1 and memory.num_vectors"),
     "K = 0": ("memory.num_queried=0", "memory.num_queried"),
     "N = 0": ("memory.num_vectors=0", "memory.num_vectors"),
     "threads of the memory": ("memory.num_threads=3", "memory.num_threads must be a divisor of dim \\(128\\), not 3"),

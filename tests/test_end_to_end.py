@@ -35,8 +35,8 @@ print("REPORTS" + json.dumps(module.generate(studies)))
 
 
 @pytest.fixture(scope="module")
-def learnt(tmp_path_factory):
-    """A CMN that has learnt eight phantom studies by heart; the studies are train, val and test at once."""
+def learned(tmp_path_factory):
+    """A CMN that has learned eight phantom studies by heart; the studies are train, val and test at once."""
     folder = tmp_path_factory.mktemp("by_heart")
     data_dir = folder / "eight"
     found = make_phantom(PhantomOptions(40, 0, 128), folder / "phantom")
@@ -61,20 +61,20 @@ def learnt(tmp_path_factory):
     return folder / "run", [[str(data_dir / "images" / i) for i in e["image_path"][:1]] for e in entries]
 
 
-def test_eight_reports_are_learnt_by_heart(learnt):
-    scores = json.loads((learnt[0] / "result.json").read_text())["scores"]
+def test_eight_reports_are_learned_by_heart(learned):
+    scores = json.loads((learned[0] / "result.json").read_text())["scores"]
     print(scores)
     assert scores["BLEU_4"] > 0.9
     assert scores["distinct"] == 1.0
 
 
-def test_the_run_folder_holds_everything(learnt):
-    names = {p.name for p in learnt[0].iterdir()}
+def test_the_run_folder_holds_everything(learned):
+    names = {p.name for p in learned[0].iterdir()}
     assert {"predictions.csv", "metrics.csv", "config.yaml", "train.log", "result.json", "checkpoints"} <= names
 
 
-def test_a_fresh_interpreter_elsewhere_writes_the_same_reports(learnt, tmp_path):
-    run, studies = learnt
+def test_a_fresh_interpreter_elsewhere_writes_the_same_reports(learned, tmp_path):
+    run, studies = learned
     site = tmp_path / "site"
     shutil.copytree(Path(r2cmn.__file__).parent, site / "r2cmn")
     shutil.rmtree(site / "r2cmn" / "conf", ignore_errors=True)
@@ -93,14 +93,14 @@ def test_a_fresh_interpreter_elsewhere_writes_the_same_reports(learnt, tmp_path)
     assert all(report in rows for report in here)
 
 
-def test_the_checkpoint_is_plain_data_and_asks_for_no_download(learnt):
-    checkpoint = next((learnt[0] / "checkpoints").glob("best*.ckpt"))
+def test_the_checkpoint_is_plain_data_and_asks_for_no_download(learned):
+    checkpoint = next((learned[0] / "checkpoints").glob("best*.ckpt"))
     content = torch.load(checkpoint, weights_only=True)
     assert content["hyper_parameters"]["model"]["backbone"]["pretrained"] is False
 
 
-def test_generate_and_evaluate_on_the_command_line(learnt, tmp_path):
-    run, studies = learnt
+def test_generate_and_evaluate_on_the_command_line(learned, tmp_path):
+    run, studies = learned
     checkpoint = next((run / "checkpoints").glob("best*.ckpt"))
     command = [sys.executable, "-m", "r2cmn", "generate", checkpoint, *studies[0]]
     one = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -128,11 +128,11 @@ def test_generate_and_evaluate_on_the_command_line(learnt, tmp_path):
     assert again["CIDEr"] == pytest.approx(logged["CIDEr"], abs=1e-9)
 
 
-def test_the_scores_are_those_of_the_predictions(learnt):
+def test_the_scores_are_those_of_the_predictions(learned):
     import csv
 
-    with (learnt[0] / "predictions.csv").open() as file:
+    with (learned[0] / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
-    logged = json.loads((learnt[0] / "result.json").read_text())["scores"]
+    logged = json.loads((learned[0] / "result.json").read_text())["scores"]
     again = nlg_scores([r["generated"] for r in rows], [r["reference"] for r in rows], meteor=False)
     assert again["BLEU_4"] == pytest.approx(logged["BLEU_4"], abs=1e-9)

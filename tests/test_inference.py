@@ -195,6 +195,6 @@ def test_a_batch_that_cannot_be_read_ends_the_reading_in_its_turn():
     assert not [t for t in threading.enumerate() if t.name.startswith("read")]
 
 
-def test_a_missing_checkpoint_is_said(tmp_path):
+def test_a_missing_checkpoint_is_reported(tmp_path):
     with pytest.raises(CheckpointError, match=r"no checkpoint at .*gone\.ckpt"):
         load_module(tmp_path / "gone.ckpt")

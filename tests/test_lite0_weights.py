@@ -1,4 +1,4 @@
-"""`experiments/lite0_weights.py`: weights of another naming and another normalisation give the same network."""
+"""`experiments/lite0_weights.py`: weights of another naming and another normalization give the same network."""
 
 import importlib.util
 import re

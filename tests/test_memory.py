@@ -125,7 +125,7 @@ def test_the_matrix_is_projected_once_a_forward_not_once_a_study():
     assert rows == [(10, DIM)]
 
 
-def test_projections_are_kept_while_nothing_is_learnt():
+def test_projections_are_kept_while_nothing_is_learned():
     network = make()
     rows = count_projections(network)
     word = torch.randn(2, 1, DIM, dtype=torch.float64)

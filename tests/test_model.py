@@ -144,7 +144,7 @@ def test_a_frozen_trunk_gets_no_gradient_and_all_else_does():
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
-def test_three_reports_can_be_learnt_by_heart(memory):
+def test_three_reports_can_be_learned_by_heart(memory):
     model, batch = make(memory), make_batch()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(60):

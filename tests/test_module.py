@@ -123,7 +123,7 @@ def test_nothing_of_the_text_is_a_hyperparameter_of_a_logger():
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Two studies of two grey pictures each, and the files that hold them."""
+    """Two studies of two gray pictures each, and the files that hold them."""
     generator = np.random.default_rng(0)
     drawn = [
         [Image.fromarray(generator.integers(0, 256, (50, 40), dtype=np.uint8)) for _ in range(2)] for _ in range(2)
@@ -158,11 +158,11 @@ def test_what_is_read_is_what_the_evaluation_reads(pictures):
 
 def test_sixteen_bits_and_transparency_come_in_right_as_pictures_too(pictures):
     module = make()
-    grey = np.asarray(pictures[0][0][0])
-    eight = module.read([[Image.fromarray(grey)]])
-    sixteen = module.read([[Image.fromarray(grey.astype(np.uint16) * 257)]])
+    gray = np.asarray(pictures[0][0][0])
+    eight = module.read([[Image.fromarray(gray)]])
+    sixteen = module.read([[Image.fromarray(gray.astype(np.uint16) * 257)]])
     torch.testing.assert_close(sixteen, eight, rtol=0, atol=0)
-    clear = Image.merge("LA", [Image.fromarray(grey), Image.new("L", (40, 50), 0)])
+    clear = Image.merge("LA", [Image.fromarray(gray), Image.new("L", (40, 50), 0)])
     torch.testing.assert_close(module.read([[clear]]), module.read([[Image.new("L", (40, 50))]]), rtol=0, atol=0)
     with pytest.raises(ImageError, match="the picture holds floating-point"):
         module.read([[Image.new("F", (40, 50))]])
@@ -180,7 +180,7 @@ def test_any_number_of_views_is_read_but_not_mixed(pictures):
             module.generate(studies)
 
 
-def test_one_list_too_few_is_said(pictures):
+def test_one_list_too_few_is_reported(pictures):
     module = make()
     for studies in (pictures[1][0], pictures[0][0], str(pictures[1][0][0]), pictures[1][0][0]):
         with pytest.raises(ValueError, match="one list a study"):

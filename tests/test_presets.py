@@ -46,7 +46,7 @@ def leaves(node, at=""):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_cell_is_what_the_preset_comes_to(presets, preset):
+def test_every_cell_equals_the_value_of_the_preset(presets, preset):
     found = {key: OmegaConf.select(presets[preset], key, throw_on_missing=True, default="—") for key in KEYS}
     cells = {key: yaml.safe_load(row[preset].strip("()")) for key, row in zip(KEYS, ROWS, strict=True)}
     assert found == cells

@@ -51,7 +51,7 @@ def test_every_value_of_the_memory_can_be(sweep, dim):
     assert all(dim % threads == 0 for threads in parameters["memory.num_threads"]["values"])
 
 
-def test_what_is_maximised_is_what_is_logged(sweep):
+def test_the_maximized_key_is_logged(sweep):
     config = compose()
     assert sweep["metric"] == {"name": config.callbacks.checkpoints.monitor, "goal": "maximize"}
 

@@ -35,9 +35,10 @@ class Backbone(nn.Module):
         dropout: after the projection; 0.5 in the released code.
         image_size: H = W of the images; used only by trunks that are built for one size, such as ViT and Swin.
         channels_last: lay out the trunk's feature maps with the channels innermost; the same function and the same
-            checkpoints, faster on some devices (`docs/train/speed.md`). None does so where it was measured to pay: in
-            float32, on a CPU with AVX512, for a trunk with batch norms. Ignored on a CPU without gradients, where a
-            folded trunk always has this layout, and for small trunks that oneDNN fails on (`r2cmn.kernels.trunk`).
+            checkpoints, faster on some devices (`docs/train/speed.md`). None does so only in the case that was measured
+            to be faster: in float32, on a CPU with AVX512, for a trunk with batch norms. Ignored on a CPU without
+            gradients, because a folded trunk always has this layout, and for small trunks that oneDNN fails on
+            (`r2cmn.kernels.trunk`).
 
     Raises:
         ValueError: if timm has no such trunk, or its weights cannot be loaded.

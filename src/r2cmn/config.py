@@ -71,9 +71,11 @@ def _sentence(error: Exception) -> str:
     key = getattr(cause, "full_key", None)
     if key is not None and "not in struct" in str(cause):
         parent = getattr(cause, "parent_node", None)
-        known = [str(k) for k in parent] if isinstance(parent, DictConfig) else []
+        known = [str(k) for k in parent if k != "_target_"] if isinstance(parent, DictConfig) else []
         near = difflib.get_close_matches(str(key).rpartition(".")[2], known, 1)
         hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
+        if not known and isinstance(parent, DictConfig):  # such as memory=none
+            hint = f"{parent.get('_target_') or 'it'} has no options"
         return f"unknown key '{key}' ({hint})"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if lines[0].startswith("Config group override must be"):

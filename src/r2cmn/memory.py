@@ -57,7 +57,7 @@ class MemoryNetwork(nn.Module):
             raise ValueError(f"memory.num_vectors must be at least 1, not {num_vectors}")
         if not 1 <= num_queried <= num_vectors:
             raise ValueError(
-                f"memory.num_queried must lie between 1 and memory.num_vectors ({num_vectors}), not {num_queried}"
+                f"memory.num_queried must be between 1 and memory.num_vectors ({num_vectors}), not {num_queried}"
             )
         if num_threads < 1 or dim % num_threads:
             raise ValueError(f"memory.num_threads must be a divisor of dim ({dim}), not {num_threads}")

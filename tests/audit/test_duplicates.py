@@ -35,10 +35,10 @@ def _as_jpeg(picture, quality):
 def test_each_near_pair_is_found_once(seed, distance):
     print("seed", seed)
     generator = np.random.default_rng(seed)
-    centres = generator.integers(0, 2**64, 20, dtype=np.uint64)
+    centers = generator.integers(0, 2**64, 20, dtype=np.uint64)
     hashes = []
     for _ in range(300):
-        bits = int(centres[generator.integers(20)])
+        bits = int(centers[generator.integers(20)])
         for place in generator.integers(0, 64, generator.integers(0, 6)):
             bits ^= 1 << int(place)
         hashes.append(bits)

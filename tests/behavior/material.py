@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import random
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -15,24 +16,33 @@ import numpy as np
 import torch
 from PIL import Image
 
+from r2cmn.prepare.iu_xray.studies import read_split
+
 _SENTENCES = (
     "The lungs are clear.", "The heart is enlarged.", "There is a small effusion on the left.",
     "No pneumothorax is seen.", "The spine is bent.",
 )  # fmt: skip
 _WORDS = ("the", "lungs", "are", "clear", "heart", "is", "normal", "no", "effusion", "pneumothorax")
-# number, id of the study, findings, images: as in the collection, but with invented reports
+
+
+def _id(split: str, pattern: str = r"CXR\d{3,}_IM-\d{4}") -> str:
+    """Return the first id of a split that matches, from the package's list, so that no real id is written here."""
+    return next(id for id, of in read_split().items() if of == split and re.fullmatch(pattern, id))
+
+
+_FIRST, _WIRE = _id("train", "CXR1_1_.*"), _id("train", r"CXR1032_.*")
+# findings, images: as in the collection, but with invented reports; numbers from 9000 are in no split
 _STUDIES = (
-    (1, "  Drawn lungs &amp; heart. ", ("CXR1_1_IM-0001-3001", "CXR1_1_IM-0001-4001")),
-    (2384, "Drawn hernia.", ("CXR2384_IM-0942-1001", "CXR2384_IM-0942-2001")),
-    (1032, "Drawn wire.\nNothing else.",
-     ("CXR1032_IM-0026-1001-0001", "CXR1032_IM-0026-1001-0002", "CXR1032_IM-0026-2001")),
-    (2279, "Drawn effusion.", ("CXR2279_IM-0865-1001", "CXR2279_IM-0865-2001")),
-    (3030, "Drawn nodule.", ("CXR3030_IM-1405-1001", "CXR3030_IM-1405-2001")),
-    (4, "", ("CXR4_IM-2050-1001", "CXR4_IM-2050-2001")),
-    (5, "One drawn view.", ("CXR5_IM-2117-1003002",)),
-    (6, "No view.", ()),
-    (7, "In no split.", ("CXR7_IM-9999-1001", "CXR7_IM-9999-2001")),
-)  # fmt: skip
+    ("  Drawn lungs &amp; heart. ", (f"{_FIRST}-3001", f"{_FIRST}-4001")),
+    ("Drawn hernia.", (f"{_id('train')}-1001", f"{_id('train')}-2001")),
+    ("Drawn wire.\nNothing else.", (f"{_WIRE}-0001", f"{_WIRE}-0002", f"{_WIRE.rsplit('-', 1)[0]}-2001")),
+    ("Drawn effusion.", (f"{_id('val')}-1001", f"{_id('val')}-2001")),
+    ("Drawn nodule.", (f"{_id('test')}-1001", f"{_id('test')}-2001")),
+    ("", ("CXR9004_IM-9999-1001", "CXR9004_IM-9999-2001")),
+    ("One drawn view.", ("CXR9005_IM-9999-1003002",)),
+    ("No view.", ()),
+    ("In no split.", ("CXR9007_IM-9999-1001", "CXR9007_IM-9999-2001")),
+)
 _XML = """<?xml version="1.0" encoding="utf-8"?>
 <eCitation><uId id="CXR{number}"/><licenseURL>http://creativecommons.org/licenses/by-nc-nd/4.0/</licenseURL>
 <MedlineCitation><Article><Abstract>
@@ -94,7 +104,8 @@ def write_openi(folder: Path) -> None:
     """Write a miniature of Open-i's report archive."""
     folder.mkdir()
     with tarfile.open(folder / "NLMCXR_reports.tgz", "w:gz") as archive:
-        for number, findings, ids in _STUDIES:
+        for place, (findings, ids) in enumerate(_STUDIES):
+            number = re.sub(r"CXR(\d+)_.*", r"\1", ids[0]) if ids else 9000 + place
             images = "".join(f'<parentImage id="{image}"><figureId>F</figureId></parentImage>' for image in ids)
             content = _XML.format(number=number, findings=findings, images=images).encode()
             member = tarfile.TarInfo(f"ecgen-radiology/{number}.xml")

@@ -1,4 +1,4 @@
-"""The table of reports: which studies, with which images, and what a licence class leaves of it."""
+"""The table of reports: which studies, with which images, and what a license class leaves of it."""
 
 import logging
 from types import SimpleNamespace

@@ -25,7 +25,7 @@ def account(monkeypatch):
     return saved
 
 
-def test_without_an_account_it_is_written_and_the_way_on_is_said(tmp_path, monkeypatch):
+def test_without_an_account_it_is_written_and_the_next_step_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(dashboard, "has_account", lambda: False)
     result = run("--project", "p", "--entity", "e", "--group", "s")

@@ -230,7 +230,7 @@ WRONG = {
     "column": ([], ["mine.csv", "--column", "truth"], "no column 'truth'"),
     "groups": ([], ["mine.csv", "--groups", "doctor"], "--groups doctor: no file has this column; there are id, gen"),
     "published": ([], ["mine.csv", "--published", "phantom"], "no published numbers of 'phantom'"),
-    "licence": ([], ["mine.csv", "--license-class", "mine"], "--license-class is one of public"),
+    "license": ([], ["mine.csv", "--license-class", "mine"], "--license-class is one of public"),
     "baseline": ([("b.csv", b"id,generated\n1,a\n")], ["mine.csv", "--baseline", "b.csv"], r"b\.csv lacks 11 of"),
     "no baseline": ([], ["mine.csv", "--baseline", "gone.csv"], r"no file gone\.csv"),
     "labels": ([("l.csv", b"id,Edema\n1,1\n")], ["mine.csv", "--labels-pred", "l.csv"], r"l\.csv has no column for"),

@@ -189,9 +189,9 @@ def test_pixels_compare_by_correlation_whatever_the_brightness():
     torch.manual_seed(0)
     images = torch.rand(3, 2, 3, 64, 64).double()
     vectors = pixels(torch.cat([images, 0.5 * images + 2]))
-    grey = images.mean(2).reshape(3, 2, 32, 2, 32, 2).mean((3, 5)).flatten(1).numpy()
+    gray = images.mean(2).reshape(3, 2, 32, 2, 32, 2).mean((3, 5)).flatten(1).numpy()
     ours = torch.nn.functional.normalize(vectors, dim=1)
-    assert (ours[:3] @ ours[:3].T).numpy() == pytest.approx(np.corrcoef(grey), abs=1e-12)
+    assert (ours[:3] @ ours[:3].T).numpy() == pytest.approx(np.corrcoef(gray), abs=1e-12)
     assert (ours[:3] * ours[3:]).sum(1).tolist() == pytest.approx([1, 1, 1], abs=1e-12)
 
 

@@ -115,7 +115,7 @@ def test_the_scores_of_random_reports_are_means_over_the_draws(data):
     assert found.scores()["constant"]["distinct"] == 0.2
 
 
-def test_the_nearest_neighbour_copies_the_report_of_its_study(data, monkeypatch):
+def test_the_nearest_neighbor_copies_the_report_of_its_study(data, monkeypatch):
     data.studies["test"][1:3] = [data.studies["train"][4], data.studies["train"][8]]
     found = Baselines(data, positions=[1, 2])
     found.add_nearest()

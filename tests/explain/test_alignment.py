@@ -30,8 +30,8 @@ def patches_inside(box, view):
         row, column = divmod(patch % (SIDE * SIDE), SIDE)
         x, y = (column + 0.5) / SIDE, (row + 0.5) / SIDE
         middle = (int((box[0] + box[2]) / 2 * SIDE), int((box[1] + box[3]) / 2 * SIDE))
-        centre_in = box[0] <= x < box[2] and box[1] <= y < box[3]
-        if patch // (SIDE * SIDE) == view and (centre_in or middle == (column, row)):
+        center_in = box[0] <= x < box[2] and box[1] <= y < box[3]
+        if patch // (SIDE * SIDE) == view and (center_in or middle == (column, row)):
             found.append(patch)
     return found
 

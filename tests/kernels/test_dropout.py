@@ -31,7 +31,7 @@ def test_as_many_are_dropped_as_asked_for_in_every_place_of_a_word(p):
         assert abs(found.mean() - (1 - p)) < 5 * deviation, place
 
 
-def test_the_draws_of_neighbours_and_of_calls_do_not_depend_on_each_other():
+def test_the_draws_of_neighbors_and_of_calls_do_not_depend_on_each_other():
     first, second = (is_kept(0.5, seed=seed).flatten().double() * 2 - 1 for seed in (1, 2))
     torch.manual_seed(3)
     third, fourth = (dropout(torch.ones(len(first)), 0.5).double() - 1 for _ in range(2))

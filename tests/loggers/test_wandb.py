@@ -78,7 +78,7 @@ def test_under_an_agreement_wandb_collects_nothing_by_itself(no_account, tmp_pat
     assert settings.x_disable_meta is settings.disable_git is settings.disable_code is not collects
 
 
-def test_a_logger_is_told_the_licence_whatever_the_configuration_says(no_account, tmp_path):
+def test_a_logger_gets_the_license_class_regardless_of_the_configuration(no_account, tmp_path):
     node = {"_target_": "r2cmn.loggers.Wandb", "save_dir": str(tmp_path), "license_class": "public"}
     config = OmegaConf.create({"trainer": {"_target_": "pytorch_lightning.Trainer", "accelerator": "cpu"},
                                "callbacks": {}, "logger": {"wandb": node}})  # fmt: skip

@@ -46,10 +46,10 @@ def test_repeated_studies_count_once_in_any_order():
 def test_without_an_index_studies_are_counted():
     assert filled(index=False).compute() == filled().compute()
     twice = filled([*range(6), 0, 1], index=False)
-    assert twice.labelled()[0].shape == (8, 14)
+    assert twice.labeled()[0].shape == (8, 14)
     twice.reset()
     twice.update(GENERATED[:2], REFERENCES[:2], [7, 5])
-    assert (twice.labelled()[0] == RuleLabeler()(GENERATED[1::-1])).all()
+    assert (twice.labeled()[0] == RuleLabeler()(GENERATED[1::-1])).all()
     with pytest.raises(ValueError, match="in every update or in none"):
         twice.update(GENERATED[:1], REFERENCES[:1])
 
@@ -69,7 +69,7 @@ def test_labels_from_elsewhere():
     assert metric.compute() == filled(range(4)).compute()
     metric.update_labels(torch.from_numpy(labels[0][3:]), labels[1][3:], torch.arange(3, 6))
     assert metric.compute() == filled().compute()
-    assert all((ours == theirs).all() for ours, theirs in zip(metric.labelled(), labels, strict=True))
+    assert all((ours == theirs).all() for ours, theirs in zip(metric.labeled(), labels, strict=True))
 
 
 def test_another_labeler_labels_both_sides():
@@ -129,7 +129,7 @@ def test_it_pickles_and_adds_nothing_to_the_checkpoint():
     assert torch.nn.ModuleDict({"metric": metric}).state_dict() == {}
     copied = pickle.loads(pickle.dumps(metric))
     copied.update([GENERATED[0]], [REFERENCES[0]], torch.tensor([6]))
-    assert len(copied.labelled()[0]) == 7
+    assert len(copied.labeled()[0]) == 7
     assert metric.half().compute() == filled().compute()
 
 

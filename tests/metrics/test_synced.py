@@ -83,7 +83,7 @@ def gloo(rank, size, folder):
                 seen[f"{share} reports"] = metric.reports()
             if name == "clinical":
                 seen[f"{share} table"] = metric.per_observation()
-                seen[f"{share} labels"] = [side.tolist() for side in metric.labelled()]
+                seen[f"{share} labels"] = [side.tolist() for side in metric.labeled()]
                 fill(metric, [0])  # the state is this process's own again
                 seen[f"{share} again"] = metric.compute()
     for name, metric in metrics().items():  # each process gets every size-th study, as a sampler deals them out
@@ -219,7 +219,7 @@ def test_tables_and_labels_are_those_of_all_studies(seen, share):
     one = fill(ClinicalEfficacy(), list(range(COUNT)))
     for process in seen:
         assert process[f"{share} table"] == plain(one.per_observation())
-        assert process[f"{share} labels"] == [side.tolist() for side in one.labelled()]
+        assert process[f"{share} labels"] == [side.tolist() for side in one.labeled()]
         assert process[f"{share} again"] == plain(one.compute())
 
 

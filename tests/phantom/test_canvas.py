@@ -43,10 +43,10 @@ def test_lines_and_shapes_share_their_coordinates(tilt):
     canvas = Canvas(dataclasses.replace(STRAIGHT, tilt=tilt, shift=(0.05, -0.03)), 128)
     line = canvas.lines([([(0.2, 0.3), (0.2, 0.34)], 0.04)])
     disc = canvas.disc(0.2, 0.32, 0.03, 0.03)
-    centres = [
+    centers = [
         np.average(np.indices(plane.shape), axis=(1, 2), weights=np.stack([plane] * 2)) for plane in (line, disc)
     ]
-    np.testing.assert_allclose(*centres, atol=1.5)
+    np.testing.assert_allclose(*centers, atol=1.5)
 
 
 def test_film_is_brighter_with_more_attenuation():

@@ -42,7 +42,7 @@ def test_gray_values_are_kept_bit_for_bit_where_nothing_is_resized():
         assert done.steps == ()
 
 
-def test_transparency_lies_over_black():
+def test_transparent_pixels_become_black():
     rgba = np.dstack([GRAY, GRAY, GRAY, np.zeros_like(GRAY)])
     assert not np.asarray(picture(render("a.png", encoded(rgba), Rendering()).content)).any()
 

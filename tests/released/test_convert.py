@@ -183,7 +183,7 @@ def test_the_data_set_decides_what_weights_do_not_show(tmp_path):
     [
         ({"words": WORDS[:-1]}, r"the weights have 8 words, but .*annotation.json .* has 7"),
         ({"dataset": "padchest"}, "--dataset is one of iu_xray, mimic_cxr, not 'padchest'"),
-        ({"overrides": ["memory.num_queried=7"]}, "memory.num_queried must lie between 1 and memory.num_vectors"),
+        ({"overrides": ["memory.num_queried=7"]}, "memory.num_queried must be between 1 and memory.num_vectors"),
         ({"overrides": ["memory.topk=7"]}, "unknown key 'memory.topk'"),
     ],
 )
@@ -210,7 +210,7 @@ def test_a_model_that_the_released_code_lacks_is_not_exported(tmp_path, part, op
         export_checkpoint(imported, tmp_path / "back.pth")
 
 
-def test_a_released_run_goes_on_and_comes_back(tmp_path, make_dataset):
+def test_a_released_run_resumes_and_is_exported(tmp_path, make_dataset):
     """Lightning resumes from the imported file: epoch, step, moments and learning rates go on from there."""
     data = ReportDataModule(
         make_dataset(tmp_path / "data"),
@@ -276,7 +276,7 @@ def run(*arguments):
 
 @pytest.mark.slow
 def test_the_commands(tmp_path):
-    """A ResNet-18 in the released layout: recognised, imported, exported, each key named; errors are one sentence."""
+    """A ResNet-18 in the released layout: recognized, imported, exported, each key named; errors are one sentence."""
     from r2cmn.config import compose, plain
     from r2cmn.data.tokenizer import Tokenizer
     from r2cmn.model import build_model

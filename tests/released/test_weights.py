@@ -54,7 +54,7 @@ SLOW = [
 
 
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
-def test_every_trunk_is_recognised_and_computes_what_torchvision_does(name):
+def test_every_trunk_is_recognized_and_computes_what_torchvision_does(name):
     trunk = released_trunk(name)
     theirs = {weights.TRUNK + key: value for key, value in trunk.state_dict().items()}
     assert weights.trunk_name(theirs) == name
@@ -151,7 +151,7 @@ def test_whatever_does_not_fit_is_named(model, change, key, sentence):
         weights.to_ours(theirs, model.state_dict(), 2)
 
 
-def test_other_models_are_recognised(model):
+def test_other_models_are_recognized(model):
     theirs = weights.to_theirs(model.state_dict(), 2)
     with pytest.raises(ReleasedFileError, match="weights of R2Gen, not of R2GenCMN"):
         weights.check_kind([*theirs, "encoder_decoder.model.rm.attn.linears.0.weight"])

@@ -134,7 +134,7 @@ def test_an_invalid_trial_leaves_its_reason_and_the_others_finish(folder, data):
     assert returncode == 1, out + err
     found = trials(sweep)
     assert [(p / "result.json").exists() for p in found] == [True, False, True]
-    reason = "memory.num_queried must lie between 1 and memory.num_vectors (2), not 4"
+    reason = "memory.num_queried must be between 1 and memory.num_vectors (2), not 4"
     assert reason in (found[1] / "trial.log").read_text()
     assert reason in (found[1] / "FAILED").read_text()
     assert "Traceback" not in (found[1] / "trial.log").read_text()
@@ -252,5 +252,5 @@ def test_the_basic_launcher_continues_after_an_invalid_trial(folder, data):
     returncode, sweep, out, err = run_sweep(folder, data, "basic", *more)
     assert returncode == 1
     assert [(p / "result.json").exists() for p in trials(sweep)] == [False, True]
-    assert "memory.num_queried must lie between" in err
+    assert "memory.num_queried must be between" in err
     assert "Traceback" not in out + err

@@ -176,7 +176,7 @@ def same_pictures(coarse: np.ndarray, fine: np.ndarray) -> list[np.ndarray]:
         return []
     # equal pictures first: a placeholder that occurs 10,000 times would make 50 million pairs
     _, first, which = np.unique(fine, axis=0, return_index=True, return_inverse=True)
-    root = list(range(len(first)))  # union-find: each number points towards the least of its group
+    root = list(range(len(first)))  # union-find: each number points toward the least of its group
 
     def find(number: int) -> int:
         while root[number] != number:

@@ -3,7 +3,7 @@
 Both have two formulations with the same result. The dense one is a matrix product over all N vectors with weights that
 are zero except for the K queried; its cost does not depend on K. The sparse one reads only the K rows: an embedding bag
 forward and backward, and scores that are not stored. On CPUs the sparse one is faster from N = 32 K on (figures in
-`benchmarks/README.md`). Other devices, where it was not measured, use the dense one.
+`benchmarks/README.md`). Other devices were not measured and use the dense one.
 
 Shapes: T threads, R rows, N vectors, K queried, d dimensions of a thread.
 """

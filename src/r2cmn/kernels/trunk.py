@@ -4,7 +4,7 @@
   batch norm is a fixed affine map of each channel, so only rounding differs.
 - With gradients: the first stage of a ResNet runs again in the backward pass. Its feature maps are the largest of the
   trunk and its convolutions few.
-- Feature maps are laid out with the channels innermost where that pays.
+- Feature maps are laid out with the channels innermost if that is faster.
 
 Figures in `benchmarks/README.md`.
 """

@@ -88,13 +88,13 @@ class ClinicalEfficacy(SyncedMetric):
         Raises:
             ValueError: without reports, or if `uncertain` is neither word.
         """
-        counts = observation_counts(*self.labelled(), uncertain)
+        counts = observation_counts(*self.labeled(), uncertain)
         generated = counts.true_positive + counts.false_positive
         columns = (counts.precision, counts.recall, counts.f1, counts.support, generated)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return {name: ObservationScore(*row) for name, row in zip(OBSERVATIONS, rows, strict=True)}
 
-    def labelled(self) -> tuple[np.ndarray, np.ndarray]:
+    def labeled(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the labels of generated reports and of references, (n, 14) int8 each, ordered by index.
 
         Collective: call it on every process. The state does not change.

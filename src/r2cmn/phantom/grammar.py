@@ -138,7 +138,7 @@ def write_report(rng: np.random.Generator, anatomy: Anatomy, findings: Sequence[
     wrong, right = _wrong(findings), _right(anatomy, findings)
     order = _ORDERS[int(rng.random() > _FIRST_ORDER)]
     sentences = []
-    for key, slots in [said for part in (wrong, right) for section in order for said in part.get(section, [])]:
+    for key, slots in [each for part in (wrong, right) for section in order for each in part.get(section, [])]:
         way = SENTENCES[key][int(rng.random() > _USUAL)]
         sentence = way.format(**slots)
         sentences.append(sentence[0].upper() + sentence[1:] + ".")
@@ -156,7 +156,7 @@ def every_sentence() -> Iterator[str]:
 
 def ways_to_say(findings: Sequence[Finding]) -> Iterator[str]:
     """Yield every sentence that can state these findings, in lower case, without the full stop."""
-    for key, slots in [said for section in _wrong(findings).values() for said in section]:
+    for key, slots in [each for section in _wrong(findings).values() for each in section]:
         yield from (way.format(**slots) for way in SENTENCES[key])
 
 
@@ -178,56 +178,56 @@ def labels_of_report(text: str) -> tuple[int, ...]:
     return tuple(int(name in found) for name in OBSERVATIONS)
 
 
-_Said = dict[str, list[tuple[str, dict[str, str]]]]
+_Statements = dict[str, list[tuple[str, dict[str, str]]]]
 """Section -> its statements: a key of `SENTENCES` and the words of its slots."""
 
 
-def _wrong(findings: Sequence[Finding]) -> _Said:
+def _wrong(findings: Sequence[Finding]) -> _Statements:
     """Return the statements about the findings."""
-    said: _Said = {"heart": [], "lungs": [], "pleura": [], "bones": [], "devices": []}
+    statements: _Statements = {"heart": [], "lungs": [], "pleura": [], "bones": [], "devices": []}
     effusions = [f for f in findings if f.kind == "effusion"]
     both = len(effusions) == 2 and effusions[0].size == effusions[1].size
     for f in findings:
         if f.kind in ("cardiomegaly", "wide mediastinum"):
-            said["heart"].append(("heart " + f.size if f.size else "mediastinum wide", {}))
+            statements["heart"].append(("heart " + f.size if f.size else "mediastinum wide", {}))
         elif f.kind == "effusion":
             if not both or f is effusions[0]:
-                said["pleura"].append(_effusion("bilateral" if both else "effusion", f))
+                statements["pleura"].append(_effusion("bilateral" if both else "effusion", f))
         elif f.kind in ("pneumothorax", "pleural thickening"):
-            said["pleura"].append((f.kind, {"side": f.place, "extent": f.size}))
+            statements["pleura"].append((f.kind, {"side": f.place, "extent": f.size}))
         elif f.kind == "fracture":
-            said["bones"].append((f.kind, {"side": f.place}))
+            statements["bones"].append((f.kind, {"side": f.place}))
         elif f.kind == "device":
-            said["devices"].append((f.place, {}))
+            statements["devices"].append((f.place, {}))
         else:
             key = {"nodule": f.size, "edema": "edema " + f.size}.get(f.kind, f.kind)
-            said["lungs"].append((key, {"lobe": f.place, "side": f.place}))
-    return said
+            statements["lungs"].append((key, {"lobe": f.place, "side": f.place}))
+    return statements
 
 
-def _right(anatomy: Anatomy, findings: Sequence[Finding]) -> _Said:
+def _right(anatomy: Anatomy, findings: Sequence[Finding]) -> _Statements:
     """Return the statements about what is normal; the more findings, the fewer."""
-    said: _Said = {"heart": [], "lungs": [], "pleura": [], "bones": []}
+    statements: _Statements = {"heart": [], "lungs": [], "pleura": [], "bones": []}
     kinds, many = {f.kind for f in findings}, len(findings) >= _MANY
     # other words beside a finding, so that no constant report fits every study
     volumes = ", beside findings" if kinds and anatomy.volumes == "normal" else f", {anatomy.volumes} volumes"
     if "cardiomegaly" not in kinds:
-        said["heart"].append(("heart" + volumes, {}))
+        statements["heart"].append(("heart" + volumes, {}))
     if anatomy.prominent_aorta and not many:
-        said["heart"].append(("aorta", {}))
+        statements["heart"].append(("aorta", {}))
     elif not findings:
-        said["heart"].append(("mediastinum", {}))
+        statements["heart"].append(("mediastinum", {}))
     if not many or (not kinds & _LUNG and len(findings) <= _MANY + 1):
-        said["lungs"].append(("lungs" + volumes, {}))
+        statements["lungs"].append(("lungs" + volumes, {}))
     if not kinds & {"effusion", "pneumothorax"}:
-        said["pleura"].append(("pleura" + volumes, {}))
+        statements["pleura"].append(("pleura" + volumes, {}))
     elif "effusion" not in kinds or "pneumothorax" not in kinds:
-        said["pleura"].append(("no pneumothorax" if "effusion" in kinds else "no effusion", {}))
+        statements["pleura"].append(("no pneumothorax" if "effusion" in kinds else "no effusion", {}))
     if anatomy.stomach and not many:
-        said["bones"].append(("gas", {}))
+        statements["bones"].append(("gas", {}))
     elif not findings:
-        said["bones"].append(("bones", {}))
-    return said
+        statements["bones"].append(("bones", {}))
+    return statements
 
 
 def _effusion(number: str, finding: Finding) -> tuple[str, dict[str, str]]:

@@ -47,8 +47,8 @@ def _naming(words: Sequence[str], finding: Finding, findings: Sequence[Finding])
     """Return the positions of the words that name a finding; none if the report does not mention it."""
     alike = [other for other in findings if other.kind == finding.kind]
     # alone first: if two effusions have separate sentences, the other's sentence does not name this one
-    for said in ([finding], alike):
-        ways = set(ways_to_say(said))
+    for named in ([finding], alike):
+        ways = set(ways_to_say(named))
         for start, sentence in _sentences(words):
             if " ".join(sentence) in ways:
                 return tuple(start + at for at, word in enumerate(sentence) if word not in _FILLING)

@@ -55,7 +55,7 @@ class Lateral(View):
         return union(0.6 * arch, 0.6 * hila, 0.6 * upper, 0.25 * descending)
 
     def fluid_level(self, height: float, side: int) -> Plane:
-        """Return a meniscus that rises towards the back."""
+        """Return a meniscus that rises toward the back."""
         behind = np.clip((self.canvas.u + 0.25) / np.float32(0.53), 0, 1)
         level = self.anatomy.base + 0.06 - 0.02 * behind - height * (0.55 + 0.45 * behind**2)
         return np.asarray(level, np.float32)

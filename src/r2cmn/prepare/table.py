@@ -120,7 +120,7 @@ def prepare_table(
     for image, reason in done.faults.items():
         left_out.setdefault(image.rsplit("/", 1)[0], reason)
     entries = [_entry(row, split, rendering) for row, split in zip(rows, splits, strict=True) if row.id not in left_out]
-    notes = ["no row names a patient, so each study counts as one: where two studies show one patient in two splits, "
+    notes = ["no row names a patient, so each study counts as one patient: if a patient is in two splits, "
              "the scores will be too good"] if not any(row.patient for row in rows) else []  # fmt: skip
     summary = replace(summary, funnel=(Step("rows", len(rows)),), notes=tuple(notes), left_out=left_out)
     return write_studies(folder, summary, entries, dict(sorted(done.rows.items())), _files(license_class))

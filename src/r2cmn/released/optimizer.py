@@ -53,7 +53,7 @@ def to_ours(state: Any, theirs: Sequence[Sequence[str]], ours: Sequence[Sequence
         *range(len(numbers))
     ]:
         raise ReleasedFileError(
-            f"the optimizer's groups hold {[len(group['params']) for group in groups]} parameters, where the model has "
+            f"the optimizer's groups hold {[len(group['params']) for group in groups]} parameters, but the model has "
             f"{[len(names) for names in theirs]} in its trunk and the rest"
         )
     moments = {name: state["state"][i] for i, name in enumerate(_flat(theirs)) if i in state["state"]}

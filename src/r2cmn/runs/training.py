@@ -205,8 +205,8 @@ def _match_data(module: CMNModule, data: Any, content: dict[str, Any], stages: l
     if "fit" in stages and theirs != ours:
         raise CheckpointError(
             f"the checkpoint was trained with another vocabulary ({len(theirs['words'])} words, reports of at most "
-            f"{theirs['max_length']}) than that of these data ({len(ours['words'])}, {ours['max_length']}): resume it "
-            "with its own data"
+            f"{theirs['max_length']}) than that of these data ({len(ours['words'])}, {ours['max_length']}): repeat the "
+            "overrides of its run, trial.json in the run folder lists them"
         )
     if theirs != ours:
         log.warning(

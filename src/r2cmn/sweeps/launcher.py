@@ -136,7 +136,7 @@ class PoolLauncher(Launcher):
         configs = [self._compose(overrides) for overrides in job_overrides]
         settings = SweepSettings.read(configs[0])
         folder = Path(self.config.hydra.sweep.dir).resolve()
-        if first == 0:  # a later batch lies beside the trials of earlier ones
+        if first == 0:  # a later batch is beside the trials of earlier ones
             check_unused(folder, settings)
         self._lock_folder(folder)
         resumption = Resumption(folder, settings)

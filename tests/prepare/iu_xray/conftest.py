@@ -61,8 +61,8 @@ CASES = [
     ),
     _case(_id("val"), "Drawn effusion.", "val"),
     _case(_id("test"), "Drawn nodule.", "test"),
-    _case("CXR9004_IM-2050", ""),
-    _case("CXR9005_IM-2117", "One drawn view.", views=("1003002",)),
+    _case("CXR9004_IM-9999", ""),
+    _case("CXR9005_IM-9999", "One drawn view.", views=("1003002",)),
     Case(9006, "", "No view.", ()),
     _case("CXR9007_IM-9999", "In no split."),
 ]

@@ -6,12 +6,12 @@ from r2cmn.prepare.iu_xray.kaggle import openi_id, read_mirror, read_views
 @pytest.mark.parametrize(
     ("name", "id"),
     [
-        ("1_IM-0001-4001.dcm.png", "CXR1_1_IM-0001-4001"),
-        ("images/9000_IM-0003-1001.dcm.png", "CXR9000_IM-0003-1001"),
-        ("9000/9000_IM-0003-1001.dcm", "CXR9000_IM-0003-1001"),
-        ("CXR9000_IM-0003-1001.png", "CXR9000_IM-0003-1001"),
-        ("CXR1_1_IM-0001-3001.png", "CXR1_1_IM-0001-3001"),
-        ("9011_IM-0067-1001.DCM", "CXR9011_IM-0067-1001"),
+        ("1_IM-9999-4001.dcm.png", "CXR1_1_IM-9999-4001"),
+        ("images/9000_IM-9999-1001.dcm.png", "CXR9000_IM-9999-1001"),
+        ("9000/9000_IM-9999-1001.dcm", "CXR9000_IM-9999-1001"),
+        ("CXR9000_IM-9999-1001.png", "CXR9000_IM-9999-1001"),
+        ("CXR1_1_IM-9999-3001.png", "CXR1_1_IM-9999-3001"),
+        ("9011_IM-9999-1001.DCM", "CXR9011_IM-9999-1001"),
     ],
 )
 def test_an_image_has_one_id_in_all_distributions(name, id):

@@ -219,7 +219,7 @@ def test_wrong_places_are_one_sentence(openi, mini, tmp_path):
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
 
 
-def test_the_data_folder_may_not_lie_among_the_images(mini, tmp_path):
+def test_the_data_folder_must_not_be_among_the_images(mini, tmp_path):
     raw = mini.folder(tmp_path / "raw", mini.report_files())
     mini.folder(raw, mini.png_files())
     with pytest.raises(RawError, match="name a folder outside of it"):

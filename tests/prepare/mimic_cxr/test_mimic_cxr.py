@@ -147,7 +147,7 @@ def test_the_record_has_the_funnel_and_the_published_counts(default, shared):
     assert "7 of 7 counts differ from the published ones" in record["notes"]
 
 
-def test_the_terms_lie_beside_the_data_and_only_its_owner_reads_it(default):
+def test_the_terms_are_beside_the_data_and_only_its_owner_reads_it(default):
     out, _ = default
     assert "Do not send reports or images to a service" in (out / "LICENSE.txt").read_text()
     paths = [out, *out.rglob("*")]

@@ -10,16 +10,16 @@ from r2cmn.metrics.labeler.phrases import ALONGSIDE, ANATOMY, BORDERLINE, ENLARG
 
 _STRUCTURES = {name: re.compile(rf"(?<!\w)(?:{phrase})(?!\w)") for name, phrase in ANATOMY.items()}
 _STATE = rf"(?:(?P<borderline>{BORDERLINE})|(?P<normal>{NORMAL})|(?P<enlarged>{ENLARGED}))(?!\w)"
-_WITH_NEIGHBOURS = "(?:(?:" + "|".join(ALONGSIDE) + r") ){0,12}"
+_WITH_NEIGHBORS = "(?:(?:" + "|".join(ALONGSIDE) + r") ){0,12}"
 _VERB = r"(?:(?:is|are|was|were|appears?|remains?|looks?|may|might|could|does|do|has|have|been|be) ){1,3}"
 _OTHER = (
     r"(?:(?!(?:and|with|but|or|by|for|from|due|obscur\w*|behind|aort\w*|hil\w*|lungs?|pulmonary|stable|unchanged)\b)"
     r"[\w']+ ){0,4}?"
 )
-_AFTER_VERB = re.compile(rf" {_WITH_NEIGHBOURS}{_VERB}{_OTHER}{_STATE}")
-_AFTER = re.compile(rf" {_WITH_NEIGHBOURS}{_OTHER}{_STATE}")
+_AFTER_VERB = re.compile(rf" {_WITH_NEIGHBORS}{_VERB}{_OTHER}{_STATE}")
+_AFTER = re.compile(rf" {_WITH_NEIGHBORS}{_OTHER}{_STATE}")
 _DIRECTLY_AFTER = re.compile(rf" {_STATE}(?= ,|$)")
-_BEFORE = re.compile(rf"(?<!\w){_STATE} (?!(?:and|,) the ){_WITH_NEIGHBOURS}$")
+_BEFORE = re.compile(rf"(?<!\w){_STATE} (?!(?:and|,) the ){_WITH_NEIGHBORS}$")
 _REACH = 120  # characters before a structure in which an adjective may be
 
 

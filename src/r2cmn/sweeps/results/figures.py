@@ -53,7 +53,7 @@ def figure(family: Family, key: str, metric: str, level: float = 0.95) -> Any:
 
     Raises:
         ValueError: without matplotlib, if fewer than two values of the key have the score, or if there are more curves
-            than can be told apart.
+            than can be distinguished.
     """
     curves = curves_of(family, key, metric, level)
     _check(curves, family, key, metric)
@@ -170,7 +170,7 @@ def _check(curves: Sequence[Curve], family: Family, key: str, metric: str) -> No
     if len(curves) > most_curves():
         others = ", ".join(name for name in family.keys if name != key)
         raise ValueError(
-            f"{len(curves)} curves over {key} cannot be told apart in one figure: they differ in {others}; "
+            f"{len(curves)} curves over {key} cannot be distinguished in one figure: they differ in {others}; "
             "give fewer sweeps at a time"
         )
 
