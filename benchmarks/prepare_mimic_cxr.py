@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from r2cmn.files import num_cores
 from r2cmn.prepare.archives import RawFile
-from r2cmn.prepare.convert import Picture, convert, num_cores
+from r2cmn.prepare.convert import Picture, convert
 from r2cmn.prepare.folder import DataFolder
 from r2cmn.prepare.images import shrink
 from r2cmn.prepare.mimic_cxr.reports import read_targets

@@ -12,10 +12,12 @@ import pytest
 from r2cmn.files import (
     cache_dir,
     csv_lines,
+    first_lines,
     iter_csv,
     load_optional,
     make_private_folder,
     name_some,
+    num_cores,
     read_csv,
     read_json,
     read_object,
@@ -163,6 +165,13 @@ def test_a_folder_is_not_a_csv(tmp_path):
 def test_many_names_are_shortened():
     assert name_some(["a", "b"]) == "'a', 'b'"
     assert name_some("abcde") == "'a', 'b', 'c' and 2 more"
+    assert first_lines(["a", "b"]) == ["a", "b"]
+    assert first_lines(["n"] * 1025) == [*["n"] * 20, "and 1,005 more"]
+
+
+def test_the_number_of_cores_is_that_of_this_process(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(3)), raising=False)
+    assert num_cores() == 3
 
 
 def test_private_folders_are_private(tmp_path):

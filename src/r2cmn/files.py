@@ -1,6 +1,8 @@
 """Files and folders: writing whole or not at all, reading JSON and CSV, private folders, the cache folder.
 
-Also imports optional libraries. Nothing here imports torch, Hydra or another module of r2cmn.
+Also lists of names in messages, the number of CPU cores and the import of optional libraries.
+
+Nothing here imports torch, Hydra or another module of r2cmn.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import tempfile
 import time
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
@@ -195,6 +197,12 @@ def name_some(names: Iterable[str], most: int = 3) -> str:
     return ", ".join(f"'{name}'" for name in listed[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def first_lines(lines: Sequence[str], most: int = 20) -> list[str]:
+    """Return the first lines of a list and, if there are more, a line with the number of the others."""
+    rest = len(lines) - most
+    return [*lines[:most], *([f"and {rest:,} more"] if rest > 0 else [])]
+
+
 def repeated(names: Iterable[str]) -> list[str]:
     """Return the names that occur more than once."""
     return [name for name, count in Counter(names).items() if count > 1]
@@ -228,6 +236,11 @@ def remove_stale(paths: Iterable[Path]) -> None:
 def cache_dir(*parts: str) -> Path:
     """Return `$R2CMN_CACHE` or `~/.cache/r2cmn`, or a folder in it; it is not created."""
     return Path(os.environ.get("R2CMN_CACHE") or "~/.cache/r2cmn").expanduser().joinpath(*parts)
+
+
+def num_cores() -> int:
+    """Return the number of CPU cores that this process may use, which a container or a batch job may limit."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_optional(module: str, what: str, extra: str) -> Any:

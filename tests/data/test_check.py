@@ -5,8 +5,9 @@ import pytest
 from rich.console import Console
 
 from r2cmn.data import index
-from r2cmn.data.check import Funnel, check_studies, find_bad_images
+from r2cmn.data.check import Funnel, check_studies
 from r2cmn.data.images import load_image
+from r2cmn.data.index import measure_images
 from r2cmn.data.reports import DataError, read_annotation
 
 
@@ -153,31 +154,31 @@ def test_an_unknown_on_bad_sample_raises(studies):
 def test_good_images_are_not_decoded_again_until_they_change(studies, opened, monkeypatch, tmp_path):
     monkeypatch.setenv("R2CMN_CACHE", str(tmp_path / "cache"))
     paths = [path for rows in studies.values() for study in rows for path in study.images]
-    assert find_bad_images(paths) == {}
+    assert measure_images(paths)[1] == {}
     assert len(opened) == 24
     opened.clear()
-    assert find_bad_images(paths) == {}
+    assert measure_images(paths)[1] == {}
     assert opened == []
     _truncate(paths[3])
     for _ in range(2):  # a bad image is looked at each time
-        assert list(find_bad_images(paths)) == [paths[3]]
+        assert list(measure_images(paths)[1]) == [paths[3]]
         assert opened == [paths[3]]
         opened.clear()
     paths[5].write_bytes(paths[4].read_bytes())
     os.utime(paths[5], ns=(1, 1))
-    find_bad_images(paths)
+    measure_images(paths)
     assert set(opened) == {paths[3], paths[5]}
 
 
 def test_an_unusable_cache_is_not_an_error(studies, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("R2CMN_CACHE", str(tmp_path / "file"))
-    assert find_bad_images(studies["train"][0].images) == {}
+    assert measure_images(studies["train"][0].images)[1] == {}
     monkeypatch.setenv("R2CMN_CACHE", str(tmp_path / "torn"))
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / f"image_index_v{index._VERSION}.sqlite").write_bytes(b"no database" * 100)
     _truncate(studies["train"][1].images[0])
-    assert list(find_bad_images(studies["train"][1].images)) == [studies["train"][1].images[0]]
+    assert list(measure_images(studies["train"][1].images)[1]) == [studies["train"][1].images[0]]
 
 
 @pytest.mark.slow

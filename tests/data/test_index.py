@@ -9,6 +9,7 @@ from PIL import Image
 
 from r2cmn.data import index
 from r2cmn.data.index import ImageFacts, measure_images
+from r2cmn.data.progress import Progress
 
 
 @pytest.fixture(autouse=True)
@@ -38,11 +39,12 @@ def opened(monkeypatch):
     return seen
 
 
-def test_measurements_and_reasons(paths, tmp_path):
+def test_measurements_and_reasons(paths, tmp_path, monkeypatch):
     torn, missing = tmp_path / "torn.png", tmp_path / "missing.png"
     torn.write_bytes(paths[0].read_bytes()[:-30])
     finished = []
-    facts, faults = measure_images([*paths, torn, missing], finished.append)
+    monkeypatch.setattr(Progress, "advance", lambda self, number, is_new=True: finished.append(number))
+    facts, faults = measure_images([*paths, torn, missing])
     assert [facts[path][:5] for path in paths] == [
         (20, 10, "L", 10, 209), (8, 6, "RGB", 90, 90), (10, 20, "I;16", 0, 199)
     ]  # fmt: skip
@@ -60,13 +62,14 @@ def test_dicom_files_are_measured(tmp_path, make_dicom):
     assert facts[path][:5] == (91, 45, "DICOM", 0, 255)
 
 
-def test_only_new_changed_and_unreadable_images_are_decoded(paths, opened, tmp_path):
+def test_only_new_changed_and_unreadable_images_are_decoded(paths, opened, tmp_path, monkeypatch):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"")
     first, _ = measure_images([*paths, bad])
     opened.clear()
     finished = []
-    assert measure_images([*paths, bad], finished.append)[0] == first
+    monkeypatch.setattr(Progress, "advance", lambda self, number, is_new=True: finished.append(number))
+    assert measure_images([*paths, bad])[0] == first
     assert opened == [bad]
     assert finished == [3, 1]
     opened.clear()

@@ -15,13 +15,25 @@ from r2cmn import __version__
 from r2cmn.audit.collection import StudiesBySplit, recognize, study_of
 from r2cmn.audit.counts import Clean, Normal, SplitCounts, build_vocabulary, count_normal, count_split
 from r2cmn.audit.duplicates import RepeatedReports, find_repeated_reports
-from r2cmn.audit.funnel import UNKNOWN_BEFORE, Record, Step, read_record
 from r2cmn.audit.images import Images, audit_images
 from r2cmn.audit.problems import Problem, find_problems
 from r2cmn.audit.published import TABLE_1, Compared, compare, split_notes
-from r2cmn.data.reports import LICENSE_CLASSES, SPLITS, DataError, Study, read_annotation
+from r2cmn.data.reports import (
+    LICENSE_CLASSES,
+    SPLITS,
+    DataError,
+    Study,
+    check_choice,
+    has_words,
+    read_annotation,
+)
 from r2cmn.data.tokenizer import CLEANING, Tokenizer
 from r2cmn.prepare.collections import COLLECTIONS, Collection
+from r2cmn.prepare.summary import Step, Summary, read_summary
+
+UNKNOWN_BEFORE = (
+    "the folder was not made by `r2cmn prepare`: what was lost before annotation.json was written is not known"
+)
 
 
 @dataclass(frozen=True)
@@ -33,14 +45,14 @@ class Origin:
         collection: the collection it was recognized as, or None.
         license_class: public, non_commercial or dua.
         terms: LICENSE.txt of the folder, else the terms of the collection, else "".
-        record: content of `prepare.json`.
+        prepared: result of the preparation, from `prepare.json`; empty if there is none.
     """
 
     dir: Path
     collection: Collection | None
     license_class: str
     terms: str
-    record: Record
+    prepared: Summary
 
     @property
     def title(self) -> str:
@@ -107,8 +119,8 @@ class Audit:
             "errors": [asdict(problem) for problem in self.errors],
             "warnings": [asdict(problem) for problem in self.problems if not problem.error],
             "notes": list(self.notes),
-            "funnel": [asdict(step) for step in self.funnel],
-            "left_out": dict(origin.record.left_out),
+            "funnel": [step._asdict() for step in self.funnel],
+            "left_out": dict(origin.prepared.left_out),
             "splits": {split: asdict(count) for split, count in self.counts.items()},
             "vocabulary": {"threshold": self.words.threshold, "columns": self.words.columns},
             "published": [compared.record() for compared in self.compared],
@@ -143,14 +155,14 @@ def audit(
     origin = _origin(dir, studies, dataset, license_class)
     normal = count_normal(dir, studies, tags)
     counts, words = _count(studies, origin.collection)
-    compared = compare(origin.collection, counts, words.columns, origin.record) if origin.collection else []
-    reports_only = bool(origin.record.options.get("reports_only"))
+    compared = compare(origin.collection, counts, words.columns, origin.prepared) if origin.collection else []
+    reports_only = bool(origin.prepared.options.get("reports_only"))
     images = audit_images(dir, studies, reports_only) if with_images else Images()
     problems = [*find_problems(studies, counts), *images.problems]
     sentence = normal.sentence()
     return Audit(
         origin=origin,
-        funnel=[*origin.record.steps, *_last_steps(studies, images)],
+        funnel=[*origin.prepared.funnel, *_last_steps(studies, images)],
         counts=counts,
         words=words,
         compared=compared,
@@ -163,10 +175,10 @@ def audit(
 
 
 def _read(dir: Path, dataset: str | None, license_class: str | None) -> dict[str, list[Study]]:
-    if dataset is not None and dataset not in COLLECTIONS:
-        raise ValueError(f"--dataset is one of {', '.join(COLLECTIONS)}, not '{dataset}'")
-    if license_class is not None and license_class not in LICENSE_CLASSES:
-        raise ValueError(f"--license-class is one of {', '.join(LICENSE_CLASSES)}, not '{license_class}'")
+    if dataset is not None:
+        check_choice("--dataset", dataset, COLLECTIONS)
+    if license_class is not None:
+        check_choice("--license-class", license_class, LICENSE_CLASSES)
     studies = read_annotation(dir)
     if not any(studies.values()):
         raise DataError(f"{dir / 'annotation.json'} holds no studies: all splits are empty")
@@ -174,15 +186,15 @@ def _read(dir: Path, dataset: str | None, license_class: str | None) -> dict[str
 
 
 def _origin(dir: Path, studies: StudiesBySplit, dataset: str | None, license_class: str | None) -> Origin:
-    record = read_record(dir)
-    name = dataset or record.dataset
+    prepared = read_summary(dir)
+    name = dataset or prepared.dataset
     collection = COLLECTIONS.get(name) if name else recognize(studies)
     known = collection.license_class if collection else "dua"
     try:
         terms = (dir / "LICENSE.txt").read_text(encoding="utf-8", errors="replace")
     except OSError:
         terms = collection.terms if collection else ""
-    return Origin(dir, collection, license_class or record.license_class or known, terms, record)
+    return Origin(dir, collection, license_class or prepared.license_class or known, terms, prepared)
 
 
 def _count(studies: StudiesBySplit, collection: Collection | None) -> tuple[dict[str, SplitCounts], Words]:
@@ -205,14 +217,11 @@ def _cached_cleaning(name: str) -> Clean:
 def _last_steps(studies: StudiesBySplit, images: Images) -> list[Step]:
     """Return what the annotation holds and, if that is less, what training can use."""
     rows = [study for split in SPLITS for study in studies[split]]
-    usable = [study for study in rows if any(map(str.isalnum, study.report))
-              and study.images and images.unreadable.isdisjoint(study.images)]  # fmt: skip
-    (all_studies, all_images), (num_studies, num_images) = _numbers(rows), _numbers(usable)
-    steps = [Step("in annotation.json", all_studies, all_images)]
-    lost, lost_images = all_studies - num_studies, all_images - num_images
-    if lost or lost_images:
-        steps.append(Step("with words and images that can be read", num_studies, num_images, lost, lost_images))
-    return steps
+    usable = [study for study in rows
+              if has_words(study.report) and study.images and images.unreadable.isdisjoint(study.images)]  # fmt: skip
+    written = Step("in annotation.json", *_numbers(rows))
+    used = written.then("with words and images that can be read", *_numbers(usable))
+    return [written, used] if used.lost or used.lost_images else [written]
 
 
 def _numbers(rows: Sequence[Study]) -> tuple[int, int]:
@@ -220,15 +229,15 @@ def _numbers(rows: Sequence[Study]) -> tuple[int, int]:
 
 
 def _notes(origin: Origin, compared: Sequence[Compared], counts: Mapping[str, SplitCounts]) -> list[str]:
-    record, collection = origin.record, origin.collection
-    notes = [] if record.dataset else [UNKNOWN_BEFORE]
+    prepared, collection = origin.prepared, origin.collection
+    notes = [] if prepared.dataset else [UNKNOWN_BEFORE]
     entries = {split: count.entries for split, count in counts.items()}
-    if record.splits and dict(record.splits) != entries:
+    if prepared.splits and dict(prepared.splits) != entries:
         notes.append("annotation.json holds other numbers of entries than `r2cmn prepare` wrote: it was changed since")
-    notes += record.notes
+    notes += prepared.notes
     if collection is None:
         notes.append("the data set is not one whose counts are published, so nothing is compared")
-        if record.license_class is None:
+        if not prepared.license_class:
             notes.append("its license is not known, so it is treated as dua, whose reports nobody else may see")
         if all(count.patients is None for count in counts.values()):
             notes.append("no study names a patient, so one who is in two splits would not be found")

@@ -13,7 +13,7 @@ import numpy as np
 
 from r2cmn.audit.collection import StudiesBySplit, study_of
 from r2cmn.data.observations import OBSERVATIONS
-from r2cmn.data.reports import DataError, Study
+from r2cmn.data.reports import DataError, Study, has_words
 from r2cmn.data.tokenizer import UNKNOWN
 from r2cmn.files import read_json
 from r2cmn.prepare.iu_xray.openi import read_reports
@@ -182,8 +182,8 @@ def _odd(studies: Sequence[Study], words: Sequence[Sequence[str]]) -> dict[str, 
     }
     empty, short, long, strange = odd.values()
     for study, row in zip(studies, words, strict=True):
-        number = sum(any(map(str.isalnum, word)) for word in row)
-        if not any(map(str.isalnum, study.report)):
+        number = sum(map(has_words, row))
+        if not has_words(study.report):
             empty.append(study.id)
         elif number < SHORT:
             short.append(study.id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ from r2cmn.audit.collection import StudiesBySplit
 from r2cmn.audit.duplicates import RepeatedPictures, find_repeated_pictures
 from r2cmn.audit.problems import Problem
 from r2cmn.data.index import ImageFacts, measure_images
-from r2cmn.prepare.progress import Progress
+from r2cmn.files import iter_csv
+from r2cmn.prepare.folder import MANIFEST
 
 NOT_NAMED = "not named"
 """View of an image whose view the manifest does not name."""
-_MANIFEST = "manifest.csv"
 _MOST_FREQUENT = 8
 
 
@@ -77,8 +76,7 @@ def audit_images(dir: Path, studies_by_split: StudiesBySplit, reports_only: bool
         if reports_only:
             return Images(notes=("the folder was prepared with --reports-only: there are no images to audit",))
         return Images(problems=(Problem(f"images that are not in {dir / 'images'}", _below(dir, paths)),))
-    with Progress("images", len(paths)) as progress:
-        facts, faults = measure_images(paths, progress.advance)
+    facts, faults = measure_images(paths)
     problems, notes = [], []
     if faults:
         names = [f"{name}: {reason}" for name, reason in zip(_below(dir, list(faults)), faults.values(), strict=True)]
@@ -107,17 +105,15 @@ def _count(dir: Path, facts: Mapping[Path, ImageFacts], unreadable: int) -> Imag
         short_sides=(short[0], short[len(short) // 2], short[-1]),
         modes=dict(Counter(known.mode for known in facts.values()).most_common()),
         constant=sum(known.constant for known in facts.values()),
-        views=_views(dir / _MANIFEST),
+        views=_views(dir / MANIFEST),
     )
 
 
 def _views(path: Path) -> dict[str, int]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            views = Counter(row.get("view") or NOT_NAMED for row in csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
+        return dict(Counter(row.get("view") or NOT_NAMED for row in iter_csv(path)).most_common())
+    except (OSError, ValueError):
         return {}
-    return dict(views.most_common())
 
 
 def _below(dir: Path, paths: Sequence[Path]) -> list[str]:

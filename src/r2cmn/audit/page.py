@@ -13,8 +13,9 @@ from r2cmn import pages
 from r2cmn.audit import Audit
 from r2cmn.audit.counts import BIN
 from r2cmn.audit.problems import Problem
-from r2cmn.audit.show import first_names, image_table, number, published_table, split_table
+from r2cmn.audit.show import image_table, number, published_table, split_table
 from r2cmn.data.reports import SPLITS
+from r2cmn.files import first_lines
 from r2cmn.pages.charts import Bar, bars, histogram
 
 _MAX_STEP = 40  # letters of a step beside its bar
@@ -60,7 +61,7 @@ def page(audit: Audit) -> str:
         problems=[_problem(problem, are_names_shown) for problem in audit.problems],
         notes=[note[:1].upper() + note[1:].rstrip(".") + "." for note in audit.notes],
         funnel=_funnel_plot(audit),
-        num_left_out=len(origin.record.left_out),
+        num_left_out=len(origin.prepared.left_out),
         splits=split_table(audit),
         key=[(split, split) for split, histogram in histograms.items() if histogram],
         lengths=_length_plot(histograms, limit),
@@ -92,7 +93,7 @@ def _tiles(audit: Audit) -> list[tuple[str, str, str]]:
 
 
 def _problem(problem: Problem, are_names_shown: bool) -> tuple[bool, str, list[str]]:
-    return problem.error, str(problem), first_names(problem.names) if are_names_shown else []
+    return problem.error, str(problem), first_lines(problem.names) if are_names_shown else []
 
 
 def _funnel_plot(audit: Audit) -> Markup:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from r2cmn.audit.collection import StudiesBySplit
 from r2cmn.audit.counts import SplitCounts
+from r2cmn.data.check import in_two_splits
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Problem:
 def find_problems(studies_by_split: StudiesBySplit, counts: Mapping[str, SplitCounts]) -> list[Problem]:
     """Return the problems of ids, patients and reports."""
     found = {
-        "patients in two splits": _in_two_splits(studies_by_split, "patient"),
-        "studies in two splits": _in_two_splits(studies_by_split, "id"),
+        "patients in two splits": in_two_splits(studies_by_split, "patient"),
+        "studies in two splits": in_two_splits(studies_by_split, "id"),
         "ids that a split has twice": _repeated_ids(studies_by_split),
         "studies without an image": [
             f"{split}/{study.id}" for split, row in studies_by_split.items() for study in row if not study.images
@@ -44,16 +45,6 @@ def find_problems(studies_by_split: StudiesBySplit, counts: Mapping[str, SplitCo
         if names:
             problems.append(Problem(f"reports {what}", names, error=what == "without words"))
     return problems
-
-
-def _in_two_splits(studies_by_split: StudiesBySplit, attribute: str) -> list[str]:
-    """Return the values of an attribute of studies, patient or id, that are in more than one split."""
-    splits: defaultdict[str, dict[str, None]] = defaultdict(dict)
-    for split, studies in studies_by_split.items():
-        for study in studies:
-            if (name := getattr(study, attribute)) is not None:
-                splits[name][split] = None
-    return [f"{name} ({' and '.join(found)})" for name, found in splits.items() if len(found) > 1]
 
 
 def _repeated_ids(studies_by_split: StudiesBySplit) -> list[str]:

@@ -8,10 +8,10 @@ from typing import Any
 
 from r2cmn.audit.collection import StudiesBySplit
 from r2cmn.audit.counts import SplitCounts
-from r2cmn.audit.funnel import Record
 from r2cmn.data.reports import SPLITS
 from r2cmn.prepare.collections import IU_XRAY, Collection
 from r2cmn.prepare.iu_xray.studies import read_split
+from r2cmn.prepare.summary import Summary
 
 TABLE_1 = "Table 1"
 RELEASED = "released annotation"
@@ -50,15 +50,15 @@ class Compared:
 
 
 def compare(
-    collection: Collection, counts: Mapping[str, SplitCounts], vocabulary_size: int, record: Record
+    collection: Collection, counts: Mapping[str, SplitCounts], vocabulary_size: int, prepared: Summary
 ) -> list[Compared]:
     """Compare with the download, with the annotation that was released with the code, and with Table 1 of the paper.
 
     The released annotation is left out if the preparation made another choice, such as impressions.
     """
-    rows = [Compared(what, DOWNLOAD, published, here) for what, published, here in record.published
+    rows = [Compared(what, DOWNLOAD, published, here) for what, published, here in prepared.published
             if not what.startswith(("entries of", "test studies"))]  # fmt: skip
-    options = record.options
+    options = prepared.options
     if options.get("target", "findings") == "findings" and options.get("views", "all") == "all":
         rows += _released(collection, counts, vocabulary_size)
     for what, published in collection.table_1.items():

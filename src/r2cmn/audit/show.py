@@ -14,10 +14,9 @@ from r2cmn.audit.duplicates import REACHES
 from r2cmn.audit.images import NOT_NAMED
 from r2cmn.audit.published import Compared
 from r2cmn.data.reports import SPLITS
+from r2cmn.files import first_lines
 from r2cmn.pages import Row, Table
-
-MAX_LISTED = 20
-"""Names of a problem that are listed; the JSON file lists all."""
+from r2cmn.prepare.summary import funnel_table
 
 
 def tables(audit: Audit) -> Group:
@@ -27,9 +26,9 @@ def tables(audit: Audit) -> Group:
     heading = f"{origin.dir}\nlicense_class: {origin.license_class}; {known}"
     shown: list[RenderableType] = [
         Text.assemble((f"{origin.title}\n", "bold"), heading),
-        _on_terminal("From the download to what can be used", _funnel(audit)),
+        funnel_table("From the download to what can be used", audit.funnel),
     ]
-    if left_out := origin.record.left_out:
+    if left_out := origin.prepared.left_out:
         shown.append(Text(f"left out by `r2cmn prepare` for a fault of their own: {len(left_out):,}"))
         shown += _listed([f"{name}: {reason}" for name, reason in left_out.items()])
     words = audit.words
@@ -59,13 +58,7 @@ def _on_terminal(title: str, table: Table) -> RichTable:
 
 
 def _listed(names: Sequence[str]) -> list[Text]:
-    return [Text(f"  {name}") for name in first_names(names)]
-
-
-def first_names(names: Sequence[str]) -> list[str]:
-    """Return the names that are listed, and how many more there are."""
-    more = [f"and {len(names) - MAX_LISTED:,} more"] if len(names) > MAX_LISTED else []
-    return [*names[:MAX_LISTED], *more]
+    return [Text(f"  {name}") for name in first_lines(names)]
 
 
 def number(value: float | None) -> str:
@@ -73,14 +66,6 @@ def number(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:,.1f}" if value != int(value) else f"{int(value):,}"
-
-
-def _funnel(audit: Audit) -> Table:
-    rows = []
-    for step in audit.funnel:
-        lost, lost_images = (f"-{value:,}" if value else "" for value in (step.lost, step.lost_images))
-        rows.append(Row([step.what, number(step.studies), lost, number(step.images), lost_images]))
-    return Table(["", "studies", "lost", "images", "lost"], rows)
 
 
 def split_table(audit: Audit) -> Table:

@@ -67,7 +67,7 @@ def audit_beside(dir: Path) -> bool:
         print(f"r2cmn: error: {dir} was prepared, but not audited: {error}", file=sys.stderr)
         return False
     for note in found.notes:
-        if note not in found.origin.record.notes:  # the preparation has printed its own
+        if note not in found.origin.prepared.notes:  # the preparation has printed its own
             print(f"r2cmn: note: {note}", file=sys.stderr)
     for problem in found.problems:
         print(f"r2cmn: {'error' if problem.error else 'warning'}: {problem} (audit.json names them)", file=sys.stderr)

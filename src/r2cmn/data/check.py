@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console, Group
-from rich.progress import Progress
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from r2cmn.data.index import measure_images
-from r2cmn.data.reports import DataError, Study
-
-MAX_LISTED = 20
-"""Number of bad samples that are listed; the others are counted."""
+from r2cmn.data.reports import DataError, Study, check_choice, has_words
+from r2cmn.files import first_lines
 
 ON_BAD_SAMPLE = ("error", "skip")
 """What to do about bad studies: raise an error, or leave them out."""
-
-_MIN_SHOWN = 2000  # images from which on a progress bar is shown
-
-
-def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
-    """Return the value of an option of the data.
-
-    Raises:
-        ValueError: if it is not one of the choices.
-    """
-    if value not in choices:
-        raise ValueError(f"data.{name} is one of {', '.join(choices)}, not {value!r}")
-    return value
 
 
 class BadSample(NamedTuple):
@@ -68,8 +50,7 @@ class Funnel:
         for split, read in self.read.items():
             share = f"{self.repeated[split]:.1%}" if split in self.repeated else ""
             table.add_row(split, str(read), str(read - self.kept[split]), str(self.kept[split]), share)
-        names = [f"{sample.split}/{sample.id}: {sample.reason}" for sample in self.bad]
-        return Group(table, Text(_first(names, separator="\n"))) if names else Group(table)
+        return Group(table, *map(Text, _lines(self.bad)))
 
 
 def check_studies(
@@ -92,8 +73,11 @@ def check_studies(
             patient, or a split has no studies left.
         ValueError: for another `on_bad_sample`.
     """
-    check_choice("on_bad_sample", on_bad_sample, ON_BAD_SAMPLE)
-    _refuse_overlap(studies_by_split)
+    check_choice("data.on_bad_sample", on_bad_sample, ON_BAD_SAMPLE)
+    for attribute, noun in (("id", "study"), ("patient", "patient")):
+        if shared := in_two_splits(studies_by_split, attribute):
+            names = "; ".join(first_lines(shared))
+            raise DataError(f"no {noun} may be in two splits, or the model is tested on training data: {names}")
     bad = _bad_entries(studies_by_split, num_views)
     if bad and on_bad_sample == "error":
         raise DataError(_refusal(bad, studies_by_split))
@@ -113,19 +97,14 @@ _Bad = dict[tuple[str, int], BadSample]
 """Bad samples by split and position; ids may be repeated."""
 
 
-def _refuse_overlap(studies_by_split: dict[str, list[Study]]) -> None:
-    for what in ("id", "patient"):
-        seen: dict[str, str] = {}
-        shared: dict[str, str] = {}
-        for split, studies in studies_by_split.items():
-            for study in studies:
-                name = getattr(study, what)
-                if name is not None and seen.setdefault(name, split) != split:
-                    shared[name] = f"{name} ({seen[name]} and {split})"
-        if shared:
-            noun = "study" if what == "id" else "patient"
-            names = _first(list(shared.values()))
-            raise DataError(f"no {noun} may be in two splits, or the model is tested on training data: {names}")
+def in_two_splits(studies_by_split: Mapping[str, Sequence[Study]], attribute: str) -> list[str]:
+    """Return the values of an attribute, patient or id, that are in several splits: `p1 (train and val)`."""
+    splits: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for split, studies in studies_by_split.items():
+        for study in studies:
+            if (name := getattr(study, attribute)) is not None:
+                splits[name][split] = None
+    return [f"{name} ({' and '.join(found)})" for name, found in splits.items() if len(found) > 1]
 
 
 def _bad_entries(studies_by_split: dict[str, list[Study]], num_views: int) -> _Bad:
@@ -137,7 +116,7 @@ def _bad_entries(studies_by_split: dict[str, list[Study]], num_views: int) -> _B
             reason = None
             if uses[study.id] > 1:
                 reason = "its id is that of an earlier study"
-            elif not any(character.isalnum() for character in study.report):
+            elif not has_words(study.report):
                 reason = "its report has no words"
             elif len(study.images) < num_views:
                 reason = f"it has {len(study.images)} of {num_views} images"
@@ -148,7 +127,7 @@ def _bad_entries(studies_by_split: dict[str, list[Study]], num_views: int) -> _B
 
 def _bad_images(studies_by_split: dict[str, dict[int, Study]], num_views: int) -> _Bad:
     paths = {p for studies in studies_by_split.values() for s in studies.values() for p in s.images[:num_views]}
-    faults = find_bad_images(sorted(paths))
+    _, faults = measure_images(sorted(paths))
     bad: _Bad = {}
     for split, studies in studies_by_split.items():
         for position, study in studies.items():
@@ -156,22 +135,6 @@ def _bad_images(studies_by_split: dict[str, dict[int, Study]], num_views: int) -
             if reasons:
                 bad[split, position] = BadSample(split, study.id, "; ".join(reasons))
     return bad
-
-
-def find_bad_images(paths: Sequence[Path]) -> dict[Path, str]:
-    """Return the images that cannot be read whole, each with the reason.
-
-    Images that are already in the index (`r2cmn.data.index`) and did not change are not opened.
-
-    Args:
-        paths: the files, without repetition.
-    """
-    console = Console(stderr=True)
-    hidden = len(paths) < _MIN_SHOWN or not sys.stderr.isatty()
-    with Progress(console=console, transient=True, disable=hidden) as bar:
-        task = bar.add_task("checking images", total=len(paths))
-        _, faults = measure_images(paths, lambda number: bar.advance(task, number))
-    return faults
 
 
 def _without(studies_by_split: dict[str, list[Study]], bad: _Bad) -> dict[str, dict[int, Study]]:
@@ -198,13 +161,11 @@ def _funnel(read: dict[str, list[Study]], kept: dict[str, list[Study]], bad: _Ba
 
 def _refusal(bad: _Bad, studies_by_split: dict[str, list[Study]]) -> str:
     total = sum(len(studies) for studies in studies_by_split.values())
-    named = _first([f"{sample.split}/{sample.id}: {sample.reason}" for sample in bad.values()])
     return (
-        f"{len(bad)} of {total} studies cannot be used ({named}): repair or remove them, "
+        f"{len(bad)} of {total} studies cannot be used ({'; '.join(_lines(bad.values()))}): repair or remove them, "
         "or set data.on_bad_sample=skip to leave them out"
     )
 
 
-def _first(names: Sequence[str], separator: str = "; ") -> str:
-    more = [f"and {len(names) - MAX_LISTED} more"] if len(names) > MAX_LISTED else []
-    return separator.join([*names[:MAX_LISTED], *more])
+def _lines(bad: Iterable[BadSample]) -> list[str]:
+    return first_lines([f"{sample.split}/{sample.id}: {sample.reason}" for sample in bad])

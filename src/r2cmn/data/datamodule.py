@@ -15,7 +15,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from r2cmn.data.check import ON_BAD_SAMPLE, Funnel, check_choice, check_studies
+from r2cmn.data.check import ON_BAD_SAMPLE, Funnel, check_studies
 from r2cmn.data.features import PRECISIONS, FrozenTrunk, check_frozen, read_features
 from r2cmn.data.images import ImageTransform
 from r2cmn.data.reports import (
@@ -25,6 +25,7 @@ from r2cmn.data.reports import (
     ReportDataset,
     Rewrite,
     Study,
+    check_choice,
     collate,
     read_annotation,
     view_paths,
@@ -99,10 +100,10 @@ class ReportDataModule(pl.LightningDataModule):
         self.dir = self._find_folder(dir)
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.on_bad_sample = check_choice("on_bad_sample", on_bad_sample, ON_BAD_SAMPLE)
-        self.license_class = check_choice("license_class", license_class, LICENSE_CLASSES)
-        self.cache = check_choice("cache", cache, CACHES)
-        self.cache_features = check_choice("cache_features", cache_features, PRECISIONS)
+        self.on_bad_sample = check_choice("data.on_bad_sample", on_bad_sample, ON_BAD_SAMPLE)
+        self.license_class = check_choice("data.license_class", license_class, LICENSE_CLASSES)
+        self.cache = check_choice("data.cache", cache, CACHES)
+        self.cache_features = check_choice("data.cache_features", cache_features, PRECISIONS)
         self._text = _merged("text", self.text_defaults, text)
         Tokenizer.build([], **self._text)  # checks the values before the data is read
         image_options = _merged("images", self.images_defaults, images)

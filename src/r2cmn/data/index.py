@@ -6,9 +6,8 @@ The check before training (`r2cmn.data.check`) and the audit of a data folder (`
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from r2cmn.data.images import image_digest, load_image
-from r2cmn.files import cache_dir
+from r2cmn.data.progress import Progress
+from r2cmn.files import cache_dir, num_cores
 
 NEARLY_CONSTANT = 3
 """Largest difference of gray levels in an image that shows nothing; JPEG may add so much to a constant image."""
@@ -56,29 +56,30 @@ class ImageFacts(NamedTuple):
         return self.brightest - self.darkest <= NEARLY_CONSTANT
 
 
-def measure_images(
-    paths: Sequence[Path], advance: Callable[[int], object] = lambda _: None
-) -> tuple[dict[Path, ImageFacts], dict[Path, str]]:
-    """Measure images with several threads; only new, changed and unreadable files are decoded.
+def measure_images(paths: Sequence[Path]) -> tuple[dict[Path, ImageFacts], dict[Path, str]]:
+    """Measure images with several threads and show the progress; only new, changed and unreadable files are decoded.
 
     A file counts as unchanged if its path, size and modification time are the same. If the index cannot be read or
     written, all images are decoded.
 
     Args:
         paths: the files, without repetition.
-        advance: called with the number of images that were finished since the last call, to show progress.
 
     Returns:
         The facts by path, and for each image that cannot be read the reason.
     """
     facts: dict[Path, ImageFacts] = {}
     faults: dict[Path, str] = {}
-    with closing(_Index()) as index, ThreadPoolExecutor(min(32, 2 * (os.cpu_count() or 1))) as pool:
+    with (
+        closing(_Index()) as index,
+        Progress("images", len(paths)) as progress,
+        ThreadPoolExecutor(min(32, 2 * num_cores())) as pool,
+    ):
         digests = [digest for row in pool.map(_digest_chunk, _chunks(paths)) for digest in row]
         keys = dict(zip(paths, digests, strict=True))
         known = index.find(key for key in digests if key is not None)
         facts |= {path: known[key] for path, key in keys.items() if key in known}
-        advance(len(facts))
+        progress.advance(len(facts), is_new=False)
         chunks = _chunks([path for path in paths if path not in facts])
         try:
             for chunk, results in zip(chunks, pool.map(_measure_chunk, chunks), strict=True):
@@ -86,7 +87,7 @@ def measure_images(
                 facts |= measured
                 faults |= {path: result for path, result in results.items() if isinstance(result, str)}
                 index.add({key: found for path, found in measured.items() if (key := keys[path]) is not None})
-                advance(len(chunk))
+                progress.advance(len(chunk))
         except BaseException:
             pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the remaining images
             raise

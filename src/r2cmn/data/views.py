@@ -16,7 +16,7 @@ from torch import Tensor
 from r2cmn.data.cache import RowCache
 from r2cmn.data.images import Preparation, image_digest, load_image
 from r2cmn.data.rows import Rows
-from r2cmn.files import cache_dir
+from r2cmn.files import cache_dir, num_cores
 
 CACHES = ("none", "memory", "disk")
 """Where decoded images are kept between epochs."""
@@ -88,7 +88,7 @@ def read_images(paths: Sequence[Path], preparation: Preparation, cache: str = "n
     folder = cache_dir("images") if cache == "disk" else None
     digests = [image_digest(path) for path in paths]
     rows = RowCache(folder, f"images {_VERSION}, {preparation.name}", digests, _IMAGES_PER_FILE)
-    with ThreadPoolExecutor(max_workers=min(32, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(32, num_cores())) as pool:
         try:
             rows.fill(lambda positions: list(pool.map(partial(_one_channel, files), positions)), "decoding images")
         except OSError as error:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 
-LICENSE_CLASSES = ("public", "non_commercial", "dua")
-
 Row = tuple[float, float, float]
 """Values of train, val and test."""
 

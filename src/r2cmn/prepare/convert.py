@@ -22,10 +22,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
 
+from r2cmn.data.progress import Progress
+from r2cmn.files import num_cores
 from r2cmn.prepare.archives import RawError, RawFile
 from r2cmn.prepare.folder import DataFolder, ManifestRow
 from r2cmn.prepare.images import Rendered
-from r2cmn.prepare.progress import Progress
 
 Render = Callable[[str, bytes], Rendered]
 """Makes the file to keep from the name and the content of a source; a ValueError says what is wrong with the source."""
@@ -58,11 +59,6 @@ class Converted(NamedTuple):
 
     rows: dict[str, ManifestRow]
     faults: dict[str, str]
-
-
-def num_cores() -> int:
-    """Return the number of cores that this process may use; in a SLURM job, those of the job."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def convert(

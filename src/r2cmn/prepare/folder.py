@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from r2cmn.files import PRIVATE_FILE, PRIVATE_FOLDER, PUBLIC_FILE, make_private_folder, write_whole
+from r2cmn.files import PRIVATE_FILE, PRIVATE_FOLDER, PUBLIC_FILE, make_private_folder, read_json, write_whole
 
 STATE = ".prepare"
 """The folder that records which images are finished, so that a stopped run can be resumed."""
 
 RECORD = "prepare.json"
+MANIFEST = "manifest.csv"
 _OPTIONS = "options.json"
 
 
@@ -135,7 +136,7 @@ class DataFolder:
         with self.explained(rows):
             for name, text in files.items():
                 self._write(name, text)
-            self._write("manifest.csv", _table(rows))
+            self._write(MANIFEST, _table(rows))
             self._write(RECORD, json.dumps({**record, "options": self._options}, indent=1, ensure_ascii=False))
             self._write("annotation.json", json.dumps(annotation, indent=indent, ensure_ascii=False))
             if self._image_options is None and not record.get("left_out"):
@@ -184,11 +185,11 @@ class DataFolder:
     def _begun_with(self) -> dict[str, Any]:
         """Return the options of the earlier run; empty if there was none."""
         for path in (self.state / _OPTIONS, self.dir / RECORD):
-            try:
-                content = json.loads(path.read_text(encoding="utf-8"))
-                return dict(content if path.name == _OPTIONS else content["options"])
-            except FileNotFoundError:
+            if not path.exists():
                 continue
+            try:
+                content = read_json(path)
+                return dict(content if path.name == _OPTIONS else content["options"])
             except (ValueError, KeyError, TypeError):
                 raise OutputError(f"{path} is damaged: remove {self.dir} and start again") from None
         return {}

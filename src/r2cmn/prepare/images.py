@@ -12,6 +12,7 @@ from PIL import Image
 from r2cmn.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from r2cmn.data.dicom import is_dicom, read_dicom
 from r2cmn.data.images import MAX_PIXELS, load_image
+from r2cmn.data.reports import check_choice
 
 SAVE = ("png", "jpeg", "copy", "link")
 DEFAULT_SIDE = 512
@@ -39,8 +40,7 @@ class Rendering:
     clip: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        if self.save not in SAVE:
-            raise ValueError(f"--save must be one of {', '.join(SAVE)}, not '{self.save}'")
+        check_choice("--save", self.save, SAVE)
         if self.side < 0:
             raise ValueError(f"--side must be 0 (no limit) or the pixels of the short side, not {self.side}")
         if not 1 <= self.quality <= 95:

@@ -9,33 +9,49 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Group
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-from r2cmn.data.reports import SPLITS
+from r2cmn.data.reports import SPLITS, DataError
+from r2cmn.files import first_lines, read_json
 from r2cmn.prepare.folder import RECORD, DataFolder, ManifestRow
-
-MAX_LISTED = 20
-"""Maximum number of left-out items on the terminal; `prepare.json` lists all."""
 
 
 class Step(NamedTuple):
     """A step from the download to the data folder.
 
     Attributes:
-        step: what is left, or what was lost.
-        studies: their number; negative for a loss.
-        images: the same of images; None if they are not counted.
+        what: what is left, or what was lost.
+        studies: studies that are left.
+        images: images that are left; None if they are not counted.
+        lost: studies that the step lost.
+        lost_images: images that the step lost.
     """
 
-    step: str
+    what: str
     studies: int
     images: int | None = None
+    lost: int = 0
+    lost_images: int = 0
 
-    def record(self) -> dict[str, Any]:
-        """Return plain values."""
-        images = {} if self.images is None else {"images": self.images}
-        return {"step": self.step, **images, "studies": self.studies}
+    def then(self, what: str, studies: int, images: int | None = None) -> Step:
+        """Return the next step, with its losses."""
+        lost_images = 0 if self.images is None or images is None else self.images - images
+        return Step(what, studies, images, self.studies - studies, lost_images)
+
+
+def funnel_table(title: str, steps: Sequence[Step]) -> Table:
+    """Return what each step left and lost, for a terminal."""
+    heads = ["studies", "lost"] if all(step.images is None for step in steps) else ["studies", "lost", "images", "lost"]
+    table = Table("", *(Column(head, justify="right") for head in heads), title=title, title_justify="left")
+    for what, studies, images, lost, lost_images in steps:
+        shown = [f"{studies:,}", _loss(lost), "" if images is None else f"{images:,}", _loss(lost_images)]
+        table.add_row(Text(what), *shown[: len(heads)])
+    return table
+
+
+def _loss(number: int) -> str:
+    return f"-{number:,}" if number else ""
 
 
 class Count(NamedTuple):
@@ -57,8 +73,8 @@ class Summary:
 
     Attributes:
         out: the data folder.
-        dataset: iu_xray, mimic_cxr or folder.
-        license_class: public, non_commercial or dua.
+        dataset: iu_xray, mimic_cxr or folder; empty if the folder was not made by `r2cmn prepare`.
+        license_class: public, non_commercial or dua; empty as `dataset`.
         source: what was read, as a text or as plain values by name.
         options: choices of the user, if the data set has such.
         funnel: steps from the download to the data folder.
@@ -70,9 +86,9 @@ class Summary:
     """
 
     out: Path
-    dataset: str
-    license_class: str
-    source: str | Mapping[str, Any]
+    dataset: str = ""
+    license_class: str = ""
+    source: str | Mapping[str, Any] = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     funnel: tuple[Step, ...] = ()
     splits: Mapping[str, int] = field(default_factory=dict)
@@ -94,7 +110,7 @@ class Summary:
             "source": self.source,
             "r2cmn": importlib.metadata.version("r2cmn"),
             "options": dict(self.options),
-            "funnel": [step.record() for step in self.funnel],
+            "funnel": [step._asdict() for step in self.funnel],
             "splits": dict(self.splits),
             "labels": dict(self.labels),
             "published": published,
@@ -112,21 +128,44 @@ class Summary:
                 table.add_row(what, f"{published:,}", f"{here:,}", difference)
             tables.append(table)
         lines = [f"{name}: {reason}" for name, reason in self.left_out.items()]
-        shown = [f"left out: {len(lines)}", *lines[:MAX_LISTED]] if lines else []
-        if len(lines) > MAX_LISTED:
-            shown.append(f"and {len(lines) - MAX_LISTED} more, in {self.out / RECORD}")
-        return Group(*tables, *(Text(line) for line in shown))
+        head = [f"left out: {len(lines)}, all listed in {self.out / RECORD}"] if lines else []
+        return Group(*tables, *map(Text, head + first_lines(lines)))
 
     def _funnel_table(self) -> Table:
         source = self.source if isinstance(self.source, str) else next(iter(self.source.values()))
-        units = [unit for unit in ("images", "studies") if getattr(self.funnel[0], unit) is not None]
-        table = Table("", *units, title=f"{self.dataset} from {source}", title_justify="left")
-        for step in self.funnel:
-            table.add_row(step.step, *(f"{getattr(step, unit):,}" for unit in units))
+        table = funnel_table(f"{self.dataset} from {source}", self.funnel)
         table.add_section()
         for split, number in self.splits.items():
             table.add_row(f"entries of {split}", f"{number:,}")
         return table
+
+
+def read_summary(dir: Path) -> Summary:
+    """Read the `prepare.json` of a data folder; return an empty summary if there is none.
+
+    Raises:
+        DataError: if the file is damaged.
+    """
+    path = dir / RECORD
+    if not path.is_file():
+        return Summary(dir)
+    try:
+        content = read_json(path)
+        return Summary(
+            dir,
+            content["dataset"],
+            content["license_class"],
+            content.get("source", ""),
+            options=content.get("options", {}),
+            funnel=tuple(Step(**step) for step in content["funnel"]),
+            splits=content["splits"],
+            labels=content.get("labels", {}),
+            published=tuple(Count(row["what"], row["published"], row["here"]) for row in content.get("published", [])),
+            notes=tuple(content.get("notes", [])),
+            left_out=content.get("left_out", {}),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DataError(f"{path} is damaged: remove it to audit the folder without it, or prepare it again") from None
 
 
 def count_splits(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:

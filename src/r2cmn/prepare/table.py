@@ -11,10 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from r2cmn.data.check import find_bad_images
-from r2cmn.data.reports import SPLITS
+from r2cmn.data.index import measure_images
+from r2cmn.data.reports import LICENSE_CLASSES, SPLITS, check_choice, has_words
 from r2cmn.prepare.archives import RawError, RawFile
-from r2cmn.prepare.collections import LICENSE_CLASSES
 from r2cmn.prepare.convert import Picture, convert
 from r2cmn.prepare.folder import DataFolder
 from r2cmn.prepare.images import Rendering, render
@@ -97,8 +96,7 @@ def prepare_table(
         OutputError: if `out` cannot be written.
     """
     rendering, splitting = rendering or Rendering(), splitting or Splitting()
-    if license_class not in LICENSE_CLASSES:
-        raise ValueError(f"--license-class must be one of {', '.join(LICENSE_CLASSES)}, not '{license_class}'")
+    check_choice("--license-class", license_class, LICENSE_CLASSES)
     path = find_table(raw)
     rows = read_table(path)
     problems = _image_problems(rows)
@@ -145,7 +143,7 @@ def find_table(raw: Path) -> Path:
 
 def _image_problems(rows: Sequence[Row]) -> list[Problem]:
     """Return the images that cannot be read whole, by row."""
-    faults = find_bad_images(sorted({path for row in rows for path in row.images}))
+    _, faults = measure_images(sorted({path for row in rows for path in row.images}))
     return [Problem(row.number, faults[path]) for row in rows for path in row.images if path in faults]
 
 
@@ -237,7 +235,7 @@ def _row(path: Path, number: int, value: dict[str, Any], problems: list[Problem]
     id, report = (_word(value, key, fault) for key in ("id", "report"))
     if id and (id in (".", "..") or any(character in id for character in "/\\\0") or id != id.strip()):
         fault(f"the id '{id}' is not a valid folder name: remove slashes and outer blanks")
-    if isinstance(value.get("report"), str) and not any(character.isalnum() for character in report):
+    if isinstance(value.get("report"), str) and not has_words(report):
         fault("the report has no words")
     names = value.get("images", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from hydra.errors import CompactHydraException
 
+from r2cmn.files import num_cores
+
 
 class PoolError(CompactHydraException):
     """A sweep that cannot run with these options; Hydra prints the message without a traceback."""
@@ -77,6 +79,4 @@ def share_threads(threads_per_trial: int | None, num_slots: int) -> int:
         if threads_per_trial < 1:
             raise PoolError(f"hydra.launcher.threads_per_trial={threads_per_trial} must be 1 or more, or null.")
         return threads_per_trial
-    # a container or a batch system may allow this process fewer cores than the machine has
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // num_slots)
+    return max(1, num_cores() // num_slots)

@@ -57,7 +57,7 @@ def test_the_archives_of_openi(openi, mini, tmp_path):
     for number, raw in enumerate([openi, openi / "NLMCXR_reports.tgz"]):
         summary = prepare_iu_xray(raw, tmp_path / f"out{number}", rendering=FULL)
         check(summary.out, mini, views=False)
-        assert {step.step: step.studies for step in summary.funnel} == {
+        assert {step.what: step.studies for step in summary.funnel} == {
             "reports": 9,
             "with findings": 8,
             "with two images or more": 6,

@@ -19,7 +19,7 @@ from r2cmn.prepare.iu_xray.find import IMAGE_PLACES, R2GEN, Found, find
 from r2cmn.prepare.iu_xray.kaggle import openi_id, read_views
 from r2cmn.prepare.iu_xray.openi import OpenIReport
 from r2cmn.prepare.iu_xray.studies import NUM_VIEWS, Selection, select
-from r2cmn.prepare.summary import Step, Summary, write_studies
+from r2cmn.prepare.summary import Summary, write_studies
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", *DICOM_SUFFIXES)
 
@@ -66,7 +66,7 @@ def prepare_iu_xray(
             raise RawError(f"{found.images} holds no image of IU X-Ray (CXR1_1_IM-0001-3001.png and so on)")
         rows = dict(sorted(done.rows.items()))
         paths, left_out = _paths(done, selection.reports)
-        funnel = (*summary.funnel, Step("with two images that can be read", len(paths)))
+        funnel = (*summary.funnel, summary.funnel[-1].then("with two images that can be read", len(paths)))
         summary = replace(summary, funnel=funnel, left_out=left_out)
     return write_studies(folder, summary, _entries(selection, paths), rows, _files(found, selection.reports))
 

@@ -66,9 +66,11 @@ def select(found: Found) -> Selection:
         reports = read_reports(found.reports) if found.kind == OPENI else read_mirror(found.reports)
         ruled = {id: report for report in reports if (id := study_id(report)) is not None}
         kept = {id: ruled[id] for id in split if id in ruled}
+        funnel = [Step("reports", len(reports))]
         with_findings = sum(bool(report.findings) for report in reports)
-        funnel = [Step("reports", len(reports)), Step("with findings", with_findings),
-                  Step("with two images or more", len(ruled)), Step("in the field's split", len(kept))]  # fmt: skip
+        for what, number in (("with findings", with_findings), ("with two images or more", len(ruled)),
+                             ("in the field's split", len(kept))):  # fmt: skip
+            funnel.append(funnel[-1].then(what, number))
         notes = _differences(found, len(reports), [id for id in ruled if id not in split])
     missing = [id for id in split if id not in kept]
     if not kept:

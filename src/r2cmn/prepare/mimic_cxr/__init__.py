@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from r2cmn.data.reports import SPLITS
+from r2cmn.data.reports import SPLITS, check_choice
 from r2cmn.prepare.archives import RawError, RawFile
 from r2cmn.prepare.collections import MIMIC_CXR
 from r2cmn.prepare.convert import Picture, convert
@@ -55,8 +55,7 @@ class Choices:
     def __post_init__(self) -> None:
         known = {"target": tuple(TARGETS), "level": LEVELS, "views": VIEWS, "labels": LABELS}
         for name, values in known.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f"--{name} must be one of {', '.join(values)}, not '{getattr(self, name)}'")
+            check_choice(f"--{name}", getattr(self, name), values)
         if self.side < 1:
             raise ValueError(f"--side must be the pixels of the short side, at least 1, not {self.side}")
 
@@ -101,7 +100,6 @@ def prepare_mimic_cxr(
     done = convert(folder, pictures, partial(shrink, side=choices.side), len(pictures), num_workers)
     left_out |= done.faults
     funnel.drop("image missing or damaged", lambda row: row.path in done.faults)
-    funnel.count("kept", funnel.rows)
     if not funnel.rows:
         raise RawError(f"nothing is left for {out}: {_first_reasons(funnel.steps, left_out)}")
     entries = make_entries(funnel.rows, targets, labels, choices.level)
@@ -113,7 +111,7 @@ def prepare_mimic_cxr(
         MIMIC_CXR.license_class,
         {"images": str(found.dir), "reports": str(found.reports), "version": found.version, "tables": tables},
         options=asdict(choices),
-        funnel=tuple(funnel.steps),
+        funnel=(*funnel.steps, funnel.steps[-1].then("kept", _num_studies(funnel.rows), len(funnel.rows))),
         labels=origins,
         published=tuple(published),
         notes=(*found.notes(), *_notes(origins, published)),
@@ -129,19 +127,14 @@ class _Funnel:
 
     def __init__(self, rows: Sequence[RadiographRow]):
         self.rows = list(rows)
-        self.steps: list[Step] = []
-        self.count("in the official split", rows)
+        self.steps = [Step("in the official split", _num_studies(rows), len(rows))]
         self.totals = {"images": len(rows), "studies": _num_studies(rows),
                        "patients": len({row.subject_id for row in rows})}  # fmt: skip
 
-    def count(self, step: str, rows: Sequence[RadiographRow]) -> None:
-        self.steps.append(Step(step, _num_studies(rows), len(rows)))
-
-    def drop(self, step: str, is_lost: Callable[[RadiographRow], bool]) -> None:
+    def drop(self, why: str, is_lost: Callable[[RadiographRow], bool]) -> None:
         kept = [row for row in self.rows if not is_lost(row)]
         if len(kept) < len(self.rows):
-            lost_studies = _num_studies(self.rows) - _num_studies(kept)
-            self.steps.append(Step(step, -lost_studies, len(kept) - len(self.rows)))
+            self.steps.append(self.steps[-1].then(why, _num_studies(kept), len(kept)))
         self.rows = kept
 
 
@@ -207,6 +200,6 @@ def _notes(origins: Mapping[str, int], published: Collection[Count]) -> list[str
 
 
 def _first_reasons(steps: Iterable[Step], left_out: Mapping[str, str]) -> str:
-    losses = [f"{-step.studies} studies: {step.step}" for step in steps if step.studies < 0]
+    losses = [f"{step.lost} studies: {step.what}" for step in steps if step.lost]
     reasons = [f"{name} {reason}" for name, reason in left_out.items()]
     return "; ".join([*losses, *reasons][:5])

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from r2cmn.data.progress import Progress
 from r2cmn.prepare.archives import RawError, is_archive, raw_files
 from r2cmn.prepare.mimic_cxr.sections import is_settled_by_hand, read_sections
 from r2cmn.prepare.mimic_cxr.tables import study_folder
-from r2cmn.prepare.progress import Progress
 
 TARGETS = {"findings": ("findings",), "impression": ("impression",), "both": ("findings", "impression")}
 """Sections of a target, in the order in which they are joined."""

@@ -1,7 +1,7 @@
 import pytest
 
-from r2cmn.prepare import progress
-from r2cmn.prepare.progress import Progress
+from r2cmn.data import progress
+from r2cmn.data.progress import Progress
 
 
 @pytest.fixture
