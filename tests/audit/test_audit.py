@@ -15,6 +15,7 @@ from r2cmn.data.iu_xray import IUXRayDataModule
 from r2cmn.data.mimic_cxr import MIMICCXRDataModule
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.reports import DataError, read_annotation
+from r2cmn.data.tokenizer import TEXT_RULES
 from r2cmn.prepare.collections import IU_XRAY, MIMIC_CXR
 from r2cmn.prepare.summary import Step
 from r2cmn.prepare.table import prepare_table
@@ -247,9 +248,8 @@ def test_iu_xray_is_recognized_and_its_split_is_compared(write_folder):
 
 @pytest.mark.parametrize(("collection", "module"), [(IU_XRAY, IUXRayDataModule), (MIMIC_CXR, MIMICCXRDataModule)])
 def test_collections_agree_with_their_data_modules(collection, module):
-    text = module.text_defaults
-    assert (collection.cleaning, collection.threshold, collection.max_length, collection.license_class) == (
-        text["cleaning"], text["threshold"], text["max_length"], module.license_default)  # fmt: skip
+    assert TEXT_RULES[collection.name] == module.text_defaults
+    assert collection.license_class == module.license_default
 
 
 def test_images_are_read_once(sound, monkeypatch):

@@ -27,11 +27,7 @@ def digest(folder):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return make_phantom(TEN, tmp_path_factory.mktemp("cache"), num_processes=1)
-
-
-def test_two_processes_draw_the_same_set_as_one(made, tmp_path):
-    assert digest(make_phantom(TEN, tmp_path, num_processes=2)) == digest(made)
+    return make_phantom(TEN, tmp_path_factory.mktemp("cache"))
 
 
 def test_the_set_reads_as_a_data_folder(made):
@@ -51,7 +47,7 @@ def test_the_annotation_holds_the_boxes(made):
 
 
 def test_a_study_does_not_depend_on_how_many_there_are(made, tmp_path):
-    larger = make_phantom(PhantomOptions(20, 4, 64), tmp_path, num_processes=1)
+    larger = make_phantom(PhantomOptions(20, 4, 64), tmp_path)
     some, more = (json.loads((folder / "annotation.json").read_text()) for folder in (made, larger))
     assert some["train"] == more["train"][:7]
     assert some["test"] == more["test"][:2]
@@ -78,7 +74,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(make, "draw_study", fail)
     with pytest.raises(KeyboardInterrupt):
-        make_phantom(TEN, tmp_path, num_processes=1)
+        make_phantom(TEN, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -87,7 +83,7 @@ def test_a_killed_build_leaves_no_complete_set(tmp_path):
     options = PhantomOptions(2000, 0, 64)
     code = (
         "from pathlib import Path; from r2cmn.phantom.make import *; "
-        f"make_phantom({options!r}, Path({str(tmp_path)!r}), num_processes=1)"
+        f"make_phantom({options!r}, Path({str(tmp_path)!r}))"
     )
     paths = os.pathsep.join(path for path in sys.path if path)
     with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}) as build:
@@ -105,13 +101,13 @@ def test_folders_of_killed_builds_are_removed_after_a_day(tmp_path):
         (folder / "images").mkdir(parents=True)
     for folder in (left / "images", left):
         os.utime(folder, (0, 0))
-    make_phantom(TEN, tmp_path, num_processes=1)
+    make_phantom(TEN, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([TEN.folder, fresh.name])
 
 
 def test_two_builds_at_once_make_one_complete_set(made, tmp_path):
     with ThreadPoolExecutor(2) as pool:
-        places = list(pool.map(lambda _: make_phantom(TEN, tmp_path, num_processes=1), range(2)))
+        places = list(pool.map(lambda _: make_phantom(TEN, tmp_path), range(2)))
     assert places == [tmp_path / TEN.folder] * 2
     assert [path.name for path in tmp_path.iterdir()] == [TEN.folder]
     assert digest(places[0]) == digest(made)

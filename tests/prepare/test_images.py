@@ -99,7 +99,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_read():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"save": "gif"}, "--save must be"),
+        ({"save": "gif"}, "--save is one of"),
         ({"side": -1}, "--side must be"),
         ({"quality": 96}, "--quality must be"),
         ({"clip": (99, 1)}, "--clip must be"),

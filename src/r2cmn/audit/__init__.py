@@ -13,7 +13,7 @@ from typing import Any
 
 from r2cmn import __version__
 from r2cmn.audit.collection import StudiesBySplit, recognize, study_of
-from r2cmn.audit.counts import Clean, Normal, SplitCounts, build_vocabulary, count_normal, count_split
+from r2cmn.audit.counts import Clean, Normal, SplitCounts, count_normal, count_split
 from r2cmn.audit.duplicates import RepeatedReports, find_repeated_reports
 from r2cmn.audit.images import Images, audit_images
 from r2cmn.audit.problems import Problem, find_problems
@@ -27,7 +27,7 @@ from r2cmn.data.reports import (
     has_words,
     read_annotation,
 )
-from r2cmn.data.tokenizer import CLEANING, Tokenizer
+from r2cmn.data.tokenizer import CLEANING, TEXT_RULES, Tokenizer, frequent_words
 from r2cmn.prepare.collections import COLLECTIONS, Collection
 from r2cmn.prepare.summary import Step, Summary, read_summary
 
@@ -58,6 +58,11 @@ class Origin:
     def title(self) -> str:
         """Name of the data."""
         return self.collection.title if self.collection else self.dir.resolve().name
+
+    @property
+    def text_rules(self) -> dict[str, Any]:
+        """Options of the tokenizer: those of the collection, else those of IU X-Ray."""
+        return TEXT_RULES[self.collection.name if self.collection else "iu_xray"]
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ def audit(
     studies = _read(dir, dataset, license_class)
     origin = _origin(dir, studies, dataset, license_class)
     normal = count_normal(dir, studies, tags)
-    counts, words = _count(studies, origin.collection)
+    counts, words = _count(studies, origin.text_rules)
     compared = compare(origin.collection, counts, words.columns, origin.prepared) if origin.collection else []
     reports_only = bool(origin.prepared.options.get("reports_only"))
     images = audit_images(dir, studies, reports_only) if with_images else Images()
@@ -197,10 +202,9 @@ def _origin(dir: Path, studies: StudiesBySplit, dataset: str | None, license_cla
     return Origin(dir, collection, license_class or prepared.license_class or known, terms, prepared)
 
 
-def _count(studies: StudiesBySplit, collection: Collection | None) -> tuple[dict[str, SplitCounts], Words]:
-    clean = _cached_cleaning(collection.cleaning if collection else "iu_xray")
-    threshold = collection.threshold if collection else 3
-    vocabulary = build_vocabulary(studies["train"], clean, threshold)
+def _count(studies: StudiesBySplit, rules: Mapping[str, Any]) -> tuple[dict[str, SplitCounts], Words]:
+    clean, threshold = _cached_cleaning(rules["cleaning"]), rules["threshold"]
+    vocabulary = frequent_words((clean(study.report) for study in studies["train"]), threshold)
     counts = {split: count_split(studies[split], clean, vocabulary) for split in SPLITS}
     columns = Tokenizer(sorted(vocabulary)).vocabulary_size
     return counts, Words(threshold, columns, find_repeated_reports(studies, clean))

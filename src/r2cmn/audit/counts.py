@@ -14,7 +14,7 @@ import numpy as np
 from r2cmn.audit.collection import StudiesBySplit, study_of
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.reports import DataError, Study, has_words
-from r2cmn.data.tokenizer import UNKNOWN
+from r2cmn.data.tokenizer import TEXT_RULES
 from r2cmn.files import read_json
 from r2cmn.prepare.iu_xray.openi import read_reports
 from r2cmn.prepare.iu_xray.studies import study_id
@@ -25,7 +25,7 @@ MARKS = {"XXXX": re.compile(r"X{4,}"), "___": re.compile(r"_{2,}")}
 SHORT, LONG = 3, 300
 """A report with fewer or more words is odd."""
 
-LIMITS = (60, 100)
+LIMITS = tuple(rules["max_length"] for rules in TEXT_RULES.values())
 """`max_length` of IU X-Ray and of MIMIC-CXR in the paper."""
 
 BIN = 5
@@ -132,12 +132,6 @@ class Normal:
         """Return plain values."""
         shares = {split: self.share(split) for split in self.known}
         return {"source": self.source, "known": dict(self.known), "normal": dict(self.normal), "share": shares}
-
-
-def build_vocabulary(studies: Sequence[Study], clean: Clean, threshold: int) -> set[str]:
-    """Return the words that the reports of train use at least `threshold` times, and `<unk>`."""
-    uses = Counter(word for study in studies for word in clean(study.report).split())
-    return {word for word, count in uses.items() if count >= threshold} | {UNKNOWN}
 
 
 def count_split(studies: Sequence[Study], clean: Clean, vocabulary: set[str]) -> SplitCounts:

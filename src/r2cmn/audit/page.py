@@ -50,7 +50,7 @@ def page(audit: Audit) -> str:
     """Return the page. Under a data use agreement it shows neither reports nor names of studies, patients, images."""
     origin, counts, frequent = audit.origin, audit.counts, audit.words.repeated.most_frequent
     are_names_shown = origin.license_class != "dua"
-    limit = origin.collection.max_length if origin.collection else 60
+    limit = origin.text_rules["max_length"]
     histograms = {split: count.lengths.histogram if count.lengths else [] for split, count in counts.items()}
     return pages.render(
         "audit.html",

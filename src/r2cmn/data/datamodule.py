@@ -30,7 +30,7 @@ from r2cmn.data.reports import (
     read_annotation,
     view_paths,
 )
-from r2cmn.data.tokenizer import Tokenizer
+from r2cmn.data.tokenizer import TEXT_RULES, Tokenizer
 from r2cmn.data.views import CACHES, StudyViews, read_images
 from r2cmn.types import Batch
 
@@ -67,7 +67,7 @@ class ReportDataModule(pl.LightningDataModule):
         ValueError: if an option is unknown or a value is invalid; no data is read before.
     """
 
-    text_defaults: ClassVar[dict[str, Any]] = {"max_length": 60, "threshold": 3, "cleaning": "iu_xray"}
+    text_defaults: ClassVar[dict[str, Any]] = TEXT_RULES["iu_xray"]
     images_defaults: ClassVar[dict[str, Any]] = {
         "resize": 256,
         "size": 224,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from r2cmn.data.datamodule import ReportDataModule
+from r2cmn.data.tokenizer import TEXT_RULES
 
 
 class MIMICCXRDataModule(ReportDataModule):
@@ -13,6 +14,6 @@ class MIMICCXRDataModule(ReportDataModule):
     PhysioNet's data use agreement covers its reports, its images and the weights trained on them.
     """
 
-    text_defaults: ClassVar[dict[str, Any]] = {"max_length": 100, "threshold": 10, "cleaning": "mimic_cxr"}
+    text_defaults: ClassVar[dict[str, Any]] = TEXT_RULES["mimic_cxr"]
     images_defaults: ClassVar[dict[str, Any]] = {**ReportDataModule.images_defaults, "num_views": 1}
     license_default: ClassVar[str] = "dua"

@@ -36,6 +36,13 @@ CLEANING: dict[str, Callable[[str], str]] = {"iu_xray": clean_iu_xray, "mimic_cx
 """Cleaning functions by the name that a configuration gives; add your own here."""
 
 
+TEXT_RULES: dict[str, dict[str, Any]] = {
+    "iu_xray": {"max_length": 60, "threshold": 3, "cleaning": "iu_xray"},
+    "mimic_cxr": {"max_length": 100, "threshold": 10, "cleaning": "mimic_cxr"},
+}
+"""Arguments of `Tokenizer.build` by data set, as in section 3.1 of the paper."""
+
+
 def _collapse(report: str, character: str, times: int) -> str:
     # Each pass halves a run. As in the released code the number of passes is fixed, so a longer run is not collapsed.
     for _ in range(times):
@@ -53,6 +60,12 @@ def _join_sentences(report: str) -> str:
 def _clean_sentence(sentence: str) -> str:
     # Blanks that the second deletion leaves at the ends are dropped when the sentence is split into words.
     return sentence.translate(_QUOTES_AND_SLASHES).strip().translate(_PUNCTUATION)
+
+
+def frequent_words(cleaned: Iterable[str], threshold: int) -> set[str]:
+    """Return the words that cleaned reports use at least `threshold` times, and `<unk>`."""
+    uses = Counter(word for report in cleaned for word in report.split())
+    return {word for word, count in uses.items() if count >= threshold} | {UNKNOWN}
 
 
 class Tokenizer:
@@ -105,9 +118,7 @@ class Tokenizer:
         if threshold < 1:
             raise ValueError(f"threshold is {threshold}, but must be at least 1")
         empty = cls([UNKNOWN], cleaning, max_length)
-        uses = Counter(word for report in reports for word in empty.clean(report).split())
-        kept = {word for word, count in uses.items() if count >= threshold}
-        return cls(sorted(kept | {UNKNOWN}), cleaning, max_length)
+        return cls(sorted(frequent_words(map(empty.clean, reports), threshold)), cleaning, max_length)
 
     @property
     def vocabulary_size(self) -> int:

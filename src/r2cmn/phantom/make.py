@@ -1,15 +1,12 @@
-"""Draws phantom studies and writes the data folder, with several processes."""
+"""Draws phantom studies and writes the data folder."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from r2cmn.data.reports import SPLITS
 from r2cmn.files import cache_dir, remove_stale
 from r2cmn.phantom.anatomy import Anatomy, draw_anatomy
 from r2cmn.phantom.canvas import film
@@ -33,7 +31,6 @@ FORMAT_VERSION = 2
 
 MIN_STUDIES, MIN_SIDE = 10, 64
 _SPLITS = ("train",) * 7 + ("val",) + ("test",) * 2  # by the last digit of a study's number: studies are independent
-_CHUNK = 20  # studies that a process draws at a time
 # Separate random streams: leaving a finding out changes nothing but the pixels of the finding.
 _ANATOMY, _FINDINGS, _VESSELS, _GRAIN, REPORT = range(5)
 
@@ -118,7 +115,7 @@ def draw_study(seed: int, number: int, side: int, findings: Sequence[Finding] | 
     return Study(anatomy, found, (images[0], images[1]), boxes)
 
 
-def make_phantom(options: PhantomOptions, cache: Path | None = None, num_processes: int = 1) -> Path:
+def make_phantom(options: PhantomOptions, cache: Path | None = None) -> Path:
     """Draw and write a set if it does not exist yet.
 
     It is built under a temporary name and renamed: a killed build leaves no folder that looks complete, and of two
@@ -127,8 +124,6 @@ def make_phantom(options: PhantomOptions, cache: Path | None = None, num_process
     Args:
         options: options of the set.
         cache: parent of the folder; None for `$R2CMN_CACHE/phantom` or `~/.cache/r2cmn/phantom`.
-        num_processes: with more than 1, the calling script needs `if __name__ == "__main__"`. Two were not faster on
-            two cores.
 
     Returns:
         The data folder with `annotation.json` and `images/`.
@@ -141,7 +136,7 @@ def make_phantom(options: PhantomOptions, cache: Path | None = None, num_process
     remove_stale(home.glob(".v*-studies*"))
     building = Path(tempfile.mkdtemp(prefix=f".{options.folder}-", dir=home))
     try:
-        _build(building, options, num_processes)
+        _build(building, options)
         building.chmod(0o755)  # mkdtemp makes a private folder
         building.rename(place)
     except OSError:
@@ -170,24 +165,11 @@ def make_study(number: int, folder: Path, options: PhantomOptions) -> dict[str, 
     }
 
 
-def _build(folder: Path, options: PhantomOptions, num_processes: int) -> None:
+def _build(folder: Path, options: PhantomOptions) -> None:
     """Write the images and then the annotation."""
-    annotation: dict[str, list[dict[str, Any]]] = {"train": [], "val": [], "test": []}
-    entries = _entries(folder, options, num_processes)
+    annotation: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     console = Console(stderr=True)
-    for entry in track(entries, "drawing phantoms", total=options.num_studies, console=console, transient=True):
+    for number in track(range(options.num_studies), "drawing phantoms", console=console, transient=True):
+        entry = make_study(number, folder, options)
         annotation[entry["split"]].append(entry)
     (folder / "annotation.json").write_text(json.dumps(annotation), encoding="utf-8")
-
-
-def _entries(folder: Path, options: PhantomOptions, num_processes: int) -> Iterator[dict[str, Any]]:
-    """Yield the entries of all studies in order."""
-    make = partial(make_study, folder=folder, options=options)
-    numbers = range(options.num_studies)
-    if num_processes == 1:
-        yield from map(make, numbers)
-        return
-    # a forked child of a process with threads (torch) may hang
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_processes, mp_context=context) as pool:
-        yield from pool.map(make, numbers, chunksize=_CHUNK)

@@ -15,12 +15,10 @@ class Collection:
     """What is published about a data set.
 
     Attributes:
-        name: as in `r2cmn train data=NAME`; also the name of its terms in `terms/`.
+        name: as in `r2cmn train data=NAME`; also the name of its terms in `terms/` and a key of
+            `r2cmn.data.tokenizer.TEXT_RULES`.
         title: the name that papers use.
-        license_class: one of `LICENSE_CLASSES`.
-        cleaning: cleaning of its reports, a key of `r2cmn.data.tokenizer.CLEANING`.
-        threshold: uses in train that a word needs to enter the vocabulary.
-        max_length: maximum number of ids of a report.
+        license_class: one of `r2cmn.data.reports.LICENSE_CLASSES`.
         totals: images, studies and patients of the whole collection, as far as its owners publish them.
         entries: entries of R2Gen's annotation by split.
         test_studies: studies among the test entries.
@@ -32,9 +30,6 @@ class Collection:
     name: str
     title: str
     license_class: str
-    cleaning: str
-    threshold: int
-    max_length: int
     totals: Mapping[str, int]
     entries: tuple[int, int, int]
     test_studies: int
@@ -52,9 +47,6 @@ IU_XRAY = Collection(
     name="iu_xray",
     title="IU X-Ray",
     license_class="non_commercial",
-    cleaning="iu_xray",
-    threshold=3,
-    max_length=60,
     totals={"images": 7_470, "studies": 3_955},
     entries=(2_069, 296, 590),
     test_studies=590,
@@ -73,9 +65,6 @@ MIMIC_CXR = Collection(
     name="mimic_cxr",
     title="MIMIC-CXR",
     license_class="dua",
-    cleaning="mimic_cxr",
-    threshold=10,
-    max_length=100,
     totals={"images": 377_110, "studies": 227_835, "patients": 65_379},
     entries=(270_790, 2_130, 3_858),
     test_studies=2_347,

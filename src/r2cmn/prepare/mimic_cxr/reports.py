@@ -92,7 +92,7 @@ def _target(study_id: int, name: str, content: bytes | OSError, wanted: tuple[st
         return Target(lost=f"{name} is empty", bad=True)
     if is_settled_by_hand(study_id):
         return Target(lost="no sections, as in the official table")
-    sections = read_sections(report, study_id)
+    sections = read_sections(report)
     texts = [" ".join(sections.get(section, "").split()) for section in wanted]
     for section, text in zip(wanted, texts, strict=True):
         if not text:

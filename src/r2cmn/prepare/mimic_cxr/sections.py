@@ -28,12 +28,10 @@ class Section(NamedTuple):
     Attributes:
         name: `impression`, `findings` and so on; a heading that no rule knows is kept in lower case.
         text: text as written, with its line breaks.
-        start: position of its first character in the report.
     """
 
     name: str
     text: str
-    start: int
 
 
 def split_sections(report: str) -> list[Section]:
@@ -54,22 +52,21 @@ def split_sections(report: str) -> list[Section]:
     last = cut[-1]
     if set(reported).isdisjoint(section.name for section in cut) and _PARAGRAPH in last.text:
         before, after = last.text.split(_PARAGRAPH, 1)
-        start = last.start + len(before) + len(_PARAGRAPH)
-        cut[-1:] = [last._replace(text=before), Section("last_paragraph", after, start)]
+        cut[-1:] = [last._replace(text=before), Section("last_paragraph", after)]
     return cut
 
 
 def _cut(report: str) -> list[Section]:
     heading = _HEADING.search(report)
     if heading is None:
-        return [Section("full report", report, 0)]
-    cut = [Section("preamble", report[: heading.start(1)], 0)]
+        return [Section("full report", report)]
+    cut = [Section("preamble", report[: heading.start(1)])]
     while heading is not None:
         start = heading.end()
         # The line of a heading holds no second one; a heading at the very end has no line break after it.
         following = _HEADING.search(report, max(report.find("\n", start), start))
         end = len(report) if following is None else following.start()
-        cut.append(Section(normalize_heading(heading[1]), report[start:end], start))
+        cut.append(Section(normalize_heading(heading[1]), report[start:end]))
         heading = following
     return cut
 
@@ -89,16 +86,12 @@ def normalize_heading(heading: str) -> str:
     return "findings" if any(view in heading for view in _VIEWS) else heading
 
 
-def read_sections(report: str, study_id: int | None = None) -> dict[str, str]:
+def read_sections(report: str) -> dict[str, str]:
     """Return the text of each section, without outer blanks; of several sections with one name, the last.
 
     Args:
         report: the whole text with its line breaks.
-        study_id: the study in MIMIC-CXR. A study that is settled by hand has no sections in the official table, and
-            none here.
     """
-    if study_id is not None and is_settled_by_hand(study_id):
-        return {}
     return {section.name: section.text.strip() for section in split_sections(report)}
 
 
