@@ -1,6 +1,6 @@
 """Files and folders: writing whole or not at all, reading JSON and CSV, private folders, the cache folder.
 
-Also lists of names in messages, the number of CPU cores and the import of optional libraries.
+Also choices and lists of names in messages, the number of CPU cores and the import of optional libraries.
 
 Nothing here imports torch, Hydra or another module of r2cmn.
 """
@@ -236,6 +236,17 @@ def remove_stale(paths: Iterable[Path]) -> None:
 def cache_dir(*parts: str) -> Path:
     """Return `$R2CMN_CACHE` or `~/.cache/r2cmn`, or a folder in it; it is not created."""
     return Path(os.environ.get("R2CMN_CACHE") or "~/.cache/r2cmn").expanduser().joinpath(*parts)
+
+
+def check_choice(option: str, value: str, choices: Collection[str]) -> str:
+    """Return the value of an option.
+
+    Raises:
+        ValueError: if it is not one of the choices.
+    """
+    if value not in choices:
+        raise ValueError(f"{option} is one of {', '.join(choices)}, not {value!r}")
+    return value
 
 
 def num_cores() -> int:

@@ -4,10 +4,9 @@ import pytest
 
 from r2cmn.data.iu_xray import IUXRayDataModule
 from r2cmn.data.mimic_cxr import MIMICCXRDataModule
-from r2cmn.data.tokenizer import Tokenizer
+from r2cmn.data.tokenizer import TEXT_RULES, Tokenizer
 from r2cmn.evaluation.protocols import (
     MEANING,
-    TEXT_RULES,
     Protocol,
     as_words,
     clean,

@@ -23,11 +23,11 @@ from r2cmn.data.reports import (
     SPLITS,
     DataError,
     Study,
-    check_choice,
     has_words,
     read_annotation,
 )
 from r2cmn.data.tokenizer import CLEANING, TEXT_RULES, Tokenizer, frequent_words
+from r2cmn.files import check_choice
 from r2cmn.prepare.collections import COLLECTIONS, Collection
 from r2cmn.prepare.summary import Step, Summary, read_summary
 

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from r2cmn.data.index import measure_images
-from r2cmn.data.reports import DataError, Study, check_choice, has_words
-from r2cmn.files import first_lines
+from r2cmn.data.reports import DataError, Study, has_words
+from r2cmn.files import check_choice, first_lines
 
 ON_BAD_SAMPLE = ("error", "skip")
 """What to do about bad studies: raise an error, or leave them out."""

@@ -25,13 +25,13 @@ from r2cmn.data.reports import (
     ReportDataset,
     Rewrite,
     Study,
-    check_choice,
     collate,
     read_annotation,
     view_paths,
 )
 from r2cmn.data.tokenizer import TEXT_RULES, Tokenizer
 from r2cmn.data.views import CACHES, StudyViews, read_images
+from r2cmn.files import check_choice
 from r2cmn.types import Batch
 
 

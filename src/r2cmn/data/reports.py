@@ -7,7 +7,7 @@ A data folder holds `annotation.json`, {"train": [entry, ...], "val": [...], "te
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,17 +35,6 @@ Rewrite = Callable[[str], list[int]]
 
 class DataError(ValueError):
     """A data folder is missing, malformed or contains bad studies."""
-
-
-def check_choice(option: str, value: str, choices: Iterable[str]) -> str:
-    """Return the value of an option.
-
-    Raises:
-        ValueError: if it is not one of the choices.
-    """
-    if value not in choices:
-        raise ValueError(f"{option} is one of {', '.join(choices)}, not {value!r}")
-    return value
 
 
 def has_words(report: str) -> bool:

@@ -22,6 +22,7 @@ from r2cmn.evaluation.read import Predictions
 from r2cmn.evaluation.result import Result
 from r2cmn.evaluation.scored import Scored, System
 from r2cmn.evaluation.show import COMPARED, cell, chance
+from r2cmn.files import check_choice
 from r2cmn.metrics.degeneracy import MEANING as DEGENERACY
 from r2cmn.metrics.names import NLG, SHOWN_CE, describe, parse_ce, protocol_of_ce, short
 from r2cmn.pages import Row, Table, code, render, with_note, write
@@ -76,9 +77,7 @@ def license_class_of(choice: str | None, read: Predictions) -> str:
         ValueError: for an unknown choice.
     """
     if choice is not None:
-        if choice not in LICENSE_CLASSES:
-            raise ValueError(f"--license-class is one of {', '.join(LICENSE_CLASSES)}, not '{choice}'")
-        return choice
+        return check_choice("--license-class", choice, LICENSE_CLASSES)
     marked = any(_DEIDENTIFIED in each for texts in (read.generated, *read.references.values()) for each in texts)
     mimic = read.annotation is not None and read.annotation.dataset == "mimic_cxr"
     return "dua" if mimic or marked else "non_commercial"

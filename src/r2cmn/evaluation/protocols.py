@@ -17,15 +17,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from r2cmn.data.tokenizer import CLEANING, UNKNOWN, Tokenizer
+from r2cmn.data.tokenizer import CLEANING, TEXT_RULES, UNKNOWN, Tokenizer
 from r2cmn.evaluation.read import Annotation, Predictions
-
-# equal to those of the data modules, which import Lightning: `tests/evaluation/test_protocols.py` checks it
-TEXT_RULES: dict[str, dict[str, int | str]] = {
-    "iu_xray": {"max_length": 60, "threshold": 3, "cleaning": "iu_xray"},
-    "mimic_cxr": {"max_length": 100, "threshold": 10, "cleaning": "mimic_cxr"},
-}
-"""`Tokenizer.build` options of a data set."""
+from r2cmn.files import check_choice
 
 MEANING = {
     "released-1": "references cut to the maximum length, with <unk> for rare words, as the released code scores them",
@@ -108,7 +102,7 @@ def prepare(predictions: Predictions, dataset: str | None = None, section: str |
 
     Args:
         predictions: reports and references as read.
-        dataset: a key of `TEXT_RULES`; None takes that of the annotation, else iu_xray.
+        dataset: a key of `r2cmn.data.tokenizer.TEXT_RULES`; None takes that of the annotation, else iu_xray.
         section: section of the references; None takes the known one.
 
     Raises:
@@ -119,9 +113,7 @@ def prepare(predictions: Predictions, dataset: str | None = None, section: str |
     if dataset is None and annotation is not None and annotation.dataset != "iu_xray":
         notes.append(f"{annotation.path} has subjects and studies: the text rules of mimic_cxr are used")
     name = dataset or (annotation.dataset if annotation else "iu_xray")
-    if name not in TEXT_RULES:
-        raise ValueError(f"--dataset is one of {', '.join(TEXT_RULES)}, not '{name}'")
-    cleaning = str(TEXT_RULES[name]["cleaning"])
+    cleaning = TEXT_RULES[check_choice("--dataset", name, TEXT_RULES)]["cleaning"]
     section = section or predictions.section or "unstated"
     generated, is_cleaned = as_words(predictions.generated, cleaning)
     if is_cleaned:
@@ -195,7 +187,7 @@ def released_and_full(
 
 
 def _of_annotation(annotation: Annotation, dataset: str, section: str) -> list[References]:
-    tokenizer = Tokenizer.build(annotation.training, **TEXT_RULES[dataset])  # type: ignore[arg-type]
+    tokenizer = Tokenizer.build(annotation.training, **TEXT_RULES[dataset])
     references = released_and_full(tokenizer, annotation.reports, annotation.training, section)
     if not annotation.training:
         references = references[1:]

@@ -12,7 +12,7 @@ from PIL import Image
 from r2cmn.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from r2cmn.data.dicom import is_dicom, read_dicom
 from r2cmn.data.images import MAX_PIXELS, load_image
-from r2cmn.data.reports import check_choice
+from r2cmn.files import check_choice
 
 SAVE = ("png", "jpeg", "copy", "link")
 DEFAULT_SIDE = 512

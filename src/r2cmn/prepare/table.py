@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from r2cmn.data.index import measure_images
-from r2cmn.data.reports import LICENSE_CLASSES, SPLITS, check_choice, has_words
+from r2cmn.data.reports import LICENSE_CLASSES, SPLITS, has_words
+from r2cmn.files import check_choice
 from r2cmn.prepare.archives import RawError, RawFile
 from r2cmn.prepare.convert import Picture, convert
 from r2cmn.prepare.folder import DataFolder

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from r2cmn.data.reports import SPLITS, check_choice
+from r2cmn.data.reports import SPLITS
+from r2cmn.files import check_choice
 from r2cmn.prepare.archives import RawError, RawFile
 from r2cmn.prepare.collections import MIMIC_CXR
 from r2cmn.prepare.convert import Picture, convert
