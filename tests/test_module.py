@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from r2cmn import CMNModule, compose
 from r2cmn.build import DescriptionError, NotAllowedError
 from r2cmn.config import plain
-from r2cmn.data.images import ImageError
+from r2cmn.data.image_errors import ImageError
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.model import build_model
 from r2cmn.module import GENERATION, METRICS, OPTIMIZER

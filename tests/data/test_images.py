@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from r2cmn.data import images
-from r2cmn.data.images import ImageError, ImageTransform, image_digest, load_image, normalize
+from r2cmn.data import image_errors
+from r2cmn.data.image_errors import ImageError
+from r2cmn.data.images import ImageTransform, image_digest, load_image, normalize
 
 
 def _save(image, path, **options):
@@ -135,7 +136,7 @@ def test_a_truncated_png_a_folder_and_floating_point_values_raise(tmp_path):
 
 def test_too_large_images_raise_before_they_are_decoded(tmp_path, monkeypatch):
     path = _save(Image.new("L", (20, 20)), tmp_path / "large.png")
-    monkeypatch.setattr(images, "MAX_PIXELS", 399)
+    monkeypatch.setattr(image_errors, "MAX_PIXELS", 399)
     with pytest.raises(ImageError, match="20 x 20 pixels, more than 399"):
         load_image(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow's own guard, at twice its limit

@@ -12,7 +12,8 @@ from PIL import Image
 
 from r2cmn.data import images, views
 from r2cmn.data.datamodule import ReportDataModule
-from r2cmn.data.images import ImageError, ImageTransform
+from r2cmn.data.image_errors import ImageError
+from r2cmn.data.images import ImageTransform
 from r2cmn.data.views import CachedImages, read_images
 from r2cmn.files import cache_dir
 

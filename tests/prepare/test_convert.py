@@ -144,7 +144,7 @@ def test_a_bad_image_does_not_stop_the_others_and_is_tried_again(folder, tmp_pat
     assert set(done.rows) == {f"s{n}/0.png" for n in (0, 4, 5)}
     assert done.faults == {
         "s1/0.png": "1.png is empty",
-        "s2/0.png": "2.png cannot be read: Is a directory",
+        "s2/0.png": "2.png cannot be read whole: Is a directory",
         "s3/0.png": "there is no image at 3.png",
     }
     before = inodes(folder)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from r2cmn.data import images as data_images
-from r2cmn.prepare import images
+from r2cmn.data import image_errors
 from r2cmn.prepare.images import Rendering, render, shrink
 
 
@@ -173,12 +172,10 @@ def test_files_that_are_cut_short(tmp_path, kept):
 
 def test_decompression_bombs(tmp_path, monkeypatch):
     source = draw(tmp_path / "a.jpg", 200, 200)
-    for module in (images, data_images):
-        monkeypatch.setattr(module, "MAX_PIXELS", 39_999)
+    monkeypatch.setattr(image_errors, "MAX_PIXELS", 39_999)
     with pytest.raises(ValueError, match=r"a.jpg has .* more than 39,999"):
         small(source, 64)
-    for module in (images, data_images):
-        monkeypatch.setattr(module, "MAX_PIXELS", 40_000)
+    monkeypatch.setattr(image_errors, "MAX_PIXELS", 40_000)
     small(source, 64)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)
     with pytest.raises(ValueError, match="has more than 40,000 pixels"):

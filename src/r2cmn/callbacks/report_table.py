@@ -9,7 +9,8 @@ import pytorch_lightning as pl
 from PIL import Image
 from pytorch_lightning.loggers import WandbLogger
 
-from r2cmn.data.images import ImageError, load_image
+from r2cmn.data.image_errors import ImageError
+from r2cmn.data.images import load_image
 
 log = logging.getLogger("r2cmn")
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from r2cmn.data.image_errors import ImageError, check_size, read_fault
 from r2cmn.files import load_optional
 
 SUFFIXES = (".dcm", ".dicom")
@@ -25,10 +26,6 @@ _VALUES = ("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSeq
 _TAGS = ["Modality", "ViewPosition", *_PIXELS, *_VALUES]
 _PLUGINS = {"JPEG 2000": "pylibjpeg pylibjpeg-openjpeg", "High-Throughput": "pylibjpeg pylibjpeg-openjpeg",
             "JPEG": "pylibjpeg pylibjpeg-libjpeg", "RLE": "pylibjpeg pylibjpeg-rle"}  # fmt: skip
-
-
-class DicomError(ValueError):
-    """A DICOM file is not a single, complete radiograph."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,6 @@ def read_dicom(
     name: str | Path,
     stream: BinaryIO | None = None,
     clip: tuple[float, float] | None = None,
-    max_pixels: int | None = None,
 ) -> Radiograph:
     """Read a radiograph: rescale, apply the VOI LUT or else the window, invert MONOCHROME1, clip, convert to 8 bits.
 
@@ -65,53 +61,49 @@ def read_dicom(
         name: the file; if `stream` is given, only its name in error messages.
         stream: a file object to read instead.
         clip: two percentiles, 0 to 100, that become 0 and 255 at the end; (0.5, 99.5) drops labels and metal.
-        max_pixels: maximum of rows times columns.
 
     Raises:
-        DicomError: if pydicom or a decoder is missing, the file is truncated or not a DICOM file, or it has several
-            frames, colors or another modality than CR, DX and RG.
+        ImageError: if pydicom or a decoder is missing, the file is truncated or not a DICOM file, or it has several
+            frames, colors, too many pixels or another modality than CR, DX and RG.
         ValueError: if the percentiles are invalid.
     """
     if clip is not None and not 0 <= clip[0] < clip[1] <= 100:
         raise ValueError(f"clip is {clip[0]:g}, {clip[1]:g}: two percentiles, 0 <= low < high <= 100")
     header = _read_tags(name, stream)
-    _check(name, header, max_pixels)
+    _check(name, header)
     stored = _stored_values(name, header)
     try:
         return _rendered(header, stored, clip)
     except Exception as error:  # pydicom parses numbers, or fails to, at the first access
-        raise DicomError(f"{name} has a rescale, LUT or window that cannot be applied: {error}") from None
+        raise ImageError(f"{name} has a rescale, LUT or window that cannot be applied: {error}") from None
 
 
 def _read_tags(name: str | Path, stream: BinaryIO | None) -> Any:
     try:
         pydicom = load_optional("pydicom", f"{name} is a DICOM file and", "dicom")
     except ValueError as error:
-        raise DicomError(str(error)) from None
+        raise ImageError(str(error)) from None
     try:
         return pydicom.dcmread(stream if stream is not None else name, specific_tags=_TAGS)
-    except FileNotFoundError:
-        raise DicomError(f"there is no image at {name}") from None
     except pydicom.errors.InvalidDicomError:
-        raise DicomError(f"{name} is not a DICOM file: it lacks the marker DICM") from None
+        raise ImageError(f"{name} is not a DICOM file: it lacks the marker DICM") from None
     except Exception as error:  # a truncated file raises EOFError, ValueError, struct.error and others
-        raise DicomError(f"{name} cannot be read whole: {error}") from None
+        raise ImageError(read_fault(name, error)) from None
 
 
-def _check(name: str | Path, header: Any, max_pixels: int | None) -> None:
+def _check(name: str | Path, header: Any) -> None:
     modality = header.get("Modality", "")
     if modality not in MODALITIES:
-        raise DicomError(f"{name} is of modality '{modality}', not a radiograph ({', '.join(MODALITIES)})")
+        raise ImageError(f"{name} is of modality '{modality}', not a radiograph ({', '.join(MODALITIES)})")
     missing = [tag for tag in ("Rows", "Columns", "PixelData", "PhotometricInterpretation") if tag not in header]
     if missing:
-        raise DicomError(f"{name} holds no image: it lacks {missing[0]}")
+        raise ImageError(f"{name} holds no image: it lacks {missing[0]}")
     frames = header.get("NumberOfFrames") or 1
     if int(frames) != 1:
-        raise DicomError(f"{name} has {frames} frames: save one of them as a file of its own")
+        raise ImageError(f"{name} has {frames} frames: save one of them as a file of its own")
     if header.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
-        raise DicomError(f"{name} holds colors ({header.PhotometricInterpretation}), not the gray values of an X-ray")
-    if max_pixels is not None and header.Rows * header.Columns > max_pixels:
-        raise DicomError(f"{name} has {header.Columns} x {header.Rows} pixels, more than {max_pixels:,}")
+        raise ImageError(f"{name} holds colors ({header.PhotometricInterpretation}), not the gray values of an X-ray")
+    check_size(name, header.Columns, header.Rows)
 
 
 def _stored_values(name: str | Path, header: Any) -> np.ndarray:
@@ -121,8 +113,8 @@ def _stored_values(name: str | Path, header: Any) -> np.ndarray:
         syntax = header.file_meta.get("TransferSyntaxUID")
         if syntax is not None and syntax.is_compressed and "missing dependencies" in str(error):
             plugin = next(p for key, p in {**_PLUGINS, "": "pylibjpeg"}.items() if key in syntax.name)
-            raise DicomError(f"{name} is compressed ({syntax.name}): pip install {plugin}") from None
-        raise DicomError(f"{name} cannot be read whole: {str(error).splitlines()[0]}") from None
+            raise ImageError(f"{name} is compressed ({syntax.name}): pip install {plugin}") from None
+        raise ImageError(read_fault(name, error)) from None
 
 
 def _rendered(header: Any, stored: np.ndarray, clip: tuple[float, float] | None) -> Radiograph:

@@ -14,19 +14,16 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from r2cmn.data.dicom import SUFFIXES as DICOM_SUFFIXES
-from r2cmn.data.dicom import DicomError, is_dicom, read_dicom
+from r2cmn.data.dicom import is_dicom, read_dicom
+from r2cmn.data.image_errors import ImageError, check_size, read_fault
 
-MAX_PIXELS = 89_478_485
-"""Largest number of pixels of an image: Pillow's own limit, five times that of the largest chest X-ray detector."""
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", *DICOM_SUFFIXES)
+"""Suffixes of the files in which studies are distributed."""
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 _IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 _IMAGENET_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
-
-
-class ImageError(ValueError):
-    """A file is not a complete image."""
 
 
 def load_image(path: str | Path, stream: BinaryIO | None = None) -> Image.Image:
@@ -45,23 +42,18 @@ def load_image(path: str | Path, stream: BinaryIO | None = None) -> Image.Image:
     """
     path = Path(path)
     if path.suffix.lower() in DICOM_SUFFIXES:
-        return _radiograph(path, stream)
+        return read_dicom(path, stream).image.convert("RGB")
     try:
         with Image.open(stream if stream is not None else path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError(f"{path} has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+            check_size(path, *image.size)
             image.load()
             return as_rgb(image)
     except ImageError:
         raise
-    except FileNotFoundError:
-        raise ImageError(f"there is no image at {path}") from None
     except Image.UnidentifiedImageError:
         return _unidentified(path, stream)
-    except Image.DecompressionBombError:
-        raise ImageError(f"{path} has more than {MAX_PIXELS:,} pixels") from None
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others
-        raise ImageError(f"{path} cannot be read whole: {error}") from None
+        raise ImageError(read_fault(path, error)) from None
 
 
 def _unidentified(path: Path, stream: BinaryIO | None) -> Image.Image:
@@ -74,15 +66,8 @@ def _unidentified(path: Path, stream: BinaryIO | None) -> Image.Image:
         with path.open("rb") as file:
             head = file.read(132)
     if is_dicom(head):
-        return _radiograph(path, stream)
+        return read_dicom(path, stream).image.convert("RGB")
     raise ImageError(f"{path} {'is not an image of a known format' if head else 'is empty'}")
-
-
-def _radiograph(path: Path, stream: BinaryIO | None) -> Image.Image:
-    try:
-        return read_dicom(path, stream, max_pixels=MAX_PIXELS).image.convert("RGB")
-    except DicomError as error:
-        raise ImageError(str(error)) from None
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

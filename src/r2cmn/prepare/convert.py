@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
 
+from r2cmn.data.image_errors import read_fault
 from r2cmn.data.progress import Progress
 from r2cmn.files import num_cores
 from r2cmn.prepare.archives import RawError, RawFile
@@ -133,10 +134,8 @@ def _convert(journal: _Journal, picture: Picture, content: bytes | None, render:
                 return _Outcome(is_new=False)
             content = file.read()
         kept = render(file.name, content)
-    except FileNotFoundError:
-        return _Outcome(f"there is no image at {file.name}")
     except OSError as error:
-        return _Outcome(f"{file.name} cannot be read: {error.strerror}")
+        return _Outcome(read_fault(file.name, error))
     except ValueError as error:
         return _Outcome(str(error) if file.name in str(error) else f"{file.name}: {error}")
     row = ManifestRow(

@@ -11,7 +11,8 @@ from PIL import Image
 
 from r2cmn.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from r2cmn.data.dicom import is_dicom, read_dicom
-from r2cmn.data.images import MAX_PIXELS, load_image
+from r2cmn.data.image_errors import check_size
+from r2cmn.data.images import load_image
 from r2cmn.files import check_choice
 
 SAVE = ("png", "jpeg", "copy", "link")
@@ -91,12 +92,12 @@ def render(name: str, content: bytes, rendering: Rendering) -> Rendered:
         rendering: format of the result.
 
     Raises:
-        ValueError: if it is empty, truncated, no image, or has more than `MAX_PIXELS` pixels.
+        ValueError: if it is empty, truncated, no image, or has too many pixels.
     """
     stream = io.BytesIO(content)
     view, steps = "", list[str]()
     if is_dicom(content[:132]) or name.lower().endswith(DICOM_SUFFIXES):
-        radiograph = read_dicom(name, stream, rendering.clip, MAX_PIXELS)
+        radiograph = read_dicom(name, stream, rendering.clip)
         picture, view, steps = radiograph.image, radiograph.view, list(radiograph.steps)
     else:
         picture = load_image(name, stream).convert("L")
@@ -140,11 +141,11 @@ def _decode_reduced(content: bytes, side: int) -> tuple[Image.Image | None, tupl
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
             before = image.size
-            if before[0] * before[1] <= MAX_PIXELS:
-                width, height = _size(before, side)
-                image.draft("L", (2 * width, 2 * height))
-                image.load()
-                return image.convert("L"), before
+            check_size("", *before)
+            width, height = _size(before, side)
+            image.draft("L", (2 * width, 2 * height))
+            image.load()
+            return image.convert("L"), before
     except Exception:  # Pillow raises many types; `load_image` reads other formats and explains what is wrong
         pass
     return None, (0, 0)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from r2cmn.data.dicom import SUFFIXES as DICOM_SUFFIXES
+from r2cmn.data.images import IMAGE_SUFFIXES
 from r2cmn.prepare.archives import RawError, raw_files
 from r2cmn.prepare.collections import IU_XRAY
 from r2cmn.prepare.convert import Converted, Picture, convert
@@ -20,8 +20,6 @@ from r2cmn.prepare.iu_xray.kaggle import openi_id, read_views
 from r2cmn.prepare.iu_xray.openi import OpenIReport
 from r2cmn.prepare.iu_xray.studies import NUM_VIEWS, Selection, select
 from r2cmn.prepare.summary import Summary, write_studies
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", *DICOM_SUFFIXES)
 
 
 def prepare_iu_xray(

@@ -11,6 +11,7 @@ import io
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
+from r2cmn.data.images import IMAGE_SUFFIXES
 from r2cmn.files import iter_csv
 from r2cmn.prepare.archives import RawError, raw_files
 from r2cmn.prepare.iu_xray.openi import OpenIReport
@@ -60,7 +61,7 @@ def openi_id(name: str) -> str:
     of the first study are named "CXR1_1_IM-...".
     """
     stem = PurePosixPath(name).name
-    while (suffix := PurePosixPath(stem).suffix.lower()) in (".png", ".dcm", ".jpg", ".jpeg"):
+    while (suffix := PurePosixPath(stem).suffix.lower()) in IMAGE_SUFFIXES:
         stem = stem[: -len(suffix)]
     stem = stem if stem.startswith("CXR") else f"CXR{stem}"
     return stem.replace("CXR1_IM-", "CXR1_1_IM-", 1)

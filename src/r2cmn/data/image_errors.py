@@ -1,0 +1,34 @@
+"""Errors of image files, in the same words for all formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+MAX_PIXELS = 89_478_485
+"""Largest number of pixels of an image: Pillow's own limit, five times that of the largest chest X-ray detector."""
+
+
+class ImageError(ValueError):
+    """A file is not a complete image."""
+
+
+def check_size(name: str | Path, width: int, height: int) -> None:
+    """Check the size of an image before it is decoded.
+
+    Raises:
+        ImageError: if it has more than `MAX_PIXELS` pixels.
+    """
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{name} has {width} x {height} pixels, more than {MAX_PIXELS:,}")
+
+
+def read_fault(name: str | Path, error: Exception) -> str:
+    """Return one line that says why an image cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return f"there is no image at {name}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"{name} has more than {MAX_PIXELS:,} pixels"
+    reason = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)
+    return f"{name} cannot be read whole: {reason}"
