@@ -1,10 +1,12 @@
 """The configuration: each shipped choice fits its class, presets hold the published values, errors name the key."""
 
+import copy
 import re
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from omegaconf import OmegaConf
 
 from r2cmn.config import ConfigError, check, compose, conf_dir, objects, plain
@@ -143,7 +145,10 @@ WRONG = {
     "unknown experiment": ("experiment=table9", "experiment/table9.*iu_xray_paper"),
     "unknown launcher": ("hydra/launcher=nope", "hydra/launcher/nope.*pool"),
     "override without value": ("dim", "'dim'"),
-    "K > N": ("memory.num_queried=513", "memory.num_queried must be between 1 and memory.num_vectors"),
+    "K > N": (
+        "memory.num_queried=513",
+        "memory.num_queried must be between 1 and memory.num_vectors \\(512\\), not 513",
+    ),
     "K = 0": ("memory.num_queried=0", "memory.num_queried"),
     "N = 0": ("memory.num_vectors=0", "memory.num_vectors"),
     "threads of the memory": ("memory.num_threads=3", "memory.num_threads must be a divisor of dim \\(128\\), not 3"),
@@ -186,11 +191,27 @@ WRONG = {
 }
 
 
+@pytest.fixture(scope="module")
+def default():
+    return compose()
+
+
+def overridden(default, override):
+    """Return the default with a value replaced; compose if the override chooses, adds or lacks something."""
+    key, _, value = override.partition("=")
+    is_there = OmegaConf.select(default, key.lstrip("+"), default=...) is not ...
+    if "." not in key or key.startswith("+") or " " in override or not is_there:
+        return compose(override.split())
+    config = copy.deepcopy(default)
+    OmegaConf.update(config, key, yaml.safe_load(value))
+    return config
+
+
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_value_is_refused_in_one_sentence_that_names_it(case):
+def test_a_wrong_value_is_refused_in_one_sentence_that_names_it(default, case):
     override, pattern = WRONG[case]
     with pytest.raises(ValueError) as caught:
-        check(compose(override.split()))
+        check(overridden(default, override))
     assert re.search(pattern, str(caught.value)), caught.value
     assert "\n" not in str(caught.value)
 
