@@ -1,14 +1,17 @@
 """Where the material outside the repository lies, a seed for every test, and small data sets drawn on the spot."""
 
+import gc
 import hashlib
 import json
+import multiprocessing.forkserver
 import os
+import runpy
 import struct
 import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests run side by side (pytest -n 2)
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,8 +22,16 @@ from PIL import Image
 
 from r2cmn import build, cli
 
+gc.disable()  # until the tests are collected: nothing that is imported becomes garbage
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("R2CMN_SHARED", ROOT.parent / "shared"))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector skip the modules and the tests, a million objects, from now on."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -242,3 +253,55 @@ def call_r2cmn(monkeypatch, capfd) -> Callable[..., SimpleNamespace]:
         return SimpleNamespace(code=code, out=out, err=err)
 
     return call
+
+
+PRELOADED = ["pytest", "r2cmn.cli", "r2cmn.runs.training", "r2cmn.data.datamodule", "r2cmn.sweeps.settings", "timm"]
+
+
+@pytest.fixture(scope="session")
+def fork_context() -> Iterator[multiprocessing.context.ForkServerContext]:
+    """The context of processes that are forked from a server that has imported torch and Lightning, and ran nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    yield context
+    multiprocessing.forkserver._forkserver._stop()  # waits: its processor time is that of the tests
+
+
+@pytest.fixture(scope="session")
+def start_r2cmn(fork_context) -> Callable[..., multiprocessing.context.ForkServerProcess]:
+    """Return what starts `r2cmn ...` in a process of its own session, without seconds of imports.
+
+    `start_r2cmn(*arguments, out=FILE, err=None, environment=None, cwd=None)` appends stdout and stderr to files. A
+    subprocess is needed if the command line starts itself again (sweeps, DDP), or for another hash seed of Python.
+    """
+
+    def start(*arguments: object, out: Path, err: Path | None = None, environment: dict | None = None, cwd=None):
+        options = {
+            "arguments": [str(argument) for argument in arguments], "cwd": str(cwd or Path.cwd()), "out": str(out),
+            "err": str(err or out), "environment": dict(os.environ if environment is None else environment),
+        }  # fmt: skip
+        script = str(Path(__file__).with_name("forked.py"))
+        given = {"init_globals": {"options": options}}
+        process = fork_context.Process(target=runpy.run_path, args=(script,), kwargs=given)
+        process.start()
+        return process
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def run_r2cmn(start_r2cmn, tmp_path_factory) -> Callable[..., SimpleNamespace]:
+    """Return what runs `r2cmn ...` with `start_r2cmn` and waits for its exit status, stdout and stderr."""
+
+    def run(*arguments: object, **options: object) -> SimpleNamespace:
+        folder = tmp_path_factory.mktemp("streams")
+        out, err = folder / "out", folder / "err"
+        process = start_r2cmn(*arguments, out=out, err=err, **options)
+        try:
+            process.join(280)
+        finally:
+            process.kill()
+            process.join()
+        return SimpleNamespace(code=process.exitcode, out=out.read_text(), err=err.read_text())
+
+    return run

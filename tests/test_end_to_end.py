@@ -35,8 +35,11 @@ print("REPORTS" + json.dumps(module.generate(studies)))
 
 
 @pytest.fixture(scope="module")
-def learned(tmp_path_factory):
-    """A CMN that has learned eight phantom studies by heart; the studies are train, val and test at once."""
+def learned(tmp_path_factory, run_r2cmn):
+    """A CMN that has learned eight phantom studies by heart; the studies are train, val and test at once.
+
+    They are in train ten times: an epoch of many steps costs less than many epochs.
+    """
     folder = tmp_path_factory.mktemp("by_heart")
     data_dir = folder / "eight"
     found = make_phantom(PhantomOptions(40, 0, 128), folder / "phantom")
@@ -44,20 +47,23 @@ def learned(tmp_path_factory):
     shutil.copytree(found / "images", data_dir / "images")
     # One view: in training batch norm sees each view by itself, as released, in evaluation their mixture, and the gap
     # that this leaves is not what is tested here.
-    content = {s: [{**e, "id": f"{s}-{e['id']}", "split": s} for e in entries] for s in ("train", "val", "test")}
+    content = {
+        split: [{**e, "id": f"{split}-{n}-{e['id']}", "split": split} for n in range(copies) for e in entries]
+        for split, copies in (("train", 10), ("val", 1), ("test", 1))
+    }
     (data_dir / "annotation.json").write_text(json.dumps(content))
-    command = [
-        sys.executable, "-m", "r2cmn", "train", "data=folder", f"data.dir={data_dir}", f"run_dir={folder / 'run'}",
+    arguments = [
+        "train", "data=folder", f"data.dir={data_dir}", f"run_dir={folder / 'run'}",
         "data.text={threshold: 1}", "data.images={resize: 64, size: 64, num_views: 1}",
         "data.batch_size=8", "data.num_workers=0",
         "dim=64", "memory.num_vectors=32", "memory.num_queried=8", "encoder_decoder.num_layers=1", "backbone.dropout=0",
         "encoder_decoder.dropout=0", "encoder_decoder.attention_dropout=0", "memory.dropout=0",
-        "optimizer.lr=0.003", "trainer.max_epochs=200", "trainer.check_val_every_n_epoch=50", "metrics.meteor=false",
+        "optimizer.lr=0.003", "trainer.max_epochs=20", "trainer.check_val_every_n_epoch=5", "metrics.meteor=false",
         "trainer.enable_progress_bar=false", "trainer.accelerator=cpu",
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1] == str(folder / "run")
+    done = run_r2cmn(*arguments, cwd=folder)
+    assert done.code == 0, done.out + done.err
+    assert done.out.splitlines()[-1] == str(folder / "run")
     return folder / "run", [[str(data_dir / "images" / i) for i in e["image_path"][:1]] for e in entries]
 
 
@@ -99,29 +105,22 @@ def test_the_checkpoint_is_plain_data_and_asks_for_no_download(learned):
     assert content["hyper_parameters"]["model"]["backbone"]["pretrained"] is False
 
 
-def test_generate_and_evaluate_on_the_command_line(learned, tmp_path):
+def test_generate_and_evaluate_on_the_command_line(learned, tmp_path, run_r2cmn):
     run, studies = learned
     checkpoint = next((run / "checkpoints").glob("best*.ckpt"))
-    command = [sys.executable, "-m", "r2cmn", "generate", checkpoint, *studies[0]]
-    one = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert one.returncode == 0, one.stderr
+    one = run_r2cmn("generate", checkpoint, *studies[0])
+    assert one.code == 0, one.err
     listing = tmp_path / "studies.csv"
     listing.write_text("id,images\n" + "".join(f"s{i},{';'.join(s)}\n" for i, s in enumerate(studies)))
     out = tmp_path / "reports.csv"
-    many = subprocess.run(
-        [sys.executable, "-m", "r2cmn", "generate", checkpoint, listing, "--out", out], capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert many.returncode == 0, many.stderr
+    many = run_r2cmn("generate", checkpoint, listing, "--out", out)
+    assert many.code == 0, many.err
     lines = out.read_text().splitlines()
     assert lines[0] == "id,report"
-    assert lines[1] == f"s0,{one.stdout.strip()}"
+    assert lines[1] == f"s0,{one.out.strip()}"
     assert len(lines) == 9
-    scored = subprocess.run(
-        [sys.executable, "-m", "r2cmn", "evaluate", run / "predictions.csv", "--json", tmp_path / "scores.json"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert scored.returncode == 0, scored.stderr
+    scored = run_r2cmn("evaluate", run / "predictions.csv", "--json", tmp_path / "scores.json", "--no-meteor")
+    assert scored.code == 0, scored.err
     logged = json.loads((run / "result.json").read_text())["scores"]
     again = json.loads((tmp_path / "scores.json").read_text())["scores"]
     assert again["BLEU_4"] == pytest.approx(logged["BLEU_4"], abs=1e-9)

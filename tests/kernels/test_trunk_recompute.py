@@ -6,18 +6,19 @@ import pytest
 import torch
 from torch import nn
 
-from r2cmn.backbone import Backbone
 from r2cmn.kernels import trunk as kernel
 from r2cmn.kernels.trunk import run_recomputing
 
-RESNETS = ["test_resnet", "resnet18", "resnet26d", "resnext50_32x4d"]
-OTHERS = ["vgg11_bn", "convnext_atto", "efficientnet_lite0", "resnetv2_50"]
+from .narrow import build
+
+RESNETS = ["test_resnet", "narrow resnet18", "narrow resnet26d", "narrow resnext50"]
+OTHERS = ["narrow vgg_bn", "test_convnext", "test_efficientnet", "narrow resnetv2"]
 
 
 def pair(name="test_resnet", **options):
     """The same backbone in float64 twice: one that runs its first stage again, and one that does not."""
     torch.manual_seed(0)
-    ours = Backbone(name, dim=8, pretrained=False, dropout=0.0, **options).double().train()
+    ours = build(name, 8, **options).double().train()
     for module in ours.modules():
         if isinstance(module, nn.BatchNorm2d):  # a block's last is 0, and would let no gradient into the block
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -63,7 +64,7 @@ def test_gradients_and_statistics_are_the_same_to_the_bit(name):
 
 
 def test_dropped_blocks_are_dropped_again_in_the_backward_pass():
-    ours, plain = pair("resnet26d")
+    ours, plain = pair("narrow resnet26d")
     for backbone in (ours, plain):
         for module in backbone.trunk.layer1:
             module.drop_path = nn.Dropout(0.5)

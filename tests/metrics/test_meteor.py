@@ -202,9 +202,46 @@ def test_lists_of_different_lengths_are_errors(generated, references):
         meteor(generated, references)
 
 
+# ---- the real jar ----------------------------------------------------------------------------------------------------
+
+CORPORA = {
+    "plain": (GENERATED, REFERENCES),
+    # the same words, laid out so that the other mode would hang or count two references
+    "other layout": (
+        [text.replace(" ", "\n", 1).replace(" . ", " .\r ") for text in GENERATED],
+        [text.replace(" ", " ||| ", 1) for text in REFERENCES],
+    ),
+    "whole match": ([REFERENCES[0]], [REFERENCES[0]]),
+    "nothing": (["", "", "the lungs are clear"], ["", "clear lungs", ""]),
+}
+
+
+@pytest.fixture(scope="module")
+def real_statistics():
+    """The statistics of all corpora from one start of Java, which takes ten seconds."""
+    generated, references = ([text for pair in CORPORA.values() for text in pair[side]] for side in (0, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LC_ALL", "C")  # Java before 18 takes the encoding of files from the locale
+        rows = meteor_statistics(generated, references)
+    ends = np.cumsum([len(pair[0]) for pair in CORPORA.values()])
+    return dict(zip(CORPORA, np.split(rows, ends[:-1]), strict=True))
+
+
+@pytest.fixture
+def real_meteor(real_statistics, monkeypatch):
+    """Return `meteor` with the real statistics of the corpus that is named."""
+
+    def score(*names):
+        rows = np.concatenate([real_statistics[name] for name in names])
+        monkeypatch.setattr("r2cmn.metrics.meteor.meteor_statistics", lambda *_: rows)
+        return meteor(*([text for name in names for text in CORPORA[name][side]] for side in (0, 1)))
+
+    return score
+
+
 @needs_java
 @pytest.mark.slow
-def test_equals_the_other_mode_of_the_jar(monkeypatch):
+def test_equals_the_other_mode_of_the_jar(real_meteor):
     from pycocoevalcap.meteor.meteor import Meteor
 
     scorer = Meteor()
@@ -212,33 +249,29 @@ def test_equals_the_other_mode_of_the_jar(monkeypatch):
     theirs, segments = scorer.compute_score({i: [REFERENCES[i]] for i in keys}, {i: [GENERATED[i]] for i in keys})
     assert 0.1 < theirs < 0.9
     assert abs(theirs - sum(segments) / len(segments)) > 0.01, "this text could not tell a corpus score from a mean"
-    assert abs(meteor(GENERATED, REFERENCES) - theirs) < 1e-9
-    # the same words, laid out so that the other mode would hang or count two references
-    generated = [text.replace(" ", "\n", 1).replace(" . ", " .\r ") for text in GENERATED]
-    references = [text.replace(" ", " ||| ", 1) for text in REFERENCES]
-    monkeypatch.setenv("LC_ALL", "C")  # Java before 18 takes the encoding of files from the locale
-    assert abs(meteor(generated, references) - theirs) < 1e-9
+    assert abs(real_meteor("plain") - theirs) < 1e-9
+    assert abs(real_meteor("other layout") - theirs) < 1e-9
 
 
 @needs_java
 @pytest.mark.slow
-def test_equals_the_scores_of_the_jar_for_each_report_and_for_all(tmp_path):
+def test_equals_the_scores_of_the_jar_for_each_report_and_for_all(tmp_path, real_statistics, real_meteor):
     generated, references = [*GENERATED, REFERENCES[0]], [*REFERENCES, REFERENCES[0]]  # the last matches whole
     files = [_write(tmp_path / "generated", generated), _write(tmp_path / "references", references)]
     command = ["java", *OPTIONS, "-jar", str(_jar()), *files, "-l", "en", "-norm"]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     segments = [float(line.split()[-1]) for line in output.splitlines() if line.startswith("Segment ")]
     (final,) = (float(line.split()[-1]) for line in output.splitlines() if line.startswith("Final score"))
-    statistics = meteor_statistics(generated, references)
+    statistics = np.concatenate([real_statistics["plain"], real_statistics["whole match"]])
     assert segments[-1] == 1
     assert np.abs(meteor_of_sums(statistics) - segments).max() < 1e-15
-    assert abs(meteor(generated, references) - final) < 1e-15
+    assert abs(real_meteor("plain", "whole match") - final) < 1e-15
 
 
 @needs_java
 @pytest.mark.slow
-def test_empty_reports_score_nothing():
-    assert meteor(["", "", "the lungs are clear"], ["", "clear lungs", ""]) == 0
+def test_empty_reports_score_nothing(real_meteor):
+    assert real_meteor("nothing") == 0
 
 
 @needs_java

@@ -1,15 +1,10 @@
-"""Several processes compute the scores of one, alone and inside a Trainer.
-
-As a script, this file is one of the gloo processes that its tests start (test_synced.py gloo RANK SIZE FOLDER), or a
-training as a user would write it (test_synced.py trainer SIZE FOLDER).
-"""
+"""Several processes compute the scores of one, alone and inside a Trainer."""
 
 import json
 import os
 import random
-import subprocess
-import sys
-from pathlib import Path
+import runpy
+import traceback
 
 import numpy as np
 import pytest
@@ -69,11 +64,29 @@ def shares(size):
 # ---- what runs in the processes --------------------------------------------------------------------------------------
 
 
+SIZES = (3, 2)
+
+
+def one_process(rank, folder):
+    """Be one of three processes, then of the first two: score alone, and train as a user would write it."""
+    try:
+        for size in SIZES:
+            if rank < size:
+                start = f"file://{folder}/{size}/meeting"
+                torch.distributed.init_process_group("gloo", init_method=start, rank=rank, world_size=size)
+                gloo(rank, size, folder / str(size))
+                os.environ["LOCAL_RANK"] = str(rank)  # tells Lightning that the processes are started already
+                trainer(size, folder / str(size))
+                torch.distributed.destroy_process_group()
+    except BaseException:
+        (folder / f"error{rank}.txt").write_text(traceback.format_exc())
+        raise
+
+
 def gloo(rank, size, folder):
     """Score in one of many processes and write the results to a file."""
-    os.environ["PATH"] = f"{folder}/bin{os.pathsep}{os.environ['PATH']}"
-    start = f"file://{folder}/meeting"
-    torch.distributed.init_process_group("gloo", init_method=start, rank=rank, world_size=size)
+    path = os.environ["PATH"]
+    os.environ["PATH"] = f"{folder}/bin{os.pathsep}{path}"
     seen = {}
     for share, rows in shares(size).items():
         for name, metric in metrics().items():
@@ -98,7 +111,7 @@ def gloo(rank, size, folder):
     nlg_metrics.nlg_scores = scores
     seen["after an error"] = fill(metric, shares(size)["last empty"][rank][2:]).compute()
     (folder / f"seen{rank}.json").write_text(json.dumps(seen))
-    torch.distributed.destroy_process_group()
+    os.environ["PATH"] = path
 
 
 class UnpicklableError(Exception):
@@ -174,34 +187,41 @@ def trainer(size, folder):
 # ---- the tests -------------------------------------------------------------------------------------------------------
 
 
-def run(commands):
-    """Run all commands at once and wait for them."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen([sys.executable, __file__, *command], env=environment, stderr=subprocess.PIPE, text=True)
-        for command in commands
-    ]
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory, fork_context):
+    """The folder of what three processes wrote, and then two of them."""
+    folder = tmp_path_factory.mktemp("processes")
+    for size in SIZES:
+        java = folder / str(size) / "bin" / "java"
+        java.parent.mkdir(parents=True)
+        java.write_text(  # counts how often it starts
+            f"#!/bin/sh\necho started >> {folder}/{size}/starts\nfor i in $(seq {COUNT}); do echo {JAVA_PRINTS}; done\n"
+        )
+        java.chmod(0o755)
+    running = []
+    for rank in range(max(SIZES)):
+        given = {"init_globals": {"rank": rank, "folder": folder}, "run_name": "one of the processes"}
+        running.append(fork_context.Process(target=runpy.run_path, args=(__file__,), kwargs=given))
+        running[-1].start()
     try:
-        complaints = [process.communicate(timeout=240)[1] for process in processes]
+        for process in running:
+            process.join(240)
     finally:
-        for process in processes:
+        for process in running:
             process.kill()
-    assert [process.returncode for process in processes] == [0] * len(commands), "\n".join(complaints)
+            process.join()
+    complaints = "\n".join(file.read_text() for file in folder.glob("error*.txt"))
+    assert [process.exitcode for process in running] == [0] * len(running), complaints
+    return folder
 
 
-@pytest.fixture(scope="module", params=[2, 3])
-def seen(request, tmp_path_factory):
+@pytest.fixture(params=[2, 3])
+def seen(request, processes):
     """Results of each of 2 or 3 processes."""
-    size, folder = request.param, tmp_path_factory.mktemp("processes")
-    (folder / "bin").mkdir()
-    (folder / "bin" / "java").write_text(  # counts how often it starts
-        f"#!/bin/sh\necho started >> {folder}/starts\nfor i in $(seq {COUNT}); do echo {JAVA_PRINTS}; done\n"
-    )
-    (folder / "bin" / "java").chmod(0o755)
-    run([["gloo", str(rank), str(size), str(folder)] for rank in range(size)])
+    folder = processes / str(request.param)
     return [
         json.loads((folder / f"seen{rank}.json").read_text()) | {"starts": (folder / "starts").read_text().split()}
-        for rank in range(size)
+        for rank in range(request.param)
     ]
 
 
@@ -258,13 +278,15 @@ def test_an_error_reaches_every_process_and_keeps_the_reports(seen):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_a_trainer_on_several_processes_computes_the_scores_of_one(tmp_path, size):
-    run([["trainer", str(size), str(tmp_path)]])
+def test_a_trainer_on_several_processes_computes_the_scores_of_one(processes, tmp_path, size):
+    if size == 1:
+        trainer(size, tmp_path)
+    folder = tmp_path if size == 1 else processes / str(size)
     alone = {name: fill(metric, list(range(COUNT))) for name, metric in metrics().items()}
     scores = {**alone["nlg"].compute(), **alone["clinical"].compute()}
     expected = json.dumps({"scores": scores, "table": alone["clinical"].per_observation()})
     for rank in range(size):
-        content = json.loads((tmp_path / f"trainer{size}_{rank}.json").read_text())
+        content = json.loads((folder / f"trainer{size}_{rank}.json").read_text())
         found = {stage: json.dumps(seen) for stage, seen in content["seen"].items()}
         assert found.pop("fit 0") == expected  # the sanity check saw other studies and was overwritten
         assert set(found.values()) == {expected}
@@ -274,8 +296,5 @@ def test_a_trainer_on_several_processes_computes_the_scores_of_one(tmp_path, siz
         assert "CE_macro_F1" in content["logged"]
 
 
-if __name__ == "__main__":
-    if sys.argv[1] == "gloo":
-        gloo(int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
-    else:
-        trainer(int(sys.argv[2]), Path(sys.argv[3]))
+if __name__ == "one of the processes":  # see `processes`
+    one_process(globals()["rank"], globals()["folder"])
