@@ -55,6 +55,32 @@ def test_newest_intact_passes_over_torn_and_empty_files(tmp_path):
     assert newest_intact(tmp_path / "none") is None
 
 
+def test_a_file_with_another_checksum_is_damaged(tmp_path):
+    good, bad = tmp_path / "good.ckpt", tmp_path / "bad.ckpt"
+    for path in (good, bad):
+        AtomicCheckpointIO().save_checkpoint(GOOD, path)
+    content = bytearray(bad.read_bytes())
+    content[content.index(torch.ones(3).numpy().tobytes())] ^= 1  # a weight, which torch would load
+    bad.write_bytes(content)
+    os.utime(good, (1, 1))
+    with pytest.raises(CheckpointError, match=r"bad\.ckpt is damaged: .*/data/0"):
+        read_checkpoint(bad)
+    assert newest_intact(tmp_path) == good
+
+
+@pytest.mark.parametrize("key", ["num_views", "resize", "size"])
+def test_image_sizes_are_whole_numbers(tmp_path, key):
+    images = {"num_views": 2, "resize": 256, "size": 224}
+    data = {"tokenizer": {"words": ["a"], "max_length": 60}, "images": images, "license_class": "public"}
+    content = {**GOOD, "hyper_parameters": {"model": {}, "data": data}, "pytorch-lightning_version": "2.6.0"}
+    torch.save(content, tmp_path / "good.ckpt")
+    read_checkpoint(tmp_path / "good.ckpt", complete=True)
+    images[key] = "224"
+    torch.save(content, tmp_path / "bad.ckpt")
+    with pytest.raises(CheckpointError, match=rf"bad\.ckpt: 'hyper_parameters\.data\.images\.{key}'"):
+        read_checkpoint(tmp_path / "bad.ckpt", complete=True)
+
+
 class Evil:
     def __init__(self, path):
         self.path = path

@@ -1,6 +1,7 @@
 """Files are written whole or not at all, and errors name the file."""
 
 import csv
+import errno
 import gzip
 import io
 import os
@@ -11,6 +12,7 @@ import pytest
 
 from r2cmn.files import (
     cache_dir,
+    check_writable,
     csv_lines,
     first_lines,
     iter_csv,
@@ -55,6 +57,32 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
 def _fail_after_writing(file):
     file.write(b"half")
     raise RuntimeError("interrupted")
+
+
+def test_a_full_disk_names_the_file_and_not_its_temporary_name(tmp_path):
+    with pytest.raises(OSError, match="No space") as caught, whole_file(tmp_path / "file.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "file.txt"))
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(path, "text")
+    assert os.read(reader, 10) == b"text"
+    os.close(reader)
+    assert path.is_fifo()
+
+
+@pytest.mark.parametrize("write", [check_writable, lambda path: write_whole(path, "text")])
+def test_a_folder_and_a_folder_that_is_a_file_are_named(tmp_path, write):
+    (tmp_path / "file").write_text("before")
+    with pytest.raises(OSError, match=f"{tmp_path} is a folder"):
+        write(tmp_path)
+    with pytest.raises(OSError, match=r"file/deep/new\.txt cannot be written: .*file is not a folder"):
+        write(tmp_path / "file" / "deep" / "new.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_only_stale_files_and_folders_are_removed(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,19 @@ def is_regular(path: Path) -> bool:
 def newest_intact(folder: Path) -> Path | None:
     """Return the newest undamaged checkpoint in a folder, or None."""
     files = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return next((path for path in files if zipfile.is_zipfile(path)), None)
+    return next((path for path in files if _find_damage(path) is None), None)
+
+
+def _find_damage(path: Path) -> str | None:
+    """Return what is wrong with a file that should be a zip of torch, or None; checksums, because torch checks none."""
+    if path.stat().st_size == 0:
+        return "is empty"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
+        return "is not a whole torch file: it is torn or of another kind"
+    return f"is damaged: {damaged} in it has another checksum" if damaged is not None else None
 
 
 def read_checkpoint(path: str | Path, complete: bool = False) -> dict[str, Any]:
@@ -97,15 +110,13 @@ def read_checkpoint(path: str | Path, complete: bool = False) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}")
-    if not zipfile.is_zipfile(path):
-        what = "is empty" if path.stat().st_size == 0 else "is not a whole torch file: it is torn or of another kind"
-        raise CheckpointError(f"{path} {what}")
+    damage = _find_damage(path)
+    if damage is not None:
+        raise CheckpointError(f"{path} {damage}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} holds more than plain data and is not opened: {str(error).splitlines()[0]}"
-        ) from None
+    except Exception as error:  # torch's own text recommends to open the file without its safe loader
+        raise CheckpointError(f"{path} holds more than plain data and is not opened") from error
     if isinstance(content, dict) and "monitor_best" in content and "state_dict" in content:
         raise CheckpointError(
             f"{path} is a checkpoint of the released R2Gen family's trainer, not one of r2cmn: "
@@ -154,7 +165,10 @@ def _data_values(data: Any) -> dict[str, bool]:
         "hyper_parameters.data.tokenizer.words": isinstance(words, list) and all(isinstance(w, str) for w in words),
         "hyper_parameters.data.tokenizer.max_length": isinstance(tokenizer, dict)
         and is_count(tokenizer.get("max_length")),
-        "hyper_parameters.data.images.num_views": isinstance(images, dict) and is_count(images.get("num_views")),
+        **{
+            f"hyper_parameters.data.images.{key}": isinstance(images, dict) and is_count(images.get(key))
+            for key in ("num_views", "resize", "size")
+        },
         "hyper_parameters.data.license_class": isinstance(data, dict) and isinstance(data.get("license_class"), str),
     }
 

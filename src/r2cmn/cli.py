@@ -46,7 +46,9 @@ def main() -> None:
 
 def fail(error: Exception) -> None:
     """Print an error in one sentence and exit with code 1."""
-    reason = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
+    reason = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        reason = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     print(f"r2cmn: error: {reason}", file=sys.stderr)
     sys.exit(1)
 

@@ -8,6 +8,7 @@ Nothing here imports torch, Hydra or another module of r2cmn.
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import importlib
 import io
@@ -35,26 +36,51 @@ def whole_file(path: Path, mode: int = PUBLIC_FILE) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path`; it replaces `path` on success and is removed on failure.
 
     The temporary name is unique, so several processes may write the same file. The content is flushed to disk before
-    the rename.
+    the rename. A device or pipe, such as `/dev/stdout`, is not replaced but written to.
 
     Args:
         path: the file to write; its folder is created.
         mode: permissions of the file.
 
     Raises:
-        OSError: if the disk is full or the folder cannot be written.
+        OSError: naming `path`, if it is a folder, the disk is full or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    check_writable(path)
+    temporary = None
     try:
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file:
+                yield file
+            return
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(mode)
         Path(temporary).replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, temporary):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Create the folder of a file, so that an error shows before minutes are spent on the file's content.
+
+    Raises:
+        OSError: naming `path`, if it is a folder or its folder cannot be created.
+    """
+    if path.is_dir():
+        raise OSError(errno.EISDIR, f"{path} is a folder: name a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next(parent for parent in path.parents if parent.exists())
+        raise OSError(errno.ENOTDIR, f"{path} cannot be written: {file} is not a folder") from error
 
 
 def write_whole(path: Path, content: str | bytes, mode: int = PUBLIC_FILE) -> None:

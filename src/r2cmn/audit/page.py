@@ -27,7 +27,7 @@ def write_json(path: Path, audit: Audit) -> None:
     Raises:
         OSError: if the file cannot be written.
     """
-    _write(path, json.dumps(audit.record(), indent=1, ensure_ascii=False), audit)
+    pages.write(path, json.dumps(audit.record(), indent=1, ensure_ascii=False), audit.origin.license_class)
 
 
 def write_html(path: Path, audit: Audit) -> None:
@@ -36,14 +36,7 @@ def write_html(path: Path, audit: Audit) -> None:
     Raises:
         OSError: if the file cannot be written.
     """
-    _write(path, page(audit), audit)
-
-
-def _write(path: Path, content: str, audit: Audit) -> None:
-    try:
-        pages.write(path, content, audit.origin.license_class)
-    except OSError as error:
-        raise OSError(f"{path} cannot be written ({error.strerror or error}): name another file") from error
+    pages.write(path, page(audit), audit.origin.license_class)
 
 
 def page(audit: Audit) -> str:

@@ -40,7 +40,10 @@ def audit(
     from r2cmn.audit import audit as run_audit
     from r2cmn.audit.page import write_html, write_json
     from r2cmn.audit.show import tables
+    from r2cmn.files import check_writable
 
+    for out in filter(None, (json, html)):
+        check_writable(out)
     found = run_audit(dir, dataset, license_class, tags, images)
     Console(highlight=False).print(tables(found))
     if json is not None:

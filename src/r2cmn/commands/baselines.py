@@ -29,7 +29,7 @@ def baselines(
     r2cmn baselines best.ckpt data=iu_xray data.dir=PATH --meteor --out FOLDER
     """
     from r2cmn.evaluation.baselines import Baselines, Scores, notes, print_table
-    from r2cmn.files import write_json
+    from r2cmn.files import check_writable, write_json
 
     checkpoint, overrides = _sort(arguments or [])
     module = _load(checkpoint, device)
@@ -37,6 +37,7 @@ def baselines(
     data.setup()
     if module is not None:
         data.tokenizer, data.transform, data.num_views = module.tokenizer, module.transform, module.num_views
+    check_writable(out / "scores.json")
     found = Baselines(data, num_draws=draws, seed=seed)
     found.add_texts()
     choice: Any = "auto" if meteor else False

@@ -62,10 +62,11 @@ def evaluate(
     from r2cmn.evaluation.result import evaluate as evaluate_reports
     from r2cmn.evaluation.scored import Settings
     from r2cmn.evaluation.show import print_result
+    from r2cmn.files import check_writable
     from r2cmn.metrics.meteor import MeteorError
 
-    for out in (json, html):
-        _check_writable(out)
+    for out in filter(None, (json, html)):
+        check_writable(out)
     rows = published_numbers(published) if published else []
     read = read_predictions(predictions, references, column, split)
     prepared = prepare(read, dataset, section)
@@ -91,12 +92,3 @@ def evaluate(
     for note in found.notes:
         print(f"r2cmn: note: {note}", file=sys.stderr)
     print_result(found, rows)
-
-
-def _check_writable(path: Path | None) -> None:
-    """Raise before minutes are spent on a file that cannot be written."""
-    if path is None:
-        return
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: name a file")
-    path.parent.mkdir(parents=True, exist_ok=True)

@@ -27,11 +27,13 @@ def generate(
     r2cmn generate best.ckpt studies/ --out reports.csv       a subfolder per study (or a file per study)
     r2cmn generate best.ckpt studies.csv --out reports.csv    columns id, images (files separated by ;)
     """
+    from r2cmn.files import check_writable
     from r2cmn.inference import find_studies, load_module, write_reports
 
     module = load_module(checkpoint, device, allow or [])
     if len(images) == 1 and (images[0].is_dir() or images[0].suffix.lower() == ".csv"):
         studies = find_studies(images[0])
+        check_writable(out)
         write_reports(module, studies, out, batch_size)
         print(out)
         return

@@ -29,9 +29,9 @@ def read_released(path: str | Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals([*allowed, *types]):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+    except Exception as error:  # torch's own text recommends to open the file without its safe loader
         torn = "" if zipfile.is_zipfile(path) else "is torn or not a file of torch, or "
-        raise ReleasedFileError(f"{path} {torn}holds more than plain data: {str(error).splitlines()[0]}") from None
+        raise ReleasedFileError(f"{path} {torn}holds more than plain data: it is not opened") from error
     if isinstance(content, dict) and "pytorch-lightning_version" in content:
         raise ReleasedFileError(f"{path} is a checkpoint of Lightning, not one of the released trainer")
     kinds: dict[str, Any] = {"epoch": int, "state_dict": dict, "monitor_best": (int, float, np.floating)}

@@ -114,6 +114,8 @@ def test_trials_with_other_epochs_are_not_averaged_with_these(run, sweep, make_t
         (["sweep", "--metric", "BLEU_5"], "--metric BLEU_5: no finished trial has it; there are BLEU_1, BLEU_2"),
         (["sweep", "--reference", "N=17"], "--reference N=17 fits none of the settings, not one; there are: N 16; N"),
         (["sweep", "--reference", "N"], "--reference takes KEY=VALUE"),
+        (["sweep", "--by", "memory.num_vektors"], "--by memory.num_vektors: no finished trial has this key"),
+        (["sweep", "--csv", "sweep/0/result.json/t.csv"], "sweep/0/result.json is not a folder"),
         (["sweep", "--format", "word"], "--format is one of text, markdown, latex, not 'word'"),
         (["sweep", "--out", "t.doc"], "--out t.doc: the suffix must be one of"),
         (["sweep", "--level", "95"], "--level must be between 0 and 1"),

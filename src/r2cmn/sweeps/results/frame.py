@@ -113,8 +113,20 @@ def ablated_keys(found: Collection, by: Sequence[str]) -> list[str]:
     Args:
         found: the trials.
         by: keys of the configuration, or short names.
+
+    Raises:
+        ValueError: naming a key of `by` that no finished trial has.
     """
-    return [full_key(key) for key in by] or sorted(found.swept - {"seed"}) or ["memory"]
+    known = {key for trial in found.done for key in identity(trial)} if by else set()
+    for name in by:
+        if not any(covered(key, [_spelled(full_key(name))]) for key in known):
+            raise ValueError(f"--by {name}: no finished trial has this key, as `r2cmn train --cfg job` shows it")
+    return [full_key(name) for name in by] or sorted(found.swept - {"seed"}) or ["memory"]
+
+
+def _spelled(key: str) -> str:
+    """Return the key under which `identity` lists a value."""
+    return "memory.num_vectors" if key == "num_vectors" else key
 
 
 def families(trials: Sequence[Trial], ablated: Iterable[str], any_code: bool = False) -> tuple[list[Family], list[str]]:
@@ -132,7 +144,7 @@ def families(trials: Sequence[Trial], ablated: Iterable[str], any_code: bool = F
 
     notes = _ignored_code(trials) if any_code else []
     values = _identities(trials, any_code)
-    below = tuple({"memory.num_vectors" if key == "num_vectors" else key for key in ablated})
+    below = tuple({_spelled(key) for key in ablated})
     rest = values[[key for key in values if not covered(key, below)]]
     runs = pd.DataFrame({"trial": list(trials), "family": _numbers(rest), "setting": _numbers(values)})
     runs["seed"] = pd.Series([trial.seed for trial in trials], dtype=object)
