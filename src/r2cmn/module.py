@@ -6,16 +6,14 @@ import copy
 import math
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from PIL.Image import Image
 from torch import Tensor
 
 from r2cmn.build import build, check_allowed, find_class, has_option
-from r2cmn.data.images import ImageTransform, as_rgb, load_image
+from r2cmn.data.images import ImageTransform, Study, read_studies
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.encoder_decoder.wording import annotate, rewrites, to_targets, to_words
 from r2cmn.model import build_model
@@ -31,9 +29,6 @@ OPTIMIZER: Config = {
     "backbone_lr": 5e-5,
     "schedule": {"_target_": "torch.optim.lr_scheduler.StepLR", "step_size": 1, "gamma": 0.8},
 }
-
-Study = Sequence[str | Path | Image]
-"""The views of one study, as image files or pictures."""
 
 
 class CMNModule(pl.LightningModule):
@@ -161,18 +156,8 @@ class CMNModule(pl.LightningModule):
     forward = generate
 
     def read(self, studies: Sequence[Study]) -> Tensor:
-        """Read and preprocess studies: (B, I, 3, H, W).
-
-        Raises:
-            ValueError: if studies differ in their number of views, or a file is not an image.
-        """
-        if isinstance(studies, str | Path | Image) or any(isinstance(study, str | Path | Image) for study in studies):
-            raise ValueError("studies are lists of views, one list a study: [['frontal.png', 'lateral.png'], ...]")
-        views = {len(study) for study in studies}
-        if len(views) != 1 or 0 in views:
-            raise ValueError(f"the studies of one batch must have the same number of views, not {sorted(views)}")
-        pictures = [[as_rgb(v) if isinstance(v, Image) else load_image(v) for v in study] for study in studies]
-        return torch.stack([torch.stack([self.transform.evaluation(view) for view in study]) for study in pictures])
+        """Read and preprocess studies: (B, I, 3, H, W), see `r2cmn.data.images.read_studies`."""
+        return read_studies(studies, self.transform)
 
     def setup(self, stage: str) -> None:
         """Give the data module what it needs of the model: the trunk to cache features, and how to rewrite reports."""
@@ -185,7 +170,6 @@ class CMNModule(pl.LightningModule):
     # ---- training --------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch."""
         loss = self.objective(self, batch)
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=len(batch.index))
         return loss
@@ -236,11 +220,9 @@ class CMNModule(pl.LightningModule):
         metrics.update(generated, references, batch.index)
 
     def on_validation_epoch_end(self) -> None:
-        """Score all reports of the validation set."""
         self._finish("val", self.val_metrics)
 
     def on_test_epoch_end(self) -> None:
-        """Score all reports of the test set."""
         self._finish("test", self.test_metrics)
 
     def _finish(self, split: str, metrics: Any) -> None:

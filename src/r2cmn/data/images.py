@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -19,6 +19,9 @@ from r2cmn.data.image_errors import ImageError, check_size, read_fault
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", *DICOM_SUFFIXES)
 """Suffixes of the files in which studies are distributed."""
+
+Study = Sequence[str | Path | Image.Image]
+"""The views of one study, as image files or pictures."""
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -208,3 +211,23 @@ class ImageTransform:
 
 def _whole(pixels: Tensor) -> Tensor:
     return pixels
+
+
+def read_studies(studies: Sequence[Study], transform: ImageTransform) -> Tensor:
+    """Read and preprocess studies as in evaluation: (B, I, 3, H, W).
+
+    Args:
+        studies: each a list of image files or pictures, one per view.
+        transform: the preprocessing.
+
+    Raises:
+        ValueError: if studies differ in their number of views, or a file is not an image.
+    """
+    single = str | Path | Image.Image
+    if isinstance(studies, single) or any(isinstance(study, single) for study in studies):
+        raise ValueError("studies are lists of views, one list per study: [['frontal.png', 'lateral.png'], ...]")
+    views = {len(study) for study in studies}
+    if len(views) != 1 or 0 in views:
+        raise ValueError(f"the studies of one batch must have the same number of views, not {sorted(views)}")
+    pictures = [[as_rgb(v) if isinstance(v, Image.Image) else load_image(v) for v in study] for study in studies]
+    return torch.stack([torch.stack([transform.evaluation(view) for view in study]) for study in pictures])
