@@ -13,7 +13,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from r2cmn.sweeps.results.frame import NO_MEMORY, Family, Setting, shown, sort_key
+from r2cmn.sweeps.results.frame import NO_MEMORY, Family, Setting
+from r2cmn.sweeps.results.names import shown, sort_key
 from r2cmn.sweeps.results.paper import ablations, full_key
 from r2cmn.sweeps.results.reports import Reports
 from r2cmn.sweeps.results.statistics import Gap, Mean, gap, holm, mean

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from r2cmn.sweeps.results.frame import NO_MEMORY, Family, Setting, short, shown
+from r2cmn.sweeps.results.frame import NO_MEMORY, Family, Setting
+from r2cmn.sweeps.results.names import short, shown
 from r2cmn.sweeps.results.paper import ablations
 from r2cmn.sweeps.results.statistics import Mean, mean
 

@@ -8,16 +8,16 @@ compared in one table or on one curve, if nothing differs but what was ablated.
 from __future__ import annotations
 
 import functools
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from r2cmn.groups import COMPARED, choice_names, conf_dir
+from r2cmn.groups import conf_dir
 from r2cmn.runs.folder import RunFolder
 from r2cmn.sweeps.results.collect import Collection
-from r2cmn.sweeps.results.paper import ablation, ablations, full_key, rank
+from r2cmn.sweeps.results.names import ABSENT, GROUPS, short, shown, sort_key
+from r2cmn.sweeps.results.paper import ablations, full_key
 from r2cmn.sweeps.results.trial import Trial, covered, identity
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 NO_MEMORY = "none"
 """The choice of `memory` that makes the paper's BASE."""
-GROUPS = ("data", *COMPARED)
-"""The groups that tables name by their choice."""
-_ABSENT = "-"
 _MAX_NAMED = 4
 
 
@@ -48,7 +45,7 @@ class Setting:
         """Its values, `N 512, K 32`; "all trials" for the only setting."""
         if not self.values:
             return "all trials"
-        present = {key: value for key, value in self.values.items() if value != _ABSENT}
+        present = {key: value for key, value in self.values.items() if value != ABSENT}
         return (
             ", ".join(f"{short(key)} {shown(value)}" for key, value in present.items())
             or f"no {short(next(iter(self.values)))}"
@@ -162,7 +159,7 @@ def _identities(trials: Sequence[Trial], any_code: bool) -> DataFrame:
 
     rows = [identity(trial, any_code) for trial in trials]
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    return pd.DataFrame([[row.get(key, _ABSENT) for key in keys] for row in rows], columns=keys, dtype=object)
+    return pd.DataFrame([[row.get(key, ABSENT) for key in keys] for row in rows], columns=keys, dtype=object)
 
 
 def _numbers(values: DataFrame) -> Any:
@@ -225,7 +222,7 @@ def _is_implied(key: str, values: Iterable[Any], choices: Sequence[Mapping[str, 
     """
     group, _, option = key.partition(".")
     present = [
-        (str(value), each.get(group, "")) for value, each in zip(values, choices, strict=True) if value != _ABSENT
+        (str(value), each.get(group, "")) for value, each in zip(values, choices, strict=True) if value != ABSENT
     ]
     if len({value for value, _ in present}) < 2:
         return True
@@ -253,26 +250,3 @@ def _ignored_code(trials: Sequence[Trial]) -> list[str]:
 def _finished(trial: Trial) -> float:
     path = RunFolder(trial.directory).result_json
     return path.stat().st_mtime if path.is_file() else 0.0
-
-
-def short(key: str) -> str:
-    """Return the name of a key in a table."""
-    return next((group for group in GROUPS if key == f"{group}._target_"), ablation(key).name)
-
-
-def shown(value: Any) -> str:
-    """Return a value of the configuration as a table shows it: a class by its choice or name, a digest cut."""
-    if value is None:
-        return "null"
-    text = str(value)
-    if re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*){2,}", text):  # a class
-        return choice_names().get(text, text.rpartition(".")[2])
-    return text[:12] if re.fullmatch("[0-9a-f]{32,}", text) else text
-
-
-def sort_key(value: Any) -> tuple[int, float, str]:
-    """Order values: what is absent first, then numbers by size, then texts, those of the paper in its order."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return 1, float(value), ""
-    text = shown(value)
-    return (0, -1.0, "") if value == _ABSENT else (2, float(rank(text)), text)

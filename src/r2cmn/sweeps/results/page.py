@@ -18,7 +18,8 @@ from r2cmn.sweeps.results import figures, tables
 from r2cmn.sweeps.results.collect import Collection
 from r2cmn.sweeps.results.compare import Comparison
 from r2cmn.sweeps.results.curves import curves_of, numeric_keys
-from r2cmn.sweeps.results.frame import Family, Setting, short, shown, sort_key
+from r2cmn.sweeps.results.frame import Family, Setting
+from r2cmn.sweeps.results.names import short, shown, sort_key
 from r2cmn.sweeps.results.table2 import table2
 from r2cmn.sweeps.results.trial import Trial, identity
 

@@ -15,7 +15,8 @@ from r2cmn.metrics.names import NLG, parse_ce
 from r2cmn.metrics.names import short as score_name
 from r2cmn.sweeps.results.collect import Collection
 from r2cmn.sweeps.results.compare import BOTH, SEEDS, TRAININGS, Cell, Comparison
-from r2cmn.sweeps.results.frame import Setting, short, shown
+from r2cmn.sweeps.results.frame import Setting
+from r2cmn.sweeps.results.names import short, shown
 
 _MOST_MISSING = 12
 _NUMBERS = {
