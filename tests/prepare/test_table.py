@@ -45,7 +45,7 @@ def test_a_csv_and_a_jsonl_say_the_same(tmp_path):
     rows = read_table(table)
     assert [(r.id, r.report, r.images, r.patient, r.split) for r in rows] == [
         ("a", "Clear, both.\nTwo lines", (tmp_path / "x/1.png", tmp_path / "2.png"), "p", "train"),
-        ("b", "Clear.", (tmp_path / "3.png",), "", "val"),
+        ("b", "Clear.", (tmp_path / "3.png",), None, "val"),
         ("c", "Clear.", (tmp_path / "4.png",), "q", "test"),
     ]
     assert [r.number for r in rows] == [2, 3, 4]

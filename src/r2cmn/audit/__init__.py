@@ -29,6 +29,7 @@ from r2cmn.data.reports import (
 from r2cmn.data.tokenizer import CLEANING, TEXT_RULES, Tokenizer, frequent_words
 from r2cmn.files import check_choice
 from r2cmn.prepare.collections import COLLECTIONS, Collection
+from r2cmn.prepare.folder import TERMS
 from r2cmn.prepare.summary import Step, Summary, read_summary
 
 UNKNOWN_BEFORE = (
@@ -196,7 +197,7 @@ def _origin(dir: Path, studies: StudiesBySplit, dataset: str | None, license_cla
     collection = COLLECTIONS.get(name) if name else recognize(studies)
     known = collection.license_class if collection else "dua"
     try:
-        terms = (dir / "LICENSE.txt").read_text(encoding="utf-8", errors="replace")
+        terms = (dir / TERMS).read_text(encoding="utf-8", errors="replace")
     except OSError:
         terms = collection.terms if collection else ""
     return Origin(dir, collection, license_class or prepared.license_class or known, terms, prepared)

@@ -17,7 +17,7 @@ from r2cmn.data.reports import DataError, Study, has_words
 from r2cmn.data.tokenizer import TEXT_RULES
 from r2cmn.files import read_json
 from r2cmn.prepare.iu_xray.openi import read_reports
-from r2cmn.prepare.iu_xray.studies import study_id
+from r2cmn.prepare.iu_xray.studies import TAGS, study_id
 
 MARKS = {"XXXX": re.compile(r"X{4,}"), "___": re.compile(r"_{2,}")}
 """Replacements of removed words: in Open-i, and in MIMIC-CXR."""
@@ -30,9 +30,6 @@ LIMITS = tuple(rules["max_length"] for rules in TEXT_RULES.values())
 
 BIN = 5
 """Words in a bin of the histogram."""
-
-TAGS = "mesh.json"
-"""A file of the data folder, {id: {"major": [tag, ...], ...}}; the tag "normal" marks a normal study."""
 
 _PERCENTILES = (5, 25, 50, 75, 95, 99)
 _STRANGE = re.compile("[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f]|Ã.|â€")

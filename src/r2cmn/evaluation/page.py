@@ -21,10 +21,19 @@ from r2cmn.evaluation.published import Published
 from r2cmn.evaluation.read import Predictions
 from r2cmn.evaluation.result import Result
 from r2cmn.evaluation.scored import Scored, System
-from r2cmn.evaluation.show import COMPARED, cell, chance
+from r2cmn.evaluation.show import (
+    COMPARED,
+    cell,
+    chance,
+    differences_to,
+    exchange_note,
+    interval_note,
+    level_of,
+    score_rows,
+)
 from r2cmn.files import check_choice
 from r2cmn.metrics.degeneracy import MEANING as DEGENERACY
-from r2cmn.metrics.names import NLG, SHOWN_CE, describe, parse_ce, protocol_of_ce, short
+from r2cmn.metrics.names import NLG, describe, parse_ce, protocol_of_ce, short
 from r2cmn.pages import Row, Table, code, render, with_note, write
 from r2cmn.pages.charts import Mark, bar, histogram, intervals
 
@@ -95,7 +104,7 @@ def write_page(path: Path, result: Result, content: PageContent, published: Sequ
 def page(result: Result, content: PageContent, published: Sequence[Published] = ()) -> str:
     """Return the page."""
     first, plotted = result.protocols[0], result.protocols[:2]
-    title = f"Scores with {_level(result)} intervals"
+    title = f"Scores with {level_of(result)} intervals"
     return render(
         "evaluation.html",
         content.license_class,
@@ -118,10 +127,6 @@ def page(result: Result, content: PageContent, published: Sequence[Published] = 
     )
 
 
-def _level(result: Result) -> str:
-    return f"{100 * result.settings.level:g}%"
-
-
 def _marks(shown: Sequence[Scored], names: Sequence[str]) -> list[tuple[str, list[Mark]]]:
     rows = []
     for name in names:
@@ -133,28 +138,21 @@ def _marks(shown: Sequence[Scored], names: Sequence[str]) -> list[tuple[str, lis
 
 
 def _scores(result: Result) -> Table:
-    resampled = "reports" if result.groups is None else f"{result.groups[1]} groups by {result.groups[0]}"
-    rows = [Row([label, *_intervals(result, name)]) for name, label in NLG.items()]
-    for name in SHOWN_CE:
-        parts = parse_ce(name)
-        if name in result.protocols[0].ours.scores and parts is not None:
-            if parts[1] == "P":
-                rows.append(Row([code(protocol_of_ce(name, result.labeler))], "group"))
-            rows.append(Row([parts[1], *_intervals(result, name)]))
+    rows = []
+    for name, label, heading in score_rows(result):
+        if heading:
+            rows.append(Row([code(heading)], "group"))
+        rows.append(Row([label, *(_interval(scored.ours, name) for scored in result.protocols)]))
     return Table(
         ["", *(_in_two_lines(scored.protocol.version, f"{scored.num_reports} reports") for scored in result.protocols)],
         rows,
-        f"Brackets: {_level(result)} bootstrap interval, {result.settings.num_resamples:,} resamples of {resampled}, "
-        f"seed {result.settings.seed}. Two systems are compared by a paired test, not by two intervals side by side.",
+        f"Brackets: {interval_note(result)}. Two systems are compared by a paired test, not by two intervals side by "
+        "side.",
     )
 
 
 def _in_two_lines(words: str, note: str) -> Markup:
     return Markup("{}<br><small>{}</small>").format(words, note)
-
-
-def _intervals(result: Result, name: str) -> list[str]:
-    return [_interval(scored.ours, name) for scored in result.protocols]
 
 
 def _interval(system: System, name: str) -> str:
@@ -234,8 +232,7 @@ def _head(name: str) -> str:
 
 
 def _difference(scored: Scored, other: System, result: Result) -> Mapping[str, Any]:
-    found = {name: other.differences[name] for name in COMPARED if name in other.differences}
-    found = {name: difference for name, difference in found.items() if not math.isnan(difference.value)}
+    found = differences_to(other)
     title = f"Ours minus {other.name}"
     marks = [(short(name), [Mark(d.value, d.low, d.high, f"{d.value:+.3f}")])
              for name, d in found.items() if name != "CIDEr"]  # fmt: skip
@@ -246,11 +243,7 @@ def _difference(scored: Scored, other: System, result: Result) -> Mapping[str, A
         between = with_note(f"{d.value:+.4f}", f"[{d.low:+.3f}, {d.high:+.3f}]")
         p = chance(d.p, result.settings.num_resamples)
         rows.append(Row([named if name in NLG else code(named), *scores, between, p]))
-    caption = (
-        f"p: paired approximate randomization, {result.settings.num_resamples:,} exchanges, two-sided, not corrected "
-        "for the number of comparisons."
-    )
-    differences = Table(["", "ours", "theirs", "difference", "p"], rows, caption)
+    differences = Table(["", "ours", "theirs", "difference", "p"], rows, exchange_note(result))
     return {"title": title, "plot": intervals(marks, title, zero=True), "differences": differences}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
@@ -18,6 +18,7 @@ from r2cmn.evaluation.result import Result
 from r2cmn.evaluation.scored import Scored, System
 from r2cmn.metrics.degeneracy import MEANING as DEGENERACY
 from r2cmn.metrics.names import NLG, SHOWN_CE, parse_ce, protocol_of_ce, short
+from r2cmn.metrics.significance import Difference
 
 COMPARED = (*NLG, "CE_macro_F1", "CE_micro_F1", "CE_example_F1", "CE_micro_F1_5")
 """The scores of the tables of several systems."""
@@ -102,23 +103,50 @@ def interval(system: System, name: str) -> str:
     return f"{value.value:.4f}" + ("" if math.isnan(value.low) else f" [{value.low:.3f}, {value.high:.3f}]")
 
 
-def _scores(result: Result) -> Table:
-    level = f"{100 * result.settings.level:g}%"
-    caption = (f"[ ]: {level} bootstrap interval, {result.settings.num_resamples:,} resamples of {result.resampled}, "
-               f"seed {result.settings.seed}")  # fmt: skip
-    table = _table("", "score", *(_in_two_lines(s) for s in result.protocols), caption=caption)
+def level_of(result: Result) -> str:
+    """Return the level of the intervals as text."""
+    return f"{100 * result.settings.level:g}%"
+
+
+def interval_note(result: Result) -> str:
+    """Return what the intervals are."""
+    settings = result.settings
+    resamples = f"{settings.num_resamples:,} resamples of {result.resampled}, seed {settings.seed}"
+    return f"{level_of(result)} bootstrap interval, {resamples}"
+
+
+def exchange_note(result: Result) -> str:
+    """Return what the p-values are."""
+    number = f"{result.settings.num_resamples:,}"
+    return f"p: paired approximate randomization, {number} exchanges, two-sided; not corrected for several comparisons"
+
+
+def score_rows(result: Result) -> Iterator[tuple[str, str, str]]:
+    """Yield each shown score: its name, its label and, for the first score of a clinical protocol, the protocol."""
     there = result.protocols[0].ours.scores
     for name, label in NLG.items():
         if name in there:
-            table.add_row(label, *(Text(interval(s.ours, name)) for s in result.protocols), end_section=name == "CIDEr")
+            yield name, label, ""
     for name in SHOWN_CE:
         parts = parse_ce(name)
-        if name not in there or parts is None:
-            continue
-        if parts[1] == "P":
-            table.add_row(Text(protocol_of_ce(name, result.labeler).replace(", average", ",\n   average")))
+        if name in there and parts is not None:
+            yield name, parts[1], protocol_of_ce(name, result.labeler) if parts[1] == "P" else ""
+
+
+def differences_to(other: System) -> dict[str, Difference]:
+    """Return the differences to another system that could be computed, in the order of `COMPARED`."""
+    found = {name: other.differences[name] for name in COMPARED if name in other.differences}
+    return {name: difference for name, difference in found.items() if not math.isnan(difference.value)}
+
+
+def _scores(result: Result) -> Table:
+    caption = f"[ ]: {interval_note(result)}"
+    table = _table("", "score", *(_in_two_lines(s) for s in result.protocols), caption=caption)
+    for name, label, heading in score_rows(result):
+        if heading:
+            table.add_row(Text(heading.replace(", average", ",\n   average")))
         row = (Text(interval(s.ours, name)) for s in result.protocols)
-        table.add_row(f"  {parts[1]}", *row, end_section=parts[1] == "F1")
+        table.add_row(label if name in NLG else f"  {label}", *row, end_section=name == "CIDEr" or label == "F1")
     return table
 
 
@@ -192,17 +220,12 @@ def print_scores(
 
 
 def _difference(scored: Scored, other: System, result: Result) -> Table:
-    level = f"{100 * result.settings.level:g}%"
     table = _table(
         f"ours minus {escape(other.name)}, {scored.protocol.name}", "score", "ours", "theirs",
-        f"difference [{level} interval]".replace("[", r"\["), "p",
-        caption=f"p: paired approximate randomization, {result.settings.num_resamples:,} exchanges, two-sided; "
-        "not corrected for several comparisons",
+        f"difference [{level_of(result)} interval]".replace("[", r"\["), "p",
+        caption=exchange_note(result),
     )  # fmt: skip
-    for name in COMPARED:
-        if name not in other.differences or math.isnan(other.differences[name].value):
-            continue
-        value = other.differences[name]
+    for name, value in differences_to(other).items():
         between = Text(f"{value.value:+.4f} [{value.low:+.3f}, {value.high:+.3f}]")
         ours, theirs = cell(scored.ours.scores[name].value), cell(other.scores[name].value)
         table.add_row(short(name), ours, theirs, between, chance(value.p, result.settings.num_resamples))

@@ -20,6 +20,7 @@ STATE = ".prepare"
 
 RECORD = "prepare.json"
 MANIFEST = "manifest.csv"
+TERMS = "LICENSE.txt"
 _OPTIONS = "options.json"
 
 

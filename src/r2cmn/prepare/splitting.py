@@ -30,14 +30,14 @@ class Splitting:
             given = " ".join(f"{fraction:g}" for fraction in self.fractions)
             raise ValueError(f"--fractions must be three numbers above 0 that add up to 1, not {given}")
 
-    def split(self, studies: Sequence[tuple[str, str]]) -> list[str]:
+    def split(self, studies: Sequence[tuple[str, str | None]]) -> list[str]:
         """Return train, val or test for each study; all studies of a patient get the same split.
 
         The order of the patients depends on the seed and their names only. The split of a patient is the one that
         contains the middle of the patient's studies. A study without a patient counts as a patient of its own.
 
         Args:
-            studies: (id, patient) of each; patient may be an empty text.
+            studies: (id, patient) of each; patient may be None.
 
         Raises:
             RawError: if a split would be empty.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.console import Group
 from rich.table import Column, Table
 from rich.text import Text
 
+from r2cmn import __version__
 from r2cmn.data.reports import SPLITS, DataError
 from r2cmn.files import first_lines, read_json
 from r2cmn.prepare.folder import RECORD, DataFolder, ManifestRow
@@ -108,7 +108,7 @@ class Summary:
             "dataset": self.dataset,
             "license_class": self.license_class,
             "source": self.source,
-            "r2cmn": importlib.metadata.version("r2cmn"),
+            "r2cmn": __version__,
             "options": dict(self.options),
             "funnel": [step._asdict() for step in self.funnel],
             "splits": dict(self.splits),

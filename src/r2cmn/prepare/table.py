@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from r2cmn.data.index import measure_images
-from r2cmn.data.reports import LICENSE_CLASSES, SPLITS, has_words
+from r2cmn.data.reports import LICENSE_CLASSES, SPLITS, Study, has_words
 from r2cmn.files import check_choice
 from r2cmn.prepare.archives import RawError, RawFile
 from r2cmn.prepare.convert import Picture, convert
-from r2cmn.prepare.folder import DataFolder
+from r2cmn.prepare.folder import TERMS, DataFolder
 from r2cmn.prepare.images import Rendering, render
 from r2cmn.prepare.splitting import Splitting
 from r2cmn.prepare.summary import Step, Summary, write_studies
@@ -53,24 +53,14 @@ class TableError(ValueError):
 
 
 @dataclass(frozen=True)
-class Row:
-    """One study of the table.
+class Row(Study):
+    """A study of the table; its split is empty if the table has none.
 
     Attributes:
         number: its row.
-        id: its id, also the name of its folder.
-        report: its report, unchanged.
-        images: its image files.
-        patient: the patient, or an empty text.
-        split: train, val or test; empty in all rows if the table has no split.
     """
 
-    number: int
-    id: str
-    report: str
-    images: tuple[Path, ...]
-    patient: str
-    split: str
+    number: int = 0
 
 
 def prepare_table(
@@ -165,7 +155,7 @@ def _entry(row: Row, split: str, rendering: Rendering) -> dict[str, Any]:
 
 def _files(license_class: str) -> dict[str, str]:
     terms = f"license_class: {license_class}\n{_MEANING[license_class]}\n"
-    return {"LICENSE.txt": f"Studies of your own, prepared with r2cmn.\n\n{terms}"}
+    return {TERMS: f"Studies of your own, prepared with r2cmn.\n\n{terms}"}
 
 
 def read_table(path: Path) -> list[Row]:
@@ -249,7 +239,8 @@ def _row(path: Path, number: int, value: dict[str, Any], problems: list[Problem]
     split = _SYNONYMS.get(split, split)
     if split and split not in SPLITS:
         fault(f"the split '{split}' is not one of {', '.join(SPLITS)}")
-    return Row(number, id, report, images, str(value.get("patient") or "").strip(), split)
+    patient = str(value.get("patient") or "").strip() or None
+    return Row(id, report, images, split, patient, number=number)
 
 
 def _word(value: dict[str, Any], key: str, fault: Callable[[str], None]) -> str:

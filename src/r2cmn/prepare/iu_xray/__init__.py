@@ -13,12 +13,12 @@ from r2cmn.data.images import IMAGE_SUFFIXES
 from r2cmn.prepare.archives import RawError, raw_files
 from r2cmn.prepare.collections import IU_XRAY
 from r2cmn.prepare.convert import Converted, Picture, convert
-from r2cmn.prepare.folder import DataFolder, ManifestRow
+from r2cmn.prepare.folder import TERMS, DataFolder, ManifestRow
 from r2cmn.prepare.images import Rendering, render
 from r2cmn.prepare.iu_xray.find import IMAGE_PLACES, R2GEN, Found, find
 from r2cmn.prepare.iu_xray.kaggle import openi_id, read_views
 from r2cmn.prepare.iu_xray.openi import OpenIReport
-from r2cmn.prepare.iu_xray.studies import NUM_VIEWS, Selection, select
+from r2cmn.prepare.iu_xray.studies import NUM_VIEWS, TAGS, Selection, select
 from r2cmn.prepare.summary import Summary, write_studies
 
 
@@ -89,7 +89,7 @@ def _entries(selection: Selection, paths: dict[str, list[str]]) -> list[dict[str
 
 def _files(found: Found, reports: dict[str, OpenIReport]) -> dict[str, str]:
     tags = {id: {"major": report.major, "automatic": report.automatic} for id, report in reports.items()}
-    return {"LICENSE.txt": IU_XRAY.terms} | ({} if found.kind == R2GEN else {"mesh.json": json.dumps(tags, indent=1)})
+    return {TERMS: IU_XRAY.terms} | ({} if found.kind == R2GEN else {TAGS: json.dumps(tags, indent=1)})
 
 
 def _pictures(found: Found, reports: dict[str, OpenIReport], rendering: Rendering) -> Iterator[Picture]:

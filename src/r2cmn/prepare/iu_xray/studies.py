@@ -16,6 +16,9 @@ from r2cmn.prepare.summary import Step
 
 NUM_VIEWS = 2
 
+TAGS = "mesh.json"
+"""File of a data folder: {id: {"major": [tag, ...], ...}}; the tag "normal" marks a normal study."""
+
 
 @dataclass(frozen=True)
 class Selection:

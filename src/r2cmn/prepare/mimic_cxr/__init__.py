@@ -15,7 +15,7 @@ from r2cmn.files import check_choice
 from r2cmn.prepare.archives import RawError, RawFile
 from r2cmn.prepare.collections import MIMIC_CXR
 from r2cmn.prepare.convert import Picture, convert
-from r2cmn.prepare.folder import DataFolder, OutputError
+from r2cmn.prepare.folder import TERMS, DataFolder, OutputError
 from r2cmn.prepare.images import DEFAULT_SIDE, shrink
 from r2cmn.prepare.mimic_cxr.entries import Labels, entry_rows, make_entries
 from r2cmn.prepare.mimic_cxr.find import TEST_LABELS, RawMIMIC, find_raw
@@ -118,9 +118,7 @@ def prepare_mimic_cxr(
         notes=(*found.notes(), *_notes(origins, published)),
         left_out=left_out,
     )
-    return write_studies(
-        folder, summary, entries, entry_rows(entries, done), {"LICENSE.txt": MIMIC_CXR.terms}, indent=None
-    )
+    return write_studies(folder, summary, entries, entry_rows(entries, done), {TERMS: MIMIC_CXR.terms}, indent=None)
 
 
 class _Funnel:
