@@ -1,40 +1,54 @@
-"""Print the table of a finished sweep over `memory`: `python experiments/iu_xray_cpu/make_table.py SWEEP`."""
+"""Print a table of tests, each beside its control: `python experiments/iu_xray_cpu/make_table.py BASE=RUN CMN=RUN ...`.
+
+A run is a folder with `predictions.csv`. The control is what the model writes for the images of another patient, that
+is, its reports in another order. Brackets are 95% bootstrap intervals over the test reports of one training.
+"""
+
+from __future__ import annotations
 
 import csv
-import json
 import sys
 from pathlib import Path
 
-from omegaconf import OmegaConf
+import numpy as np
 
-from r2cmn.metrics.nlg import nlg_scores
+from r2cmn.evaluation.baselines import derangement
+from r2cmn.metrics.labeler import RuleLabeler
+from r2cmn.metrics.significance import Significance
+from r2cmn.metrics.sufficient import SufficientStatistics
 
-NAMES = {"NoMemory": "BASE", "SeparateMemory": "BASE+MEM", "CrossModalMemory": "CMN"}
-
-
-def main(sweep: Path) -> None:
-    """Score each trial's predictions anew, METEOR included, and those of the last trial's baselines."""
-    print("| | BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | METEOR | ROUGE-L | CIDEr | distinct | minutes |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    trials = sorted(path.parent for path in sweep.glob("*/result.json"))
-    for trial in trials:
-        name = NAMES[OmegaConf.load(trial / "config.yaml").memory._target_.rpartition(".")[2]]
-        minutes = json.loads((trial / "result.json").read_text())["seconds"] / 60
-        print_row(name, trial / "predictions.csv", f"{minutes:.0f}")
-    for path in sorted((trials[-1] / "baselines").glob("*.csv")):
-        print_row(path.stem.replace("_", " "), path, "")
+SHOWN = ("BLEU_1", "BLEU_4", "METEOR", "ROUGE_L", "CE_micro_F1", "CE_macro_F1")
+COMPARED = ("BLEU_4", "CE_micro_F1", "CE_macro_F1")
 
 
-def print_row(name: str, predictions: Path, minutes: str) -> None:
-    """Print the scores of a file of predictions."""
-    with predictions.open() as file:
-        rows = list(csv.DictReader(file))
-    generated = [row["generated"] for row in rows]
-    scores = nlg_scores(generated, [row["reference"] for row in rows])
-    values = (scores[k] for k in ("BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L", "CIDEr"))
-    table = " | ".join(f"{value:.3f}" for value in values)
-    print(f"| {name} | {table} | {len(set(generated))} of {len(generated)} | {minutes} |")
+def main(runs: dict[str, Path]) -> None:
+    """Print a row for each run and one for its control."""
+    print(f"| test | {' | '.join(SHOWN)} | distinct |\n|{'---|' * (len(SHOWN) + 2)}")
+    rows, significance = [], Significance()
+    for name, run in runs.items():
+        with (run / "predictions.csv").open() as file:
+            predictions = list(csv.DictReader(file))
+        generated, references = ([row[column] for row in predictions] for column in ("generated", "reference"))
+        order = derangement(len(generated), 0)
+        labels = [RuleLabeler()(texts) for texts in (generated, references)]
+        model = SufficientStatistics.of(generated, references, (labels[0], labels[1]))
+        shuffled = [generated[i] for i in order]
+        control = SufficientStatistics.of(shuffled, references, (np.asarray(labels[0])[order], labels[1]))
+        print_row(name, significance, model, f"{len(set(generated))} of {len(generated)}")
+        print_row("shuffled images", significance, control, "")
+        rows.append((name, significance.compare(model, control)))
+    print(f"\n| less its control | {' | '.join(COMPARED)} |\n|{'---|' * (len(COMPARED) + 1)}")
+    for name, found in rows:
+        cells = (f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}], p {d.p:.3f}" for d in (found[c] for c in COMPARED))
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def print_row(name: str, significance: Significance, statistics: SufficientStatistics, distinct: str) -> None:
+    """Print the scores of a system with their intervals."""
+    found = significance.interval(statistics)
+    cells = (f"{i.value:.3f} [{i.low:.3f}, {i.high:.3f}]" for i in (found[name] for name in SHOWN))
+    print(f"| {name} | {' | '.join(cells)} | {distinct} |")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main({name: Path(run) for name, _, run in (argument.partition("=") for argument in sys.argv[1:])})
