@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from r2cmn.backbone import Backbone
-from r2cmn.data.images import normalise
+from r2cmn.data.images import normalize
 
 FILE = Path(__file__).parents[1] / "experiments" / "vgg16_weights.py"
 BLOCKS = ((3, 64, 64), (64, 128, 128), (128, 256, 256, 256), (256, 512, 512, 512), (512, 512, 512, 512))
@@ -54,7 +54,7 @@ def test_the_trunk_sees_what_keras_saw(script, keras, tmp_path):
     # the border reads padding, whose 0 is another color on either side: the middle patch of 7 x 7 does not see it
     pixels = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
     theirs = run_keras(keras, pixels.double())[0, :, 3, 3]
-    ours = backbone.features(normalise(pixels[0])[None, None].double())[0, 3 * 7 + 3]
+    ours = backbone.features(normalize(pixels[0])[None, None].double())[0, 3 * 7 + 3]
     assert theirs.max() > 10
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)  # the file holds float32
 
