@@ -176,6 +176,12 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path):
         Backbone("test_resnet", pretrained=write(other, tmp_path / "other.pth"))
     with pytest.raises(ValueError, match=r"backbone.pretrained: there is no file '.*nowhere.pth'"):
         Backbone("test_resnet", pretrained=str(tmp_path / "nowhere.pth"))
+    damaged = tmp_path / "lacking.pth"
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1  # a weight, which torch would load
+    damaged.write_bytes(content)
+    with pytest.raises(ValueError, match=r"'.*lacking.pth' is damaged: the checksum"):
+        Backbone("test_resnet", pretrained=str(damaged))
     (tmp_path / "noise.pth").write_bytes(b"not weights")
     with pytest.raises(ValueError, match=r"'.*noise.pth' is not a file of weights"):
         Backbone("test_resnet", pretrained=str(tmp_path / "noise.pth"))

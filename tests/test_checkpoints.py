@@ -63,7 +63,7 @@ def test_a_file_with_another_checksum_is_damaged(tmp_path):
     content[content.index(torch.ones(3).numpy().tobytes())] ^= 1  # a weight, which torch would load
     bad.write_bytes(content)
     os.utime(good, (1, 1))
-    with pytest.raises(CheckpointError, match=r"bad\.ckpt is damaged: .*/data/0"):
+    with pytest.raises(CheckpointError, match=r"bad\.ckpt is damaged: the checksum of .*/data/0"):
         read_checkpoint(bad)
     assert newest_intact(tmp_path) == good
 

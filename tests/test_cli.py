@@ -96,12 +96,12 @@ def save(tmp_path):
 
 def assert_refused(result, pattern, folder):
     """One sentence, which matches, on stderr's last line; no traceback; nothing that looks like a result."""
-    said = [line for line in result.err.splitlines() if line.strip()]
+    lines = [line for line in result.err.splitlines() if line.strip()]
     assert result.code not in (0, None), result.err
     assert "Traceback" not in result.out + result.err
-    assert re.search(pattern, said[-1]), result.err
-    complaints = [line for line in said if line.startswith("r2cmn: error:") or " ERROR " in line]
-    assert complaints == said[-1:], result.err
+    assert re.search(pattern, lines[-1]), result.err
+    complaints = [line for line in lines if line.startswith("r2cmn: error:") or " ERROR " in line]
+    assert complaints == lines[-1:], result.err
     assert not WHOLE & {path.name for path in folder.rglob("*")}
     assert not list(folder.rglob("*.part"))
 
@@ -309,7 +309,8 @@ WRONG = {
     "test without checkpoint": ("stages=[test]", "stages=\\[test\\] needs checkpoint=PATH"),
     "checkpoint=last with none": ("checkpoint=last", "checkpoint=last: there is no intact checkpoint in .*run"),
     "checkpoint missing": ("checkpoint=/nowhere.ckpt", "checkpoint=/nowhere.ckpt: there is no such file"),
-    "batch_size 0": ("data.batch_size=0", "batch_size is 0"),
+    "batch_size 0": ("data.batch_size=0", "data.*batch_size must be at least 1, not 0"),
+    "no GPU": ("trainer.accelerator=tpu", "trainer: .*(tpu|TPU|xla)"),
     "batch_size is a word": ("data.batch_size=two", "data.batch_size: 'two' is not a whole number"),
     "cleaning": ("+data.text.cleaning=soap", "cleaning.*soap"),
     "share": ("callbacks.degeneracy.max_share=3", "callbacks.degeneracy.max_share"),
@@ -466,7 +467,12 @@ def test_weights_of_another_model_are_one_sentence(train, save, make_dataset, tm
     data = make_dataset(tmp_path / "data", num_studies=4, size=48)
     tokenizer = ReportDataModule(data, text={"threshold": 1}).describe()["tokenizer"]
     checkpoint = save(words=tokenizer["words"], max_length=60)
+    finished = tmp_path / "run" / "result.json"
+    finished.parent.mkdir()
+    finished.write_text("{}")
     result = train(f"data.dir={data}", f"checkpoint={checkpoint}", "dim=32")
+    assert finished.exists(), "the result of the run in the folder is not removed for a run that cannot start"
+    shutil.rmtree(finished.parent)
     assert_refused(result, r"the checkpoint holds another model: \d+ weights differ, first 'model\.", tmp_path)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from r2cmn.files import damaged_member
 from r2cmn.kernels.dropout import Dropout
 from r2cmn.kernels.kept import Kept
 from r2cmn.kernels.trunk import run_trunk
@@ -183,11 +184,15 @@ def _load_file(trunk: Any, path: Path, name: str) -> None:
 
     if not path.is_file():
         raise ValueError(f"backbone.pretrained: there is no file '{path}'")
+    damaged = damaged_member(path)
+    if damaged is not None:
+        raise ValueError(f"backbone.pretrained: '{path}' is damaged: the checksum of {damaged} in it is wrong")
     try:
         found = {_plain(key): value for key, value in timm.models.load_state_dict(str(path), weights_only=True).items()}
-    except Exception as error:
-        first_line = next(iter(str(error).splitlines()), "")
-        raise ValueError(f"backbone.pretrained: '{path}' is not a file of weights: {first_line}") from error
+    except Exception as error:  # torch's own text recommends to open the file without its safe loader
+        raise ValueError(
+            f"backbone.pretrained: '{path}' is not a file of weights, or holds more than plain data"
+        ) from error
     filled = {}
     for key, value in trunk.state_dict().items():
         tensor = found.get(_plain(key))

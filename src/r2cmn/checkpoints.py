@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from packaging.version import InvalidVersion, Version
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from r2cmn.files import PRIVATE_FILE, whole_file
+from r2cmn.files import PRIVATE_FILE, damaged_member, whole_file
 
 MAX_COUNT = 2**53
 """The largest number of epochs, steps or batches that a checkpoint may hold."""
@@ -81,19 +80,7 @@ def is_regular(path: Path) -> bool:
 def newest_intact(folder: Path) -> Path | None:
     """Return the newest undamaged checkpoint in a folder, or None."""
     files = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return next((path for path in files if _find_damage(path) is None), None)
-
-
-def _find_damage(path: Path) -> str | None:
-    """Return what is wrong with a file that should be a zip of torch, or None; checksums, because torch checks none."""
-    if path.stat().st_size == 0:
-        return "is empty"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
-        return "is not a whole torch file: it is torn or of another kind"
-    return f"is damaged: {damaged} in it has another checksum" if damaged is not None else None
+    return next((path for path in files if zipfile.is_zipfile(path) and damaged_member(path) is None), None)
 
 
 def read_checkpoint(path: str | Path, complete: bool = False) -> dict[str, Any]:
@@ -110,9 +97,12 @@ def read_checkpoint(path: str | Path, complete: bool = False) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}")
-    damage = _find_damage(path)
-    if damage is not None:
-        raise CheckpointError(f"{path} {damage}")
+    if not zipfile.is_zipfile(path):
+        what = "is empty" if path.stat().st_size == 0 else "is not a whole torch file: it is torn or of another kind"
+        raise CheckpointError(f"{path} {what}")
+    damaged = damaged_member(path)
+    if damaged is not None:
+        raise CheckpointError(f"{path} is damaged: the checksum of {damaged} in it is wrong")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's own text recommends to open the file without its safe loader

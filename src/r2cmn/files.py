@@ -17,6 +17,7 @@ import os
 import shutil
 import tempfile
 import time
+import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -232,6 +233,20 @@ def first_lines(lines: Sequence[str], most: int = 20) -> list[str]:
 def repeated(names: Iterable[str]) -> list[str]:
     """Return the names that occur more than once."""
     return [name for name, count in Counter(names).items() if count > 1]
+
+
+def damaged_member(path: Path) -> str | None:
+    """Return the first member of a zip file that is damaged; None if all are whole, or for a file of another kind.
+
+    torch saves zip files, but verifies no checksum when it loads them.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        return str(error)
 
 
 def make_private_folder(folder: Path) -> None:

@@ -250,11 +250,16 @@ class CMNModule(pl.LightningModule):
             raise ValueError(
                 "the checkpoint has other annotations than these data give its encoder-decoder: use its own data"
             )
-        theirs = {k: v.shape for k, v in checkpoint["state_dict"].items()}
-        ours = {k: v.shape for k, v in self.state_dict().items()}
+        theirs = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
+        ours = {k: tuple(v.shape) for k, v in self.state_dict().items()}
         differing = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))
         if differing:
             raise ValueError(
                 f"the checkpoint holds another model: {len(differing)} weights differ, first '{differing[0]}' "
-                f"({theirs.get(differing[0], 'absent')} there, {ours.get(differing[0], 'absent')} here)"
+                f"({_size(theirs, differing[0])} in the checkpoint, {_size(ours, differing[0])} in this model): a "
+                "resumed run repeats its overrides"
             )
+
+
+def _size(shapes: dict[str, tuple[int, ...]], key: str) -> str:
+    return str(shapes[key]) if key in shapes else "absent"

@@ -92,8 +92,9 @@ class ReportDataModule(pl.LightningDataModule):
         cache_features: bool | str = "none",
     ):
         super().__init__()
-        if batch_size < 1 or num_workers < 0:
-            raise ValueError(f"batch_size is {batch_size} and num_workers {num_workers}: at least 1 and at least 0")
+        for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, not {value}")
         if isinstance(cache_features, bool):
             cache_features = "float16" if cache_features else "none"
         license_class = self.license_default if license_class is None else license_class

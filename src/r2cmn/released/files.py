@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from r2cmn.files import damaged_member
 from r2cmn.released.weights import ReleasedFileError
 
 
@@ -23,6 +24,9 @@ def read_released(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise ReleasedFileError(f"there is no file {path}")
+    damaged = damaged_member(path)
+    if damaged is not None:
+        raise ReleasedFileError(f"{path} is damaged: the checksum of {damaged} in it is wrong")
     scalar: Any = np.float64(0).__reduce__()[0]
     allowed: list[Any] = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     types: list[Any] = [np.dtype, type(np.dtype("float64")), type(np.dtype("float32"))]

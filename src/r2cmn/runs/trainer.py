@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,9 @@ def make_trainer(
             default_root_dir=str(folder),
             _convert_="all",
         )
-    except InstantiationException as error:
-        raise ConfigError(f"{error.__cause__ or error}") from error
-    except MisconfigurationException as error:
-        raise ConfigError(str(error)) from error
+    except (InstantiationException, MisconfigurationException) as error:
+        key = re.search(r"full_key: (\S+)", str(error))  # the texts of Lightning and of other libraries name none
+        raise ConfigError(f"{f'{key[1]}: ' if key else ''}{error.__cause__ or error}") from error
     check_num_processes(trainer)
     return trainer
 

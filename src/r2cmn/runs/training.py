@@ -200,6 +200,7 @@ def _match_data(module: CMNModule, data: Any, content: dict[str, Any], stages: l
 
     Raises:
         CheckpointError: if a training with another vocabulary would resume from it.
+        ValueError: if a training with another model would.
     """
     theirs, ours = content["hyper_parameters"]["data"]["tokenizer"], data.tokenizer.to_dict()
     if "fit" in stages and theirs != ours:
@@ -213,6 +214,8 @@ def _match_data(module: CMNModule, data: Any, content: dict[str, Any], stages: l
             "the reports are read with the checkpoint's %d words instead of the %d words of these data",
             len(theirs["words"]), len(ours["words"]),
         )  # fmt: skip
+    if "fit" in stages:  # before the folder of an earlier run is changed; Lightning calls it again
+        module.on_load_checkpoint(content)
     data.tokenizer = module.tokenizer
     if "fit" not in stages:
         data.transform = module.transform
