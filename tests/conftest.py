@@ -15,10 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
 
 from r2cmn import build, cli
 
@@ -31,11 +28,14 @@ SHARED = Path(os.environ.get("R2CMN_SHARED", ROOT.parent / "shared"))
 def pytest_collection_finish() -> None:
     """Let the garbage collector skip the modules and the tests, a million objects, from now on."""
     gc.freeze()
+    gc.set_threshold(50_000)
     gc.enable()
 
 
 @pytest.fixture(autouse=True)
 def _seed():
+    import torch  # here and below: the process that hands tests to the workers of pytest-xdist needs none of these
+
     torch.manual_seed(0)
 
 
@@ -52,6 +52,9 @@ def _own_allowed_targets(monkeypatch):
 
 
 def _make_dataset(dir: Path, num_studies: int = 12, num_views: int = 2, size: int = 64) -> Path:
+    import numpy as np
+    from PIL import Image
+
     generator = np.random.default_rng(0)
     sentences = [
         "The lungs are clear.",
@@ -224,6 +227,8 @@ def processes_of() -> Callable[[Path], list[int]]:
 
 
 def _weights(run: Path) -> tuple[str, int, int]:
+    import torch
+
     content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     digest = hashlib.sha256()
     for name, value in sorted(content["state_dict"].items()):

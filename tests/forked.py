@@ -4,13 +4,17 @@ It has its own session, environment, working directory and streams, as if it had
 """
 
 import atexit
+import multiprocessing
 import os
+import signal
 import sys
 
 from r2cmn.cli import main
 
 options = globals()["options"]  # from runpy.run_path
 atexit._clear()  # what the server shall do at its own end, such as removing a temporary folder of all processes
+multiprocessing.set_start_method(None, force=True)  # the platform's default, not the server's
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in background jobs
 os.setsid()
 os.environ.clear()
 os.environ.update(options["environment"])

@@ -88,8 +88,8 @@ def environment(folder, **more):
     return {**clean, **home, "R2CMN_CACHE": str(folder / "cache"), **more}
 
 
-def command(data, run, *more):
-    return [sys.executable, "-m", "r2cmn", "train", *more, *TINY, f"data.dir={data}", f"run_dir={run}"]
+def options(data, run, *more):
+    return ["train", *more, *TINY, f"data.dir={data}", f"run_dir={run}"]
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +119,8 @@ def public(folder, data):
     ours, theirs = pty.openpty()
     more = ["data.license_class=public", "trainer.log_every_n_steps=1"]
     process = subprocess.Popen(
-        command(data, run, *all_loggers(run), *more), stdin=theirs, stdout=theirs, stderr=theirs,
-        env=environment(folder, R2CMN_SWEEP="my_sweep"), start_new_session=True, close_fds=True,
+        [sys.executable, "-m", "r2cmn", *options(data, run, *all_loggers(run), *more)], stdin=theirs, stdout=theirs,
+        stderr=theirs, env=environment(folder, R2CMN_SWEEP="my_sweep"), start_new_session=True, close_fds=True,
     )  # fmt: skip
     os.close(theirs)
     said = bytearray()
@@ -145,15 +145,13 @@ def _read(terminal, said):
 
 
 @pytest.fixture(scope="module")
-def protected(folder, data):
+def protected(folder, data, run_r2cmn):
     """A run under a data use agreement, without a terminal or standard input."""
     run = folder / "protected"
-    done = subprocess.run(
-        command(data, run, *all_loggers(run), "data.license_class=dua"), stdin=subprocess.DEVNULL, capture_output=True,
-        text=True, env=environment(folder), timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return run, done.stdout
+    arguments = options(data, run, *all_loggers(run), "data.license_class=dua")
+    done = run_r2cmn(*arguments, environment=environment(folder))
+    assert done.code == 0, done.out + done.err
+    return run, done.out
 
 
 def wandb_folder(run):
@@ -201,7 +199,8 @@ def test_wandb_holds_scores_config_and_group(public, wandb_runs):
 def test_wandb_knows_what_the_run_is(public, wandb_runs):
     (kept,) = wandb_runs(public[0])
     assert kept.job_type == "train"
-    assert kept.tags == ["memory=cross_modal", "data=folder"]
+    chosen = ["memory=cross_modal", "encoder_decoder=transformer", "objective=cross_entropy", "data=folder"]
+    assert kept.tags == chosen
     assert kept.config["choices"]["memory"] == "cross_modal"
     assert "memory.num_vectors=8" in kept.name
     assert "run_dir" not in kept.name
@@ -323,15 +322,12 @@ def test_under_an_agreement_only_the_owner_reads_the_predictions(protected):
     assert {WORD, ID} <= marks_in(run / "predictions.csv")
 
 
-def test_a_public_checkpoint_tested_under_an_agreement_is_as_private(public, folder, data):
+def test_a_public_checkpoint_tested_under_an_agreement_is_as_private(public, folder, data, run_r2cmn):
     checkpoint = next((public[0] / "checkpoints").glob("best*.ckpt"))
     run = folder / "tested"
     more = ["logger=wandb", "data.license_class=dua", "stages=[test]", f"checkpoint={checkpoint}"]
-    done = subprocess.run(
-        command(data, run, *more), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        env=environment(folder), timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_r2cmn(*options(data, run, *more), environment=environment(folder))
+    assert done.code == 0, done.out + done.err
     assert marks_in(wandb_folder(run)) == set()
     assert stat.S_IMODE((run / "predictions.csv").stat().st_mode) == 0o600
 
@@ -339,17 +335,15 @@ def test_a_public_checkpoint_tested_under_an_agreement_is_as_private(public, fol
 # ---- several runs in one process -----------------------------------------------------------------------------------
 
 
-def test_two_trainings_of_one_process_are_two_runs(folder, data, wandb_runs):
+def test_two_trainings_of_one_process_are_two_runs(folder, data, wandb_runs, run_r2cmn):
     sweep = folder / "sweep"
     more = ["-m", "hydra/launcher=basic", "logger=wandb", "seed=0,1", f"hydra.sweep.dir={sweep}", "stages=[fit]",
             "trainer.max_epochs=1"]  # fmt: skip
     tiny = [option for option in TINY if option != "trainer.max_epochs=2"]
-    done = subprocess.run(
-        [sys.executable, "-m", "r2cmn", "train", *more, *tiny, f"data.dir={data}"], stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, env=environment(folder, WANDB_MODE="offline"), timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "already in progress" not in done.stderr
+    arguments = ["train", *more, *tiny, f"data.dir={data}"]
+    done = run_r2cmn(*arguments, environment=environment(folder, WANDB_MODE="offline"))
+    assert done.code == 0, done.out + done.err
+    assert "already in progress" not in done.err
     kept = [wandb_runs(sweep / str(seed))[0] for seed in (0, 1)]
     assert [run.config["seed"] for run in kept] == [0, 1]
     assert [run.exit_code for run in kept] == [0, 0]
@@ -362,7 +356,7 @@ def test_two_trainings_of_one_process_are_two_runs(folder, data, wandb_runs):
 
 
 @pytest.fixture(scope="module")
-def continued(folder, data):
+def continued(folder, data, run_r2cmn):
     """A run that was killed, continued, stopped with Ctrl-C and continued again, all in one folder."""
     run = folder / "continued"
     tiny = [option for option in TINY if option != "trainer.max_epochs=2"]
@@ -372,12 +366,9 @@ def continued(folder, data):
                 "data.license_class=public", *(["checkpoint=last"] if said else [])]  # fmt: skip
         if epoch is not None:
             more += [f"+callbacks.stop={{_target_: recording.Stop, epoch: {epoch}, signal: {int(number)}}}"]
-        arguments = [sys.executable, "-m", "r2cmn", "train", *more, *tiny, f"data.dir={data}", f"run_dir={run}"]
-        done = subprocess.run(
-            arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280, check=False,
-            env=environment(folder, WANDB_MODE="offline"),
-        )  # fmt: skip
-        said.append((done.returncode, done.stderr))
+        arguments = ["train", *more, *tiny, f"data.dir={data}", f"run_dir={run}"]
+        done = run_r2cmn(*arguments, environment=environment(folder, WANDB_MODE="offline"))
+        said.append((done.code, done.err))
     assert [code for code, _ in said] == [-signal.SIGKILL, 130, 0], said
     return run
 
