@@ -1,7 +1,6 @@
 """A released file goes in, generates, is tested, trains on, and comes out as it was."""
 
 import json
-import subprocess
 import sys
 from types import ModuleType
 
@@ -268,14 +267,8 @@ class _Seen(pl.Callback):
         self.steps.append(float(next(iter(optimizer.state.values()))["step"]))
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "r2cmn", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-
-
 @pytest.mark.slow
-def test_the_commands(tmp_path):
+def test_the_commands(tmp_path, run_r2cmn):
     """A ResNet-18 in the released layout: recognized, imported, exported, each key named; errors are one sentence."""
     from r2cmn.config import compose, plain
     from r2cmn.data.tokenizer import Tokenizer
@@ -290,15 +283,15 @@ def test_the_commands(tmp_path):
     torch.save({"epoch": 2, "state_dict": state, "monitor_best": 0.1}, source)
     annotation = write_annotation(tmp_path / "annotation.json", WORDS)
     into = ("import-checkpoint", source, tmp_path / "in.ckpt", "--annotation", annotation, "--dataset")
-    done = run(*into, "iu_xray")
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    done = run_r2cmn(*into, "iu_xray")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
     assert [line.split()[0] for line in lines[:-2]] == list(state)
     assert f"{len(state)} keys used" in lines[-2]
-    assert run("export-checkpoint", tmp_path / "in.ckpt", tmp_path / "back.pth").returncode == 0
+    assert run_r2cmn("export-checkpoint", tmp_path / "in.ckpt", tmp_path / "back.pth").code == 0
     assert_same(load_released(source), load_released(tmp_path / "back.pth"))
     for arguments in [(*into, "padchest"), ("export-checkpoint", source, tmp_path / "x.pth")]:
-        failed = run(*arguments)
-        assert failed.returncode == 1
-        assert failed.stderr.startswith("r2cmn: error: ")
-        assert failed.stderr.count("\n") == 1
+        failed = run_r2cmn(*arguments)
+        assert failed.code == 1
+        assert failed.err.startswith("r2cmn: error: ")
+        assert failed.err.count("\n") == 1
