@@ -1,5 +1,6 @@
 """A run that is killed and resumed ends with the same weights as one that was never interrupted."""
 
+import functools
 import hashlib
 import json
 import os
@@ -14,21 +15,59 @@ import torch
 pytestmark = pytest.mark.slow
 
 TINY = [
-    "data=folder", "data.images={resize: 40, size: 32}", "data.text={threshold: 1}", "data.batch_size=4",
-    "dim=16", "memory.num_vectors=8", "memory.num_queried=2", "memory.num_threads=2", "encoder_decoder.num_layers=1",
-    "encoder_decoder.num_heads=2", "metrics.meteor=false", "trainer.accelerator=cpu", "trainer.max_epochs=5",
-    "trainer.check_val_every_n_epoch=1",
-    "trainer.enable_progress_bar=false", "generation=greedy",
+    "data=folder", "data.images={resize: 40, size: 32}", "data.text={threshold: 1, max_length: 20}",
+    "data.batch_size=4", "dim=16", "memory.num_vectors=8", "memory.num_queried=2", "memory.num_threads=2",
+    "encoder_decoder.num_layers=1", "encoder_decoder.num_heads=2", "metrics.meteor=false", "trainer.accelerator=cpu",
+    "trainer.max_epochs=5", "trainer.check_val_every_n_epoch=1", "trainer.enable_progress_bar=false",
+    "generation=greedy", "baselines=false",
 ]  # fmt: skip
 
 
-def command(data, run, *more):
-    return [sys.executable, "-m", "r2cmn", "train", *TINY, f"data.dir={data}", f"run_dir={run}", *more]
+def arguments(data, run, *more):
+    return ["train", *TINY, f"data.dir={data}", f"run_dir={run}", *more]
 
 
-def start(data, run, *more):
-    log = open(run.with_suffix(".out"), "a")  # noqa: PTH123, SIM115 - lives as long as the process
-    return subprocess.Popen(command(data, run, *more), stdout=log, stderr=log, start_new_session=True)
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, make_dataset):
+    return make_dataset(tmp_path_factory.mktemp("resume") / "data", num_studies=20, num_views=2, size=48)
+
+
+@pytest.fixture(scope="module")
+def start(start_r2cmn):
+    """Return what starts a run whose output goes to a file beside its folder."""
+    return lambda data, run, *more: start_r2cmn(*arguments(data, run, *more), out=run.with_suffix(".out"))
+
+
+@pytest.fixture(scope="module")
+def finish(run_r2cmn):
+    """Return what runs to the end, and returns the hash of the last checkpoint and its epoch."""
+
+    def finish(data, run, *more):
+        done = run_r2cmn(*arguments(data, run, *more))
+        assert done.code == 0, done.out + done.err
+        return weights_hash(run / "checkpoints" / "last.ckpt")
+
+    return finish
+
+
+@pytest.fixture(scope="module")
+def straight(data, finish, tmp_path_factory):
+    """Return what returns the folder and the hash of a run that was never interrupted, by its number of workers."""
+    folder = tmp_path_factory.mktemp("straight")
+
+    @functools.cache
+    def straight(num_workers):
+        run = folder / str(num_workers)
+        return run, finish(data, run, f"data.num_workers={num_workers}")
+
+    return straight
+
+
+@pytest.fixture(scope="module")
+def one_epoch(data, finish, tmp_path_factory):
+    """The folder and the hash of a run of one epoch."""
+    run = tmp_path_factory.mktemp("one_epoch") / "run"
+    return run, finish(data, run, "data.num_workers=0", "trainer.max_epochs=1")
 
 
 def wait_for_epoch(run, epoch, process):
@@ -37,7 +76,7 @@ def wait_for_epoch(run, epoch, process):
     while time.monotonic() < end:
         if log.is_file() and f"epoch {epoch}: " in log.read_text():
             return
-        assert process.poll() is None, run.with_suffix(".out").read_text()
+        assert process.is_alive(), run.with_suffix(".out").read_text()
         time.sleep(0.01)
     raise AssertionError(f"epoch {epoch} was not reached: {run.with_suffix('.out').read_text()}")
 
@@ -53,27 +92,35 @@ def weights_hash(path):
     return digest.hexdigest(), content["epoch"]
 
 
-def finish(data, run, *more):
-    done = subprocess.run(command(data, run, *more), capture_output=True, text=True, check=False)
+def finish_in_another_interpreter(data, run, *more):
+    """Finish with another hash seed of Python than the other runs have."""
+    command = [sys.executable, "-m", "r2cmn", *arguments(data, run, *more)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return weights_hash(run / "checkpoints" / "last.ckpt")
 
 
+def kill(process, number):
+    """Send a signal to a process and its workers, and return the exit status."""
+    os.killpg(process.pid, number)
+    process.join(60)
+    return process.exitcode
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_killed_runs_end_bit_equal(make_dataset, tmp_path, num_workers):
-    data = make_dataset(tmp_path / "data", num_studies=20, num_views=2, size=48)
+def test_killed_runs_end_bit_equal(data, start, finish, straight, tmp_path, num_workers):
     workers = f"data.num_workers={num_workers}"
-    straight = finish(data, tmp_path / "straight", workers)
-    assert straight[1] == 4
+    whole, expected = straight(num_workers)
+    assert expected[1] == 4
     run = tmp_path / "killed"
     for epoch in (1, 2):  # killed twice: what is resumed can be resumed again
         process = start(data, run, workers, *([] if epoch == 1 else ["checkpoint=last"]))
         wait_for_epoch(run, epoch, process)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        assert kill(process, signal.SIGKILL) == -signal.SIGKILL
         assert not (run / "result.json").exists()
-    assert finish(data, run, workers, "checkpoint=last") == straight
-    first, second = (json.loads((r / "result.json").read_text())["scores"] for r in (tmp_path / "straight", run))
+    last = finish_in_another_interpreter if num_workers else finish
+    assert last(data, run, workers, "checkpoint=last") == expected
+    first, second = (json.loads((r / "result.json").read_text())["scores"] for r in (whole, run))
     assert first == second
     rows = (run / "metrics.csv").read_text().splitlines()
     assert sum(",0," in row for row in rows) >= 1, "the rows of the epochs before the kill are gone"
@@ -85,14 +132,12 @@ FEATURES = [
 ]  # fmt: skip
 
 
-def test_killed_runs_on_cached_features_end_bit_equal(make_dataset, tmp_path, monkeypatch):
-    data = make_dataset(tmp_path / "data", num_studies=20, num_views=2, size=48)
+def test_killed_runs_on_cached_features_end_bit_equal(data, start, finish, tmp_path, monkeypatch):
     run = tmp_path / "killed"
     monkeypatch.setenv("R2CMN_CACHE", str(tmp_path / "cache"))
     process = start(data, run, *FEATURES)  # computes the features
     wait_for_epoch(run, 1, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill(process, signal.SIGKILL)
     killed = finish(data, run, *FEATURES, "checkpoint=last")  # reads them
     shards = list((tmp_path / "cache" / "features").glob("*.rows"))
     assert len(shards) == 3, "one of each split"
@@ -100,47 +145,39 @@ def test_killed_runs_on_cached_features_end_bit_equal(make_dataset, tmp_path, mo
     assert finish(data, tmp_path / "straight", *FEATURES) == killed
 
 
-def test_another_seed_gives_other_weights(make_dataset, tmp_path):
+def test_another_seed_gives_other_weights(data, finish, one_epoch, tmp_path):
     # the hash above must be able to differ
-    data = make_dataset(tmp_path / "data", num_studies=20, num_views=2, size=48)
     more = ["data.num_workers=0", "trainer.max_epochs=1"]
-    assert finish(data, tmp_path / "a", *more) != finish(data, tmp_path / "b", *more, "seed=1")
+    assert finish(data, tmp_path / "b", *more, "seed=1") != one_epoch[1]
 
 
-def test_ctrl_c_leaves_a_checkpoint_that_resumes(make_dataset, tmp_path):
-    data = make_dataset(tmp_path / "data", num_studies=20, num_views=2, size=48)
+def test_ctrl_c_leaves_a_checkpoint_that_resumes(data, start, finish, straight, tmp_path):
     run = tmp_path / "stopped"
     process = start(data, run, "data.num_workers=2")
     wait_for_epoch(run, 0, process)
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(timeout=60) == 130
+    assert kill(process, signal.SIGINT) == 130
     said = run.with_suffix(".out").read_text()
     assert "to resume: r2cmn train" in said
     assert "Traceback" not in said
-    assert finish(data, run, "data.num_workers=2", "checkpoint=last") == finish(
-        data, tmp_path / "straight", "data.num_workers=2"
-    )
+    assert finish(data, run, "data.num_workers=2", "checkpoint=last") == straight(2)[1]
 
 
-def test_ctrl_c_in_the_first_epoch_leaves_a_checkpoint_too(make_dataset, tmp_path):
+def test_ctrl_c_in_the_first_epoch_leaves_a_checkpoint_too(make_dataset, start, finish, tmp_path):
     data = make_dataset(tmp_path / "data", num_studies=200, num_views=2, size=48)
     run = tmp_path / "stopped"
-    process = start(data, run, "data.num_workers=0", "trainer.max_epochs=1")
+    more = ["data.num_workers=0", "trainer.max_epochs=1", "trainer.limit_val_batches=2", "trainer.limit_test_batches=2"]
+    process = start(data, run, *more)
     last = run / "checkpoints" / "last.ckpt"
     end = time.monotonic() + 120
     while not last.exists() and time.monotonic() < end:
-        assert process.poll() is None, run.with_suffix(".out").read_text()
+        assert process.is_alive(), run.with_suffix(".out").read_text()
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(timeout=60) == 130
-    more = ["data.num_workers=0", "trainer.max_epochs=1"]
+    assert kill(process, signal.SIGINT) == 130
     assert finish(data, run, *more, "checkpoint=last") == finish(data, tmp_path / "straight", *more)
 
 
-def test_a_moved_run_is_tested_with_its_best_checkpoint(make_dataset, tmp_path):
-    data = make_dataset(tmp_path / "data", num_studies=20, num_views=2, size=48)
-    whole, first, second = (tmp_path / name for name in ("whole", "first", "second"))
-    finish(data, whole, "data.num_workers=0")
+def test_a_moved_run_is_tested_with_its_best_checkpoint(data, finish, straight, tmp_path):
+    whole, first, second = straight(0)[0], tmp_path / "first", tmp_path / "second"
     finish(data, first, "data.num_workers=0", "stages=[fit]")
     first.rename(second)
     finish(data, second, "data.num_workers=0", "checkpoint=last")
@@ -152,13 +189,11 @@ def test_a_moved_run_is_tested_with_its_best_checkpoint(make_dataset, tmp_path):
     )
 
 
-def test_a_checkpoint_that_names_another_folder_is_rejected(make_dataset, tmp_path):
-    data = make_dataset(tmp_path / "data", num_studies=20, num_views=2, size=48)
-    finish(data, tmp_path / "good", "data.num_workers=0", "trainer.max_epochs=1")
+def test_a_checkpoint_that_names_another_folder_is_rejected(data, one_epoch, run_r2cmn, tmp_path):
     victim = tmp_path / "victim"
     victim.mkdir()
     (victim / "thesis.txt").write_text("thesis")
-    content = torch.load(tmp_path / "good" / "checkpoints" / "last.ckpt", weights_only=True)
+    content = torch.load(one_epoch[0] / "checkpoints" / "last.ckpt", weights_only=True)
     state = next(state for key, state in content["callbacks"].items() if key.startswith("Checkpoints"))
     for path in (f"local://{victim}", f"{tmp_path}/evil/checkpoints/../../victim", str(victim)):
         worst = torch.tensor(-1.0)
@@ -166,8 +201,8 @@ def test_a_checkpoint_that_names_another_folder_is_rejected(make_dataset, tmp_pa
         state |= {"kth_value": worst, "best_model_score": worst}
         torch.save(content, tmp_path / "evil.ckpt")
         more = ["data.num_workers=0", f"checkpoint={tmp_path / 'evil.ckpt'}"]
-        done = subprocess.run(command(data, tmp_path / "evil", *more), capture_output=True, text=True, check=False)
-        assert done.returncode == 1
-        assert "Traceback" not in done.stdout + done.stderr
-        assert "evil.ckpt" in done.stdout + done.stderr
+        done = run_r2cmn(*arguments(data, tmp_path / "evil", *more))
+        assert done.code == 1
+        assert "Traceback" not in done.out + done.err
+        assert "evil.ckpt" in done.out + done.err
         assert (victim / "thesis.txt").read_text() == "thesis"
