@@ -15,10 +15,10 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TINY = [
-    "data=folder", "data.images={resize: 40, size: 32}", "data.text={threshold: 1}", "data.batch_size=4",
-    "data.num_workers=0", "dim=16", "encoder_decoder.num_layers=1", "encoder_decoder.num_heads=2",
+    "data=folder", "data.images={resize: 40, size: 32}", "data.text={threshold: 1, max_length: 20}",
+    "data.batch_size=4", "data.num_workers=0", "dim=16", "encoder_decoder.num_layers=1", "encoder_decoder.num_heads=2",
     "metrics.meteor=false", "trainer.accelerator=cpu", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1",
-    "trainer.enable_progress_bar=false", "generation=greedy",
+    "trainer.enable_progress_bar=false", "generation=greedy", "baselines=false",
 ]  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def test_an_invalid_trial_leaves_its_reason_and_the_others_finish(folder, data):
         assert noise not in out + err
 
 
-DDP = ["trainer=ddp", "trainer.max_epochs=8", "memory=none", "baselines=false", "hydra.launcher.gpus=[0,1,2,3]"]
+DDP = ["trainer=ddp", "trainer.max_epochs=8", "memory=none", "hydra.launcher.gpus=[0,1,2,3]"]
 DDP += ["hydra.launcher.gpus_per_trial=2", "trainer.accelerator=cpu"]
 
 
@@ -176,8 +176,8 @@ def test_a_trial_of_two_processes_resumes_after_a_kill(folder, data, weights):
     assert found <= {"data", "cache", "grid", "too_many", "ddp", "ddp_killed", "stopped", "single"}, "a phantom sweep"
 
 
-def test_a_killed_and_a_stopped_sweep_resume_bit_equal(folder, data, processes_of, weights):
-    values = ["trainer.max_epochs=12", "memory=none", "baselines=false"]
+def test_a_killed_and_a_stopped_sweep_resume_bit_equal(folder, data, processes_of, weights, run_r2cmn):
+    values = ["trainer.max_epochs=12", "memory=none"]
     long = [*values, "hydra.launcher.num_trials=2"]
     process, sweep = start_sweep(folder, data, "stopped", *long, "seed=0,1")
     for number in "01":
@@ -210,19 +210,9 @@ def test_a_killed_and_a_stopped_sweep_resume_bit_equal(folder, data, processes_o
 
     # a single run of the same values is the same trial, and ends with the same weights
     run = folder / "single"
-    command = [
-        sys.executable,
-        "-m",
-        "r2cmn",
-        "train",
-        *TINY,
-        f"data.dir={data}",
-        "seed=0",
-        f"run_dir={run}",
-        *values,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(folder), check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    arguments = ["train", *TINY, f"data.dir={data}", "seed=0", f"run_dir={run}", *values]
+    done = run_r2cmn(*arguments, environment=environment(folder))
+    assert done.code == 0, done.out + done.err
     assert weights(run) == weights(found[0])
     single, first = (json.loads((p / "result.json").read_text()) for p in (run, found[0]))
     assert (single["fingerprint"], single["scores"]) == (first["fingerprint"], first["scores"])
