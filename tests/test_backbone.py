@@ -37,7 +37,7 @@ def randomize_statistics(backbone):
 
 
 @pytest.mark.parametrize("output_fmt", ["NCHW", "NHWC"])
-def test_patches_stand_row_by_row_and_view_by_view(output_fmt):
+def test_patches_are_ordered_by_view_then_by_row(output_fmt):
     backbone = small().eval()
     backbone.trunk = Squares(output_fmt)
     images = torch.randn(2, 2, 3, 4, 6)

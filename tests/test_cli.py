@@ -328,7 +328,7 @@ def test_a_wrong_configuration_is_one_sentence(train, make_dataset, tmp_path, ca
     assert_refused(train(*data, *override.split()), pattern, tmp_path)
 
 
-def test_data_folder_without_a_folder_says_how_to_name_it(train, tmp_path):
+def test_data_folder_without_a_folder_names_the_key(train, tmp_path):
     assert_refused(train(), "data.dir has no value: give data.dir=PATH", tmp_path)
 
 

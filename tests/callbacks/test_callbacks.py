@@ -193,7 +193,7 @@ def write_predictions(path, license_class="public", reports=((0, "lungs clear", 
     Predictions(str(path)).on_test_end(trainer, module)
 
 
-def test_predictions_stand_beside_references_cut_and_whole(tmp_path):
+def test_predictions_are_beside_references_cut_and_whole(tmp_path):
     write_predictions(tmp_path / "deep" / "p.csv")
     with (tmp_path / "deep" / "p.csv").open(newline="") as file:
         rows = list(csv.reader(file))

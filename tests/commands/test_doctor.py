@@ -53,7 +53,7 @@ def test_a_missing_package_comes_with_its_command(monkeypatch):
     assert row("pydicom") == ("missing", "pip install 'r2cmn[dicom]'")
 
 
-def test_without_java_it_says_what_is_lost(monkeypatch, tmp_path):
+def test_without_java_the_missing_score_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     found, advice = row("Java (METEOR)")
     assert found == "missing"
@@ -115,7 +115,7 @@ def test_the_cache_need_not_be_there_yet(monkeypatch, tmp_path):
     assert row("Cache folder")[1] == "not writable: set R2CMN_CACHE=PATH"
 
 
-def test_without_a_gpu_it_says_what_that_means(monkeypatch):
+def test_without_a_gpu_the_consequence_is_named(monkeypatch):
     monkeypatch.setattr(doctor.torch.cuda, "device_count", lambda: 0)
     assert row("GPUs") == ("none", "training runs on the CPU: small trunks, or frozen ones")
 

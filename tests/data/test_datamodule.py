@@ -104,6 +104,14 @@ def test_data_is_read_once_and_the_funnel_printed_once(tiny_dataset, monkeypatch
     assert capsys.readouterr().err.count("report also in train") == 1
 
 
+@pytest.mark.parametrize(("prepared", "used", "warned"), [("dua", "non_commercial", True), ("dua", "dua", False),
+                                                          ("public", "non_commercial", False)])  # fmt: skip
+def test_a_folder_prepared_with_a_stricter_license_class_is_a_warning(tiny_dataset, caplog, prepared, used, warned):
+    (tiny_dataset / "prepare.json").write_text(json.dumps({"license_class": prepared}))
+    _data(tiny_dataset, license_class=used).setup()
+    assert ("add data.license_class=dua" in caplog.text) == warned
+
+
 def test_description_is_plain_and_safe_to_load(tiny_dataset, tmp_path):
     data = _data(tiny_dataset, license_class="dua")
     description = data.describe()

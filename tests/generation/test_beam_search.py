@@ -203,7 +203,7 @@ def test_studies_leave_the_batch_when_nothing_can_overtake_them():
     assert sizes == [2, 3, 3, 3, 3]  # the opening word once a study; study 0 is done after it
 
 
-def test_values_that_a_step_hands_on_follow_their_beam():
+def test_states_of_a_step_follow_their_beam():
     """A value that once changed differs between beams, though later steps hand it on as it is."""
     changes_at = 2
 

@@ -1,4 +1,4 @@
-"""Rows of plain states: copied where a row may have changed, handed on where none has."""
+"""Rows of plain states: copied if a row may have changed, kept if none has."""
 
 import torch
 

@@ -207,7 +207,7 @@ def test_wandb_knows_what_the_run_is(public, wandb_runs):
     assert DIR not in kept.name
 
 
-def test_what_the_folder_says_of_the_trial_is_logged(public, wandb_runs):
+def test_the_identity_in_the_trial_folder_is_logged(public, wandb_runs):
     (kept,) = wandb_runs(public[0])
     trial = public[0] / "trial.json"
     if not trial.is_file():
@@ -381,7 +381,7 @@ def test_a_continued_run_is_one_run(continued, wandb_runs):
     assert [run.exit_code for run in kept] == [None, 1, 0]
 
 
-def test_the_rows_of_a_continued_run_go_on(continued, wandb_runs):
+def test_a_resumed_run_appends_its_rows(continued, wandb_runs):
     rows = [run.history for run in wandb_runs(continued)]
     steps = [[row["_step"] for row in part] for part in rows]
     assert all(part for part in steps)

@@ -1,4 +1,4 @@
-"""W&B by itself: who is asked, what it collects, what it is told of a run, and how a run goes on."""
+"""The W&B logger: account, options, what it logs of a run, and how a run resumes."""
 
 import csv
 import io

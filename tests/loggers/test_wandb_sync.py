@@ -1,4 +1,4 @@
-"""What `wandb sync` and `r2cmn dashboard` send, told by a server that stands in for W&B's."""
+"""What `wandb sync` and `r2cmn dashboard` send, recorded by a small local server in place of W&B's."""
 
 import gzip
 import json

@@ -29,7 +29,7 @@ def test_each_setting_has_its_curve_and_its_bars(sections):
         assert all(panel["config"]["groupAgg"] == "mean" for panel in panels)
 
 
-def test_settings_stand_against_the_best_validation_score(sections):
+def test_settings_are_plotted_against_the_best_validation_score(sections):
     parallel = [p for p in sections["Settings against BLEU-4"] if p["viewType"] == "Parallel Coordinates Plot"]
     accessors = [column["accessor"] for column in parallel[0]["config"]["columns"]]
     assert accessors == ["config:memory.value.num_vectors", "config:memory.value.num_queried",

@@ -27,7 +27,7 @@ def problems(path):
     return [tuple(problem) for problem in caught.value.problems]
 
 
-def test_a_csv_and_a_jsonl_say_the_same(tmp_path):
+def test_a_csv_and_a_jsonl_have_the_same_content(tmp_path):
     table = write(tmp_path / "a.csv", f'\ufeff{HEADER}a,"Clear, both.\nTwo lines",x/1.png; 2.png,p,train\n'
                   "b,Clear.,3.png,,validate\nc,Clear.,4.png,q,test\n")  # fmt: skip
     lines = [
@@ -171,7 +171,7 @@ def test_splits_that_are_given_are_kept(tmp_path):
     assert summary.notes == ()
 
 
-def test_without_patients_a_note_says_what_that_means(tmp_path):
+def test_without_patients_a_note_names_the_consequence(tmp_path):
     summary = prepare_table(make_table(tmp_path / "raw", patients=False), tmp_path / "out")
     assert "no row names a patient" in summary.notes[0]
     with pytest.raises(Exception, match="was begun with"):

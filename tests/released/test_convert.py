@@ -210,7 +210,7 @@ def test_a_model_that_the_released_code_lacks_is_not_exported(tmp_path, part, op
 
 
 def test_a_released_run_resumes_and_is_exported(tmp_path, make_dataset):
-    """Lightning resumes from the imported file: epoch, step, moments and learning rates go on from there."""
+    """Lightning resumes from the imported file: epoch, step, moments and learning rates continue from there."""
     data = ReportDataModule(
         make_dataset(tmp_path / "data"),
         text={"threshold": 1},

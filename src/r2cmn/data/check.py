@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Group
@@ -13,7 +15,9 @@ from rich.text import Text
 
 from r2cmn.data.index import measure_images
 from r2cmn.data.reports import DataError, Study, has_words
-from r2cmn.files import check_choice, first_lines
+from r2cmn.files import check_choice, first_lines, read_object
+
+log = logging.getLogger("r2cmn")
 
 ON_BAD_SAMPLE = ("error", "skip")
 """What to do about bad studies: raise an error, or leave them out."""
@@ -51,6 +55,16 @@ class Funnel:
             share = f"{self.repeated[split]:.1%}" if split in self.repeated else ""
             table.add_row(split, str(read), str(read - self.kept[split]), str(self.kept[split]), share)
         return Group(table, *map(Text, _lines(self.bad)))
+
+
+def warn_license(folder: Path, license_class: str) -> None:
+    """Log a warning if a data folder was prepared with license class dua, but is used with another one."""
+    prepared = (read_object(folder / "prepare.json") or {}).get("license_class")
+    if prepared == "dua" and license_class != "dua":
+        log.warning(
+            "%s was prepared with license class dua, but is used with data.license_class=%s, so loggers may get its "
+            "reports and images: add data.license_class=dua", folder, license_class,
+        )  # fmt: skip
 
 
 def check_studies(

@@ -15,7 +15,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from r2cmn.data.check import ON_BAD_SAMPLE, Funnel, check_studies
+from r2cmn.data.check import ON_BAD_SAMPLE, Funnel, check_studies, warn_license
 from r2cmn.data.features import PRECISIONS, FrozenTrunk, check_frozen, read_features
 from r2cmn.data.images import ImageTransform
 from r2cmn.data.reports import (
@@ -149,6 +149,7 @@ class ReportDataModule(pl.LightningDataModule):
         if self.studies:
             return
         studies = read_annotation(self.dir)
+        rank_zero_only(warn_license)(self.dir, self.license_class)
         self.num_views = self._num_views or _fewest_views(studies)
         self.studies, self.funnel = check_studies(studies, self.num_views, self.on_bad_sample)
         self.tokenizer = Tokenizer.build((study.report for study in self.studies["train"]), **self._text)

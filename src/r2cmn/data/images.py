@@ -118,7 +118,7 @@ def normalize(pixels: Tensor, out: Tensor | None = None) -> Tensor:
     """Map pixels (1 or 3, H, W) uint8 to (3, H, W) float32 with ImageNet's mean and standard deviation.
 
     Args:
-        pixels: one channel stands for three equal ones.
+        pixels: one channel is used for three equal ones.
         out: output tensor (3, H, W) float32.
     """
     scaled = v2.functional.to_dtype(pixels, torch.float32, scale=True)

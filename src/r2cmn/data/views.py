@@ -19,7 +19,7 @@ from r2cmn.data.rows import Rows
 from r2cmn.files import cache_dir, num_cores
 
 CACHES = ("none", "memory", "disk")
-"""Where decoded images are kept between epochs."""
+"""Places that keep decoded images between epochs."""
 
 log = logging.getLogger("r2cmn")
 
@@ -28,7 +28,7 @@ _IMAGES_PER_FILE = 512  # 34 MB at 256 pixels
 
 
 class Pixels(Protocol):
-    """Images by position, (1 or 3, h, w) uint8, read-only; one channel stands for three equal ones."""
+    """Images by position, (1 or 3, h, w) uint8, read-only; one channel is used for three equal ones."""
 
     def __getitem__(self, position: int) -> Tensor: ...
 

@@ -13,7 +13,7 @@ Value = TypeVar("Value")
 class Kept(nn.Module):
     """One kept value; a submodule of the module whose tensors it is computed from.
 
-    A stamp tells whether the tensors have changed. Tensors written through `.data` have no new version, so the value is
+    A stamp shows whether the tensors have changed. Tensors written through `.data` have no new version, so the value is
     also forgotten when the module changes its mode, its type or its device. Copies and pickles start without it.
     """
 

@@ -11,7 +11,7 @@ from r2cmn.prepare.iu_xray.openi import read_reports
 from r2cmn.prepare.iu_xray.studies import read_split, study_id
 
 
-def test_a_report_is_read_as_it_stands(openi, mini):
+def test_a_report_is_read_unchanged(openi, mini):
     reports = {report.number: report for report in read_reports(openi / "NLMCXR_reports.tgz")}
     assert list(reports) == sorted(case.number for case in mini.cases)
     for case in mini.cases:

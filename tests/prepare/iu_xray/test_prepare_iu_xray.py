@@ -175,7 +175,7 @@ def test_bad_images_leave_their_study_out_and_a_mended_one_comes_back(openi, min
     check(prepare_iu_xray(openi, tmp_path / "out", rendering=FULL).out, mini, views=False)
 
 
-def test_a_cut_archive_of_images_can_be_gone_on_with(openi, mini, tmp_path, monkeypatch):
+def test_a_preparation_resumes_after_a_cut_archive_of_images(openi, mini, tmp_path, monkeypatch):
     whole = (openi / "NLMCXR_png.tgz").read_bytes()
     (openi / "NLMCXR_png.tgz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RawError, match=r"NLMCXR_png\.tgz is cut short or damaged"):

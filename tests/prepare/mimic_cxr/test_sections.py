@@ -51,7 +51,7 @@ def test_a_report_without_headings_is_one_section():
 
 
 def test_a_heading_on_the_line_right_after_an_empty_heading_is_skipped():
-    """The search goes on from the next line break, which here lies behind the second heading."""
+    """The search continues from the next line break, which here is behind the second heading."""
     assert _names("A\n FINDINGS:\n IMPRESSION: Clear.\n") == ["preamble", "findings"]
     assert _names("A\n FINDINGS: \n IMPRESSION: Clear.\n") == ["preamble", "impression"]
 

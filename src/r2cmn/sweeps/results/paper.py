@@ -1,4 +1,4 @@
-"""What the paper prints of its ablations, to show beside ours: read from `experiments/published.yaml`."""
+"""The paper's printed numbers and statements on its ablations, read from `experiments/published.yaml`."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Trial:
 
     @functools.cached_property
     def val_loss(self) -> float:
-        """Its lowest validation loss, which also tells models apart that write one fixed report; nan without one."""
+        """Its lowest validation loss, which also distinguishes models that write one fixed report; nan without one."""
         return min((row["val/loss"] for row in self.metrics if "val/loss" in row), default=math.nan)
 
     @functools.cached_property
