@@ -47,7 +47,7 @@ def test_names_are_given_by_order(script, network):
 
 def test_tensors_of_another_network_are_refused(script, network):
     weights = other_names(network.state_dict())
-    with pytest.raises(ValueError, match="295 tensors where tf_efficientnet_lite0 has 296"):
+    with pytest.raises(ValueError, match="295 tensors, but tf_efficientnet_lite0 has 296"):
         script.rename(dict(list(weights.items())[1:]))
     first = next(iter(weights))
     with pytest.raises(ValueError, match=re.escape(f"'{first}' (3,) is not 'conv_stem.weight' (32, 3, 3, 3)")):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from r2cmn.evaluation.baselines import derangement
+from r2cmn.evaluation.baseline_reports import derangement
 from r2cmn.metrics.labeler import RuleLabeler
 from r2cmn.metrics.significance import Significance
 from r2cmn.metrics.sufficient import SufficientStatistics
