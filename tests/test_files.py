@@ -13,14 +13,11 @@ import pytest
 from r2cmn.files import (
     cache_dir,
     check_writable,
-    csv_lines,
     first_lines,
-    iter_csv,
     load_optional,
     make_private_folder,
     name_some,
     num_cores,
-    read_csv,
     read_json,
     read_object,
     remove_stale,
@@ -28,6 +25,7 @@ from r2cmn.files import (
     write_json,
     write_whole,
 )
+from r2cmn.files.tables import csv_lines, iter_csv, read_csv
 
 
 def test_a_file_is_written_whole_with_its_mode(tmp_path):

@@ -19,7 +19,8 @@ from rich.progress import track
 from r2cmn.build import allow_targets
 from r2cmn.checkpoints import CheckpointError, read_checkpoint
 from r2cmn.data.images import IMAGE_SUFFIXES
-from r2cmn.files import read_csv, write_whole
+from r2cmn.files import write_whole
+from r2cmn.files.tables import read_csv
 from r2cmn.module import CMNModule
 
 Files = list[tuple[Path, ...]]

@@ -11,7 +11,7 @@ from r2cmn.audit.collection import StudiesBySplit
 from r2cmn.audit.duplicates import RepeatedPictures, find_repeated_pictures
 from r2cmn.audit.problems import Problem
 from r2cmn.data.index import ImageFacts, measure_images
-from r2cmn.files import iter_csv
+from r2cmn.files.tables import iter_csv
 from r2cmn.prepare.folder import MANIFEST
 
 NOT_NAMED = "not named"

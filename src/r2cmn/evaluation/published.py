@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from r2cmn.files import read_csv
+from r2cmn.files.tables import read_csv
 
 COLUMNS = ("system", "year", "dataset", "metric", "value", "protocol", "source", "second_hand", "note")
 

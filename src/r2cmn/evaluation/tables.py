@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2cmn.files import csv_lines, name_some, read_csv, read_json, repeated
+from r2cmn.files import name_some, read_json, repeated
+from r2cmn.files.tables import csv_lines, read_csv
 
 KEY = "key"
 """The column with the keys of a JSON object of reports."""

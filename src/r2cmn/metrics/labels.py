@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from r2cmn.data.observations import OBSERVATIONS
-from r2cmn.files import csv_lines, iter_csv
+from r2cmn.files.tables import csv_lines, iter_csv
 
 ID_COLUMNS = ("id", "study_id")
 """Columns with the ids if no other is named; the first that the file has."""

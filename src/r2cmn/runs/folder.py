@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from r2cmn.files import read_json, read_object, write_json, write_whole
+from r2cmn.files.yaml import read_yaml
 
 REUSED = "reused.json"
 """File in a sweep's folder: the finished trials of other sweeps that are trials of this one."""
@@ -25,7 +26,6 @@ MULTIRUN = "multirun.yaml"
 
 _RESUMING = re.compile(r"[+~]*(sweep(\.|=|@|$)|run_dir=|checkpoint=(last|null)$)")
 _PARAMETERS = re.compile(r"parameters: (.*)")
-_FLOAT = re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$")
 _TAIL_BYTES = 65_536
 
 
@@ -174,7 +174,7 @@ class RunFolder:
         Raises:
             ValueError: naming the file, if it is damaged.
         """
-        return _read_yaml(self.config_yaml) or {}
+        return read_yaml(self.config_yaml) or {}
 
     def read_composed(self) -> Any:
         """Return the configuration as Hydra composed it, with its `${...}`; {} if there is none.
@@ -182,12 +182,12 @@ class RunFolder:
         Raises:
             ValueError: naming the file, if it is damaged.
         """
-        return _read_yaml(self._hydra / "config.yaml") or {}
+        return read_yaml(self._hydra / "config.yaml") or {}
 
     def read_overrides(self) -> list[str]:
         """Return the overrides that define the run, sorted: Hydra's record, else that of the result or of the start."""
         with contextlib.suppress(ValueError):
-            listed = _read_yaml(self._hydra / "overrides.yaml")
+            listed = read_yaml(self._hydra / "overrides.yaml")
             if isinstance(listed, list) and listed:
                 return sorted(own_overrides([str(each) for each in listed]))
         sources = (read_object(self.result_json), read_object(self.trial_json))
@@ -241,29 +241,6 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} cannot be read: it does not hold a JSON object")
     return content
-
-
-def _read_yaml(path: Path) -> Any:
-    import yaml
-
-    if not path.is_file():
-        return None
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), _yaml_loader())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-
-
-@functools.cache
-def _yaml_loader() -> Any:
-    """Return a YAML loader that reads 1e-05 as a number, as Hydra does; Hydra's own loader is ten times slower."""
-    import yaml
-
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        pass
-
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
-    return Loader
 
 
 def _number(text: Any) -> float | None:

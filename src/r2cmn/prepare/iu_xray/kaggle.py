@@ -12,7 +12,7 @@ from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
 from r2cmn.data.images import IMAGE_SUFFIXES
-from r2cmn.files import iter_csv
+from r2cmn.files.tables import iter_csv
 from r2cmn.prepare.archives import RawError, raw_files
 from r2cmn.prepare.iu_xray.openi import OpenIReport
 

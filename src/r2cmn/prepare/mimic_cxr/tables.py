@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from r2cmn.data.observations import OBSERVATIONS
-from r2cmn.files import csv_lines, iter_csv
+from r2cmn.files.tables import csv_lines, iter_csv
 from r2cmn.prepare.archives import RawError
 
 SPLITS = {"train": "train", "validate": "val", "test": "test"}

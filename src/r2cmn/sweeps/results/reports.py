@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from r2cmn.files import read_csv
+from r2cmn.files.tables import read_csv
 from r2cmn.metrics.significance import Significance
 from r2cmn.metrics.sufficient import SufficientStatistics
 from r2cmn.runs.folder import RunFolder
