@@ -185,7 +185,7 @@ def test_any_number_of_views_is_read_but_not_mixed(pictures):
 def test_one_list_too_few_is_reported(pictures):
     module = make()
     for studies in (pictures[1][0], pictures[0][0], str(pictures[1][0][0]), pictures[1][0][0]):
-        with pytest.raises(ValueError, match="one list a study"):
+        with pytest.raises(ValueError, match="one list per study"):
             module.generate(studies)
     with pytest.raises(ValueError, match=r"\(B, I, 3, H, W\), not \(2, 3, 32, 32\)"):
         module.generate(torch.zeros(2, 3, 32, 32))

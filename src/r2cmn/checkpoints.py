@@ -156,8 +156,8 @@ def _data_values(data: Any) -> dict[str, bool]:
         "hyper_parameters.data.tokenizer.max_length": isinstance(tokenizer, dict)
         and is_count(tokenizer.get("max_length")),
         **{
-            f"hyper_parameters.data.images.{key}": isinstance(images, dict) and is_count(images.get(key))
-            for key in ("num_views", "resize", "size")
+            f"hyper_parameters.data.images.{key}": isinstance(images, dict) and is_count(images.get(key, default))
+            for key, default in {"num_views": None, "resize": 0, "size": 0}.items()  # a size may be left out
         },
         "hyper_parameters.data.license_class": isinstance(data, dict) and isinstance(data.get("license_class"), str),
     }

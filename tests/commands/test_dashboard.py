@@ -31,7 +31,7 @@ def test_without_an_account_it_is_written_and_the_next_step_is_named(tmp_path, m
     result = run("--project", "p", "--entity", "e", "--group", "s")
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == "r2cmn_dashboard.json"
-    assert "run `wandb login`, then the same command without --out" in result.stderr
+    assert "run `wandb login`, then this command without --out" in result.stderr
     content = json.loads((tmp_path / "r2cmn_dashboard.json").read_text())
     assert (content["entity"], content["project"], content["displayName"]) == ("e", "p", "r2cmn ablations, s")
 

@@ -44,7 +44,7 @@ def test_a_state_of_another_model_is_refused():
     theirs, ours = optimizer.released_order(NAMES), optimizer.our_order(MODEL)
     state = released_state()
     state["param_groups"][1]["params"] = [1, 2]
-    with pytest.raises(ReleasedFileError, match=r"hold \[1, 2\] parameters, where the model has \[1, 3\]"):
+    with pytest.raises(ReleasedFileError, match=r"hold \[1, 2\] parameters, but the model has \[1, 3\]"):
         optimizer.to_ours(state, theirs, ours, MODEL)
     state = released_state()
     state["state"][1]["exp_avg"] = torch.zeros(4)

@@ -22,4 +22,4 @@ class TensorBoard(TensorBoardLogger):
         try:
             super().__init__(save_dir, name="tensorboard", version="", **kwargs)
         except ModuleNotFoundError as error:
-            raise ValueError("logger=tensorboard needs TensorBoard: pip install 'r2cmn[tensorboard]'") from error
+            raise ValueError("TensorBoard is not installed: pip install 'r2cmn[tensorboard]'") from error
