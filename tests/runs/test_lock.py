@@ -18,9 +18,8 @@ from pathlib import Path
 from r2cmn.runs.lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]))
 lock.acquire()
-if os.fork() == 0:
-    time.sleep(60)  # a loader process that outlives the trial
-print("held", flush=True)
+if os.fork() == 0:  # a loader process that outlives the trial
+    print("held", flush=True)  # by the child, so that what it does after the fork is done
 time.sleep(60)
 """
 

@@ -25,6 +25,7 @@ from typing import IO, Any
 PUBLIC_FILE = 0o644
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+_TAIL_BYTES = 65_536
 """Characters of the longest field of a CSV; the csv module stops at 131,072."""
 
 
@@ -133,6 +134,16 @@ def read_object(path: Path) -> dict[str, Any] | None:
     except ValueError:
         return None
     return content if isinstance(content, dict) else None
+
+
+def read_tail(path: Path, start: int = 0) -> str:
+    """Return the end of a log, at most 64 KiB, of what follows its first `start` bytes; "" if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(start, file.seek(0, 2) - _TAIL_BYTES))
+            return file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def name_some(names: Iterable[str], most: int = 3) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from r2cmn.files import read_json, read_object, write_json, write_whole
+from r2cmn.files import read_json, read_object, read_tail, write_json, write_whole
 from r2cmn.files.yaml import read_yaml
 
 REUSED = "reused.json"
@@ -26,7 +26,6 @@ MULTIRUN = "multirun.yaml"
 
 _RESUMING = re.compile(r"[+~]*(sweep(\.|=|@|$)|run_dir=|checkpoint=(last|null)$)")
 _PARAMETERS = re.compile(r"parameters: (.*)")
-_TAIL_BYTES = 65_536
 
 
 def own_overrides(overrides: Sequence[str]) -> list[str]:
@@ -177,19 +176,31 @@ class RunFolder:
         return read_yaml(self.config_yaml) or {}
 
     def read_composed(self) -> Any:
-        """Return the configuration as Hydra composed it, with its `${...}`; {} if there is none.
+        """Return the configuration as Hydra composed it, with its `${...}`; {} if there is none of this run.
 
         Raises:
             ValueError: naming the file, if it is damaged.
         """
-        return read_yaml(self._hydra / "config.yaml") or {}
+        content = read_yaml(self._hydra / "config.yaml") or {}
+        return {} if content and self._is_replaced() else content
+
+    def _is_replaced(self) -> bool:
+        """Return whether Hydra's record is of a later start with other overrides, which was refused."""
+        started, composed = self.identity.get("overrides"), self._read_composed_overrides()
+        return isinstance(started, list) and composed is not None and sorted(own_overrides(started)) != composed
+
+    def _read_composed_overrides(self) -> list[str] | None:
+        with contextlib.suppress(ValueError):
+            listed = read_yaml(self._hydra / "overrides.yaml")
+            if isinstance(listed, list):
+                return sorted(own_overrides([str(each) for each in listed]))
+        return None
 
     def read_overrides(self) -> list[str]:
         """Return the overrides that define the run, sorted: Hydra's record, else that of the result or of the start."""
-        with contextlib.suppress(ValueError):
-            listed = read_yaml(self._hydra / "overrides.yaml")
-            if isinstance(listed, list) and listed:
-                return sorted(own_overrides([str(each) for each in listed]))
+        composed = self._read_composed_overrides()
+        if composed and not self._is_replaced():
+            return composed
         sources = (read_object(self.result_json), read_object(self.trial_json))
         recorded = (source.get("overrides") for source in sources if source)
         found = next((each for each in recorded if isinstance(each, list) and each), [])
@@ -222,16 +233,6 @@ def find_runs(folder: Path) -> Iterator[RunFolder]:
             if run.identity:
                 yield run
         folders.sort(key=lambda name: (int(name) if name.isdecimal() else -1, name))
-
-
-def read_tail(path: Path, start: int = 0) -> str:
-    """Return the end of a log, at most 64 KiB, of what follows its first `start` bytes; "" if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(start, file.seek(0, 2) - _TAIL_BYTES))
-            return file.read().decode("utf-8", errors="replace")
-    except OSError:
-        return ""
 
 
 def _read_object(path: Path) -> dict[str, Any]:

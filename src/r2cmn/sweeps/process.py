@@ -11,7 +11,8 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from r2cmn.runs.folder import RunFolder, read_tail
+from r2cmn.files import read_tail
+from r2cmn.runs.folder import RunFolder
 from r2cmn.runs.lock import FolderLock
 from r2cmn.sweeps.devices import PoolError
 

@@ -59,8 +59,21 @@ def test_a_configuration_is_read_as_omegaconf_reads_it(folder):
 
 
 def test_overrides_that_resume_a_trial_do_not_count(folder):
-    (folder / ".hydra" / "overrides.yaml").write_text("- seed=2\n- run_dir=x\n- checkpoint=last\n- sweep.resume=true\n")
-    assert read_trial(folder).overrides == ("seed=2",)
+    resuming = "- run_dir=x\n- checkpoint=last\n- sweep.resume=true\n"
+    (folder / ".hydra" / "overrides.yaml").write_text("- seed=2\n- memory.num_vectors=64\n" + resuming)
+    trial = read_trial(folder)
+    assert trial.overrides == ("memory.num_vectors=64", "seed=2")
+    assert trial.written["memory"]["dim"] == "${dim}"
+
+
+@pytest.mark.parametrize("other", ["- seed=5\n", ""])
+def test_the_record_of_a_later_start_that_was_refused_does_not_count(folder, other):
+    # Hydra writes it before the run is checked, such as checkpoint=last without the run's overrides
+    (folder / ".hydra" / "overrides.yaml").write_text(other + "- run_dir=x\n- checkpoint=last\n")
+    (folder / ".hydra" / "config.yaml").write_text("seed: 5\ndim: 9\n")
+    trial = read_trial(folder)
+    assert trial.overrides == ("memory.num_vectors=64", "seed=2")
+    assert (trial.written["seed"], trial.written["dim"]) == (2, 128)
 
 
 def test_a_trial_of_an_older_version_has_its_parameters_from_the_log(folder):
