@@ -242,8 +242,18 @@ def test_the_optimizer_is_fused_where_it_can_be_and_the_user_may_say_otherwise()
     without = make(optimizer={"_target_": "torch.optim.RMSprop", "lr": 1e-3})
     assert fused_of(without) == [None, None]
     half = make()
-    half._trainer = types.SimpleNamespace(precision="16-mixed")  # whose scaler refuses to clip before a fused step
-    assert fused_of(half) == [None, None]
+    # float16's scaler refuses to clip before a fused step, Lightning refuses it under any autocast
+    for precision, clip, fused in [("16-mixed", None, None), ("bf16-mixed", 1.0, None), ("bf16-mixed", None, True)]:
+        half._trainer = types.SimpleNamespace(precision=precision, gradient_clip_val=clip)
+        assert fused_of(half) == [fused, fused]
+
+
+def test_bfloat16_trains_with_clipped_gradients():
+    module = make()
+    trainer = make_trainer(precision="bf16-mixed", gradient_clip_val=1.0)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    trainer.fit(module, batches())
+    assert any(not torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
 def fused_of(module):

@@ -93,8 +93,6 @@ class CMNModule(pl.LightningModule):
             described["annotations"] = annotations
         return cls(model=model, data=described, **parts)
 
-    # ---- generation ------------------------------------------------------------------------------------------------
-
     def write(self, images: Tensor) -> Hypotheses:
         """Write a report for each study of a batch of normalized images (B, I, 3, H, W), as token ids."""
         with torch.inference_mode():
@@ -167,8 +165,6 @@ class CMNModule(pl.LightningModule):
         if data is not None and rewrites(self.model.encoder_decoder):
             data.rewrite_reports(partial(to_targets, self.model.encoder_decoder, tokenizer=self.tokenizer))
 
-    # ---- training --------------------------------------------------------------------------------------------------
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.objective(self, batch)
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=len(batch.index))
@@ -194,9 +190,12 @@ class CMNModule(pl.LightningModule):
     def _fused(self, description: Config) -> Config:
         """Ask for the fused kernel of an optimizer that has one: a third of the time, and no host sync on a GPU.
 
-        Not with float16's gradient scaler, which cannot clip gradients that a fused step unscales itself.
+        Not with float16's gradient scaler, which a fused step unscales itself, nor with clipping under autocast, which
+        Lightning refuses for a fused step.
         """
-        scaled = self._trainer is not None and str(self._trainer.precision) == "16-mixed"
+        trainer: Any = self._trainer
+        refusing = ["16-mixed", "bf16-mixed"] if trainer is not None and trainer.gradient_clip_val else ["16-mixed"]
+        scaled = trainer is not None and str(trainer.precision) in refusing
         on = {p.device.type for p in self.model.parameters()}
         has_kernel = has_option(find_class(description["_target_"]), "fused")
         return {"fused": True} if has_kernel and not scaled and on <= {"cpu", "cuda"} else {}
@@ -204,13 +203,11 @@ class CMNModule(pl.LightningModule):
     # ---- scoring ---------------------------------------------------------------------------------------------------
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Generate the reports of a batch for the scores, and log the loss."""
         self._score(batch, self.val_metrics)
         loss = self.objective(self, batch)
         self.log("val/loss", loss, prog_bar=True, sync_dist=True, batch_size=len(batch.index))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Generate the reports of a batch for the scores."""
         self._score(batch, self.test_metrics)
 
     def _score(self, batch: Batch, metrics: Any) -> None:
@@ -247,9 +244,7 @@ class CMNModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raise a clear error for weights or annotations of another model."""
         if checkpoint["hyper_parameters"]["data"].get("annotations") != self.hparams["data"].get("annotations"):
-            raise ValueError(
-                "the checkpoint has other annotations than these data give its encoder-decoder: use its own data"
-            )
+            raise ValueError("the checkpoint has other annotations than these data give: use its own data")
         theirs = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
         ours = {k: tuple(v.shape) for k, v in self.state_dict().items()}
         differing = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))
