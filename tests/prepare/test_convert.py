@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from r2cmn.prepare import convert as module
+from r2cmn.prepare import journal
 from r2cmn.prepare.archives import RawError, RawFile
 from r2cmn.prepare.convert import Picture, convert
 from r2cmn.prepare.folder import DataFolder, OutputError
@@ -84,13 +84,13 @@ def test_images_are_converted_in_parallel_and_few_wait(folder, monkeypatch):
         most[0] = max(most[0], running[0])
         return png(number)
 
-    add = module._Journal.add
+    add = journal.Journal.add
 
     def count(self, *given):
         running[0] -= 1
         add(self, *given)
 
-    monkeypatch.setattr(module._Journal, "add", count)
+    monkeypatch.setattr(journal.Journal, "add", count)
     assert convert(folder, archived(20, read), rendered_together, 20, num_workers=2).faults == {}
     assert most[0] <= 7
 
@@ -213,16 +213,16 @@ def test_workers(folder):
 def test_a_torn_line_costs_one_image_only(folder):
     expected = run(folder, archived(3), num_workers=1).rows
     path = folder.state / "done.jsonl"
-    assert {name: known.row for name, known in module._read_journal(path).items()} == expected
+    assert {name: known.row for name, known in journal._read_journal(path).items()} == expected
     whole = path.read_bytes()
     for cut in range(1, len(whole.splitlines()[-1])):
         path.write_bytes(whole[:-cut])
-        assert set(module._read_journal(path)) == {"s0/0.png", "s1/0.png"}
+        assert set(journal._read_journal(path)) == {"s0/0.png", "s1/0.png"}
     path.write_bytes(whole[:-5] + b'\n[1, 2]\n"x"\n[1, 2, 3, "x"]\n\xff\n\n')
-    assert set(module._read_journal(path)) == {"s0/0.png", "s1/0.png"}
+    assert set(journal._read_journal(path)) == {"s0/0.png", "s1/0.png"}
     os.truncate(path, len(whole) - 5)  # as a disk that was full for a moment leaves it
     run(folder, archived(4))
-    assert set(module._read_journal(path)) == {f"s{n}/0.png" for n in range(4)}
+    assert set(journal._read_journal(path)) == {f"s{n}/0.png" for n in range(4)}
 
 
 def test_the_last_record_of_an_image_counts(folder, tmp_path):
@@ -231,7 +231,7 @@ def test_the_last_record_of_an_image_counts(folder, tmp_path):
     pictures[0].file.path.write_bytes(png(9, size=30))
     done = run(folder, pictures)
     assert len((folder.state / "done.jsonl").read_text().split()) > 1
-    assert {name: known.row for name, known in module._read_journal(folder.state / "done.jsonl").items()} == done.rows
+    assert {name: known.row for name, known in journal._read_journal(folder.state / "done.jsonl").items()} == done.rows
     assert done.rows["s0/0.png"].steps == "30 x 30 to 8 x 8"
 
 
@@ -252,11 +252,11 @@ def test_a_disk_that_fills_up_is_one_sentence(folder, monkeypatch):
     def full(handle, content):
         if b"s3/0.png" in content:
             write(handle, content[:9])
-            monkeypatch.setattr(module.os, "write", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+            monkeypatch.setattr(journal.os, "write", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
             return 9
         return write(handle, content)
 
-    monkeypatch.setattr(module.os, "write", full)
+    monkeypatch.setattr(journal.os, "write", full)
     with pytest.raises(OutputError, match="is full after 3 images"):
         run(folder, archived(6), num_workers=1)
     monkeypatch.undo()

@@ -55,10 +55,10 @@ def evaluate(
     r2cmn evaluate RUN/predictions.csv --column reference_full --published iu_xray
     """
     from r2cmn.evaluation.labels import Labels
-    from r2cmn.evaluation.page import PageContent, license_class_of, write_page
+    from r2cmn.evaluation.page import PageContent, write_page
     from r2cmn.evaluation.protocols import as_words, prepare
     from r2cmn.evaluation.published import published as published_numbers
-    from r2cmn.evaluation.read import read_baselines, read_predictions
+    from r2cmn.evaluation.read import license_class_of, read_baselines, read_predictions
     from r2cmn.evaluation.result import evaluate as evaluate_reports
     from r2cmn.evaluation.scored import Settings
     from r2cmn.evaluation.show import print_result

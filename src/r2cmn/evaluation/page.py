@@ -15,10 +15,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from r2cmn.data.reports import LICENSE_CLASSES
 from r2cmn.evaluation.protocols import MEANING, Prepared
 from r2cmn.evaluation.published import Published
-from r2cmn.evaluation.read import Predictions
 from r2cmn.evaluation.result import Result
 from r2cmn.evaluation.scored import Scored, System
 from r2cmn.evaluation.show import (
@@ -31,7 +29,6 @@ from r2cmn.evaluation.show import (
     level_of,
     score_rows,
 )
-from r2cmn.files import check_choice
 from r2cmn.metrics.degeneracy import MEANING as DEGENERACY
 from r2cmn.metrics.names import NLG, describe, parse_ce, protocol_of_ce, short
 from r2cmn.pages import Row, Table, code, render, with_note, write
@@ -39,8 +36,6 @@ from r2cmn.pages.charts import Mark, bar, histogram, intervals
 
 PLOTTED = (*[name for name in NLG if name != "CIDEr"], "CE_macro_F1", "CE_micro_F1", "CE_example_F1", "CE_micro_F1_5")
 """Scores of the first plot, all in [0, 1]; CIDEr goes to 10 and has its own plot."""
-_DEIDENTIFIED = "___"
-"""The mark of removed words in the reports of MIMIC-CXR."""
 _EXAMPLES = 5
 _MOST_FREQUENT = 8
 _MOST_BINS = 30
@@ -77,19 +72,6 @@ class PageContent:
             [(report if is_text_shown else None, n) for report, n in Counter(generated).most_common(_MOST_FREQUENT)],
             [(ids[i] if are_ids_shown else "", generated[i], references[i]) for i in chosen],
         )
-
-
-def license_class_of(choice: str | None, read: Predictions) -> str:
-    """Return the license class that was asked for; without a choice dua for MIMIC-CXR, non_commercial for the rest.
-
-    Raises:
-        ValueError: for an unknown choice.
-    """
-    if choice is not None:
-        return check_choice("--license-class", choice, LICENSE_CLASSES)
-    marked = any(_DEIDENTIFIED in each for texts in (read.generated, *read.references.values()) for each in texts)
-    mimic = read.annotation is not None and read.annotation.dataset == "mimic_cxr"
-    return "dua" if mimic or marked else "non_commercial"
 
 
 def write_page(path: Path, result: Result, content: PageContent, published: Sequence[Published] = ()) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from r2cmn.evaluation.tables import NAMES, Table, read_table
-from r2cmn.files import name_some, read_json, repeated
+from r2cmn.files import check_choice, name_some, read_json, repeated
 
 SPLITS = ("train", "val", "test")
+_DEIDENTIFIED = "___"
+"""The mark of removed words in the reports of MIMIC-CXR."""
 
 
 @dataclass(frozen=True)
@@ -233,3 +235,18 @@ def _order(table: Table, ids: Sequence[str], source: Path, by_row: bool = False)
     if extra:
         raise ValueError(f"{table.path} has {len(extra)} ids that {source} does not have: {name_some(extra)}")
     return [places[id] for id in ids]
+
+
+def license_class_of(choice: str | None, read: Predictions) -> str:
+    """Return the license class that was asked for; without a choice dua for MIMIC-CXR, non_commercial for the rest.
+
+    Raises:
+        ValueError: for an unknown choice.
+    """
+    from r2cmn.data.reports import LICENSE_CLASSES  # not at the top: it imports torchvision
+
+    if choice is not None:
+        return check_choice("--license-class", choice, LICENSE_CLASSES)
+    marked = any(_DEIDENTIFIED in each for texts in (read.generated, *read.references.values()) for each in texts)
+    mimic = read.annotation is not None and read.annotation.dataset == "mimic_cxr"
+    return "dua" if mimic or marked else "non_commercial"

@@ -8,18 +8,10 @@ recorded is converted again.
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import socket
-import tempfile
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from r2cmn.data.image_errors import read_fault
@@ -28,6 +20,7 @@ from r2cmn.files import num_cores
 from r2cmn.prepare.archives import RawError, RawFile
 from r2cmn.prepare.folder import DataFolder, ManifestRow
 from r2cmn.prepare.images import Rendered
+from r2cmn.prepare.journal import Journal, open_journal, stamp_of
 
 Render = Callable[[str, bytes], Rendered]
 """Makes the file to keep from the name and the content of a source; a ValueError says what is wrong with the source."""
@@ -98,14 +91,14 @@ def convert(
             progress.advance(is_new=outcome.is_new)
 
     with (
-        _open_journal(folder) as journal,
+        open_journal(folder) as journal,
         Progress("images", total) as progress,
         ThreadPoolExecutor(num_workers) as pool,
     ):
         try:
             for picture in pictures:
                 # the files of an archive are read in its order, by this thread
-                is_read = picture.file.path is None and not journal.is_done(picture, _stamp(picture.file))
+                is_read = picture.file.path is None and not journal.is_done(picture.image, stamp_of(picture.file))
                 content = picture.file.read() if is_read else None
                 waiting.append((picture, pool.submit(_convert, journal, picture, content, render)))
                 collect(2 * num_workers)
@@ -125,12 +118,12 @@ class _Outcome(NamedTuple):
     is_new: bool = True
 
 
-def _convert(journal: _Journal, picture: Picture, content: bytes | None, render: Render) -> _Outcome:
+def _convert(journal: Journal, picture: Picture, content: bytes | None, render: Render) -> _Outcome:
     file = picture.file
     try:
-        stamp = _stamp(file)
+        stamp = stamp_of(file)
         if content is None:
-            if journal.is_done(picture, stamp):
+            if journal.is_done(picture.image, stamp):
                 return _Outcome(is_new=False)
             content = file.read()
         kept = render(file.name, content)
@@ -151,121 +144,3 @@ def _convert(journal: _Journal, picture: Picture, content: bytes | None, render:
     )
     journal.add(row, stamp, kept.content, file.path)
     return _Outcome()
-
-
-_Stamp = tuple[int, int]
-"""Size and time of change of a source; zeros for a file of an archive."""
-
-
-def _stamp(file: RawFile) -> _Stamp:
-    if file.path is None:
-        return 0, 0
-    status = file.path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-class _Known(NamedTuple):
-    stamp: _Stamp
-    size: int
-    row: ManifestRow
-
-
-class _Journal:
-    """The finished images of a data folder, `.prepare/done.jsonl`.
-
-    Attributes:
-        rows: manifest row by path below `images/`, of the images that were found done or added.
-    """
-
-    def __init__(self, folder: DataFolder, unfinished: Path):
-        self.rows: dict[str, ManifestRow] = {}
-        self._folder = folder
-        self._unfinished = unfinished
-        path = folder.state / "done.jsonl"
-        self._known = _read_journal(path)
-        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, folder.file_mode)
-        self._lock = threading.Lock()
-
-    def is_done(self, picture: Picture, stamp: _Stamp) -> bool:
-        """Whether an image was finished, from a source that has not changed."""
-        known = self._known.get(picture.image)
-        try:
-            size = (self._folder.images / picture.image).stat().st_size if known is not None else None
-        except OSError:
-            return False
-        if known is None or (known.stamp, known.size) != (stamp, size):
-            return False
-        self.rows[picture.image] = known.row
-        return True
-
-    def add(self, row: ManifestRow, stamp: _Stamp, content: bytes | None, source: Path | None) -> None:
-        """Write an image, or a link to its source if there is no content, and record it.
-
-        Raises:
-            OutputError: if the disk is full or the folder cannot be written; no partial file is left.
-        """
-        with self._folder.explained(self.rows):
-            target = self._folder.images / row.image
-            self._folder.make_folder(target.parent)
-            temporary = self._unfinished / str(threading.get_ident())
-            if content is None:
-                assert source is not None
-                temporary.symlink_to(source.resolve())
-            else:
-                handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, self._folder.file_mode)
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-            temporary.replace(target)
-            size = stamp[0] if content is None else len(content)
-            self._record(json.dumps([*stamp, size, asdict(row)]))
-        self.rows[row.image] = row
-
-    def _record(self, line: str) -> None:
-        content = b"\n" + line.encode()  # the line break comes first, so that a torn line spoils no other one
-        with self._lock:
-            if os.write(self._handle, content) < len(content):
-                os.write(self._handle, content)  # raises the reason of the first, such as a full disk
-
-    def close(self) -> None:
-        os.close(self._handle)
-
-
-def _read_journal(path: Path) -> dict[str, _Known]:
-    """Read the records; torn lines are skipped, and the last record of an image counts."""
-    names = {field.name for field in fields(ManifestRow)}
-    known = {}
-    for line in path.read_bytes().splitlines() if path.exists() else ():
-        try:
-            source_size, changed, size, values = json.loads(line)
-        except (ValueError, TypeError):
-            continue
-        if isinstance(values, dict) and set(values) == names:
-            known[values["image"]] = _Known((source_size, changed), size, ManifestRow(**values))
-    return known
-
-
-@contextmanager
-def _open_journal(folder: DataFolder) -> Iterator[_Journal]:
-    """Open the journal with a folder for unfinished files, and remove what killed runs of this machine left there."""
-    prefix = f"writing-{socket.gethostname()}-"
-    for left in folder.state.glob(f"{prefix}*"):
-        if not _is_running(left.name.removeprefix(prefix).split("-")[0]):
-            shutil.rmtree(left, ignore_errors=True)
-    with folder.explained():
-        unfinished = Path(tempfile.mkdtemp(dir=folder.state, prefix=f"{prefix}{os.getpid()}-"))
-        journal = _Journal(folder, unfinished)
-    try:
-        yield journal
-    finally:
-        journal.close()
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _is_running(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except OSError:
-        return True
-    return True

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -20,8 +17,8 @@ from r2cmn.prepare.folder import TERMS, DataFolder
 from r2cmn.prepare.images import Rendering, render
 from r2cmn.prepare.splitting import Splitting
 from r2cmn.prepare.summary import Step, Summary, write_studies
+from r2cmn.prepare.table_rows import lines_of_jsonl, rows_of_csv
 
-COLUMNS = ("id", "report", "images")
 _SYNONYMS = {"validate": "val", "valid": "val", "validation": "val"}
 _MEANING = {
     "public": "Whoever owns the data allows anyone to read it.",
@@ -167,7 +164,7 @@ def read_table(path: Path) -> list[Row]:
         RawError: if the file is not a table or lacks a column.
         TableError: listing what is wrong, by row.
     """
-    values = _lines_of_jsonl(path) if path.suffix.lower() == ".jsonl" else _rows_of_csv(path)
+    values = lines_of_jsonl(path) if path.suffix.lower() == ".jsonl" else rows_of_csv(path)
     problems: list[Problem] = []
     rows = [_row(path, number, value, problems) for number, value in values]
     if not rows:
@@ -180,43 +177,6 @@ def read_table(path: Path) -> list[Row]:
     if missing:
         raise RawError(f"{path} has no row with the split {missing[0]}: a data set needs train, val and test")
     return rows
-
-
-def _text(path: Path) -> str:
-    content = path.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise RawError(f"{path} is not UTF-8 text in line {line}: save it as UTF-8") from None
-
-
-def _rows_of_csv(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    try:
-        reader = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True)
-        rows: list[tuple[int, dict[str, Any]]] = list(enumerate(reader, 2))
-    except csv.Error as error:
-        raise RawError(f"{path} is not a valid CSV: {error}") from None
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
-    if missing:
-        there = ", ".join(reader.fieldnames or []) or "none"
-        raise RawError(f"{path} has no column '{missing[0]}': its columns are {there}")
-    return [(number, {**row, "images": (row["images"] or "").split(";")}) for number, row in rows]
-
-
-def _lines_of_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    values = []
-    for number, line in enumerate(_text(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise RawError(f"{path} is not valid JSON in line {number}: {error.msg}") from None
-        if not isinstance(value, dict):
-            raise RawError(f'{path} has no object in line {number}: write {{"id": ..., "report": ..., ...}}')
-        values.append((number, value))
-    return values
 
 
 def _row(path: Path, number: int, value: dict[str, Any], problems: list[Problem]) -> Row:
