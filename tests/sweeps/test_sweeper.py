@@ -158,7 +158,7 @@ def test_a_stopped_search_is_resumed(toy, signum):
     trials = toy.study().trials
     assert [trial.state.name for trial in trials] == ["FAIL", "FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
     again = [trial.params for trial in trials[2:4]]
-    assert sorted(again, key=str) == sorted(before, key=str)  # two at once end in any order, and are repeated in it
+    assert sorted(again, key=str) == sorted(before, key=str)  # two trials at once end in any order
     assert "3 of 3 trials: 3 complete, 0 pruned, 0 failed; 2 more were interrupted and tried again" in output
     assert "trial 0 was stopped with its search" in output or signum == signal.SIGINT
 
