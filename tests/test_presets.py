@@ -16,7 +16,8 @@ SAID, UNSAID = re.findall(r"(?:^\|.*\n)+", (ROOT / "docs" / "train" / "presets.m
 # What a preset decides is in these; below them only how a machine works, not what comes out.
 DECIDING = ("backbone", "memory", "encoder_decoder", "init", "generation", "objective", "optimizer", "metrics", "data")
 OF_THE_MACHINE = {
-    "data.dir", "data.num_workers", "data.cache", "data.cache_features", "data.on_bad_sample", "data.license_class"
+    "data.dir", "data.num_workers", "data.cache", "data.cache_features", "data.on_bad_sample", "data.license_class",
+    "data.allow_outside",
 }  # fmt: skip
 # referred to by other keys, which the table has
 REFERRED_TO = {"dim", "num_vectors"}

@@ -89,7 +89,7 @@ def test_num_views_defaults_to_the_smallest_number_of_images(make_dataset, tmp_p
 def test_data_is_read_once_and_the_funnel_printed_once(tiny_dataset, monkeypatch, capsys):
     calls = []
 
-    def read(dir):
+    def read(dir, allow_outside):
         calls.append(dir)
         return read_annotation(dir)
 
@@ -139,6 +139,7 @@ def test_description_is_plain_and_safe_to_load(tiny_dataset, tmp_path):
         ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
         ({"num_workers": -1}, "num_workers must be at least 0, not -1"),
         ({"on_bad_sample": "drop"}, r"data\.on_bad_sample is one of error, skip, not 'drop'"),
+        ({"allow_outside": "no"}, r"data\.allow_outside must be true or false, not 'no'"),
         ({"cache": "ram"}, r"data\.cache is one of none, memory, disk, not 'ram'"),
         ({"cache_features": "bfloat16"}, r"data\.cache_features is one of none, float16, float32, not 'bf"),
         ({"cache_features": True}, r"at random: set data\.images\.random_crop=false and data\.images\.horizontal_f"),

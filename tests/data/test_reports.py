@@ -35,6 +35,41 @@ def test_annotation_becomes_studies(tmp_path):
     assert (studies["train"][1].patient, studies["train"][1].labels) == ("p7", None)
 
 
+@pytest.mark.parametrize("kind", ["absolute", "dots", "file link", "folder link", "images link", "loop", "null"])
+def test_an_image_outside_the_folder_is_refused_unless_it_is_allowed(tmp_path, kind):
+    other, dir = tmp_path / "other", tmp_path / "data"
+    (other / "images").mkdir(parents=True)
+    (other / "images" / "0.png").write_bytes(b"pixels")
+    (dir / "images").mkdir(parents=True)
+    (dir / "images" / "file.png").symlink_to(other / "images" / "0.png")
+    (dir / "images" / "folder").symlink_to(other / "images")
+    (dir / "images" / "loop").symlink_to(dir / "images" / "loop")
+    image = {
+        "absolute": str(other / "images" / "0.png"), "dots": "../../other/images/0.png", "file link": "file.png",
+        "folder link": "folder/0.png", "images link": "0.png", "loop": "loop/../../../other/0.png", "null": "a\0/0.png",
+    }[kind]  # fmt: skip
+    if kind == "images link":
+        dir = tmp_path / "linked"
+        dir.mkdir()
+        (dir / "images").symlink_to(other / "images")
+    _write(dir, [_entry(), _entry(id="b", image_path=["a/0.png", image])])
+    with pytest.raises(DataError, match=r"study [ab] of 'train' names .*, which is not in .*allow_outside=true"):
+        read_annotation(dir)
+    assert read_annotation(dir, allow_outside=True)["train"][1].images[1] == dir / "images" / image
+
+
+def test_images_inside_the_folder_may_have_any_path(tmp_path):
+    dir = tmp_path / "data"
+    (dir / "images" / "a").mkdir(parents=True)
+    (dir / "raw").mkdir()
+    (dir / "images" / "link.png").symlink_to(dir / "raw" / "0.png")
+    names = ["link.png", "../raw/0.png", "a/../0.png", str(dir / "images" / "0.png"), "absent.png"]
+    _write(dir, [_entry(image_path=names)])
+    (tmp_path / "elsewhere").symlink_to(dir)
+    for folder in (dir, tmp_path / "elsewhere"):
+        assert len(read_annotation(folder)["train"][0].images) == 5
+
+
 def test_a_byte_order_mark_is_skipped(tmp_path):
     _write(tmp_path, [_entry(report="Größe normal.")])
     content = (tmp_path / "annotation.json").read_text()

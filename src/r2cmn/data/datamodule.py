@@ -61,6 +61,7 @@ class ReportDataModule(pl.LightningDataModule):
             model's input is the same.
         cache_features: "float16" (or True) or "float32" caches the features of a frozen trunk in
             `$R2CMN_CACHE/features`, and batches carry features instead of images; "none" (or False) does not.
+        allow_outside: whether images may be outside the folder, by absolute paths, `..` or links.
 
     Raises:
         DataError: if no folder is given.
@@ -90,11 +91,14 @@ class ReportDataModule(pl.LightningDataModule):
         license_class: str | None = None,
         cache: str = "none",
         cache_features: bool | str = "none",
+        allow_outside: bool = False,
     ):
         super().__init__()
         for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, not {value}")
+        if not isinstance(allow_outside, bool):
+            raise ValueError(f"data.allow_outside must be true or false, not {allow_outside!r}")
         if isinstance(cache_features, bool):
             cache_features = "float16" if cache_features else "none"
         license_class = self.license_default if license_class is None else license_class
@@ -103,6 +107,7 @@ class ReportDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.on_bad_sample = check_choice("data.on_bad_sample", on_bad_sample, ON_BAD_SAMPLE)
         self.license_class = check_choice("data.license_class", license_class, LICENSE_CLASSES)
+        self.allow_outside = allow_outside
         self.cache = check_choice("data.cache", cache, CACHES)
         self.cache_features = check_choice("data.cache_features", cache_features, PRECISIONS)
         self._text = _merged("text", self.text_defaults, text)
@@ -148,7 +153,7 @@ class ReportDataModule(pl.LightningDataModule):
         """
         if self.studies:
             return
-        studies = read_annotation(self.dir)
+        studies = read_annotation(self.dir, self.allow_outside)
         rank_zero_only(warn_license)(self.dir, self.license_class)
         self.num_views = self._num_views or _fewest_views(studies)
         self.studies, self.funnel = check_studies(studies, self.num_views, self.on_bad_sample)

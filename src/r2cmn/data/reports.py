@@ -7,7 +7,9 @@ A data folder holds `annotation.json`, {"train": [entry, ...], "val": [...], "te
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,11 +65,16 @@ class Study:
     labels: tuple[int, ...] | None = None
 
 
-def read_annotation(dir: str | Path) -> dict[str, list[Study]]:
+def read_annotation(dir: str | Path, allow_outside: bool = False) -> dict[str, list[Study]]:
     """Read the studies of a data folder by split; the images are not opened.
 
+    Args:
+        dir: the data folder.
+        allow_outside: whether images may be outside the data folder.
+
     Raises:
-        DataError: if the folder or the annotation is missing, or an entry lacks a key or has a value of a wrong type.
+        DataError: if the folder or the annotation is missing, an entry lacks a key or has a value of a wrong type, or
+            an image is outside the folder.
     """
     dir = Path(dir)
     path = dir / "annotation.json"
@@ -79,7 +86,28 @@ def read_annotation(dir: str | Path) -> dict[str, list[Study]]:
             found = ", ".join(repr(key) for key in content) or "nothing"
             raise DataError(f"{path} lacks a list '{split}': it holds {found}")
         studies[split] = [_study(path, split, index, entry) for index, entry in enumerate(entries)]
+    if not allow_outside:
+        _check_inside(dir, studies)
     return studies
+
+
+def _check_inside(dir: Path, studies_by_split: Mapping[str, Sequence[Study]]) -> None:
+    """Raise DataError if an image is not in the data folder, links followed; each folder is resolved once."""
+    root = Path(os.path.realpath(dir))
+
+    @functools.cache
+    def is_inside(path: Path) -> bool:
+        return "\0" not in str(path) and Path(os.path.realpath(path)).is_relative_to(root)
+
+    for split, studies in studies_by_split.items():
+        for study in studies:
+            for image in study.images:
+                if not is_inside(image.parent) or (image.is_symlink() and not is_inside(image)):
+                    raise DataError(
+                        f"study {study.id} of '{split}' names {image}, which is not in the data folder {dir}: reports "
+                        "and images of public data are passed to loggers; if it may be used, set "
+                        "data.allow_outside=true (a folder of `prepare --save link` needs it)"
+                    )
 
 
 def _read_object(path: Path) -> dict[str, Any]:
