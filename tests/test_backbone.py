@@ -82,6 +82,24 @@ def test_the_projection_is_linear_relu():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(("projection", "width"), [("relu", 8), ("linear", 8), (None, 96)])
+def test_the_projection_can_be_linear_or_absent(projection, width):
+    backbone = small(projection=projection).eval()
+    assert (backbone.feature_dim, backbone.patch_dim) == (96, width)
+    images = torch.randn(2, 1, 3, 64, 64)
+    features = backbone.features(images)
+    expected = features if projection is None else backbone.projection[0](features)
+    expected = expected.relu() if projection == "relu" else expected
+    torch.testing.assert_close(backbone(images), expected, rtol=0, atol=0)
+    assert torch.equal(backbone(features.half()), backbone.project(features.half().float()))  # cached features
+
+
+def test_an_unknown_projection_is_refused():
+    with pytest.raises(ValueError, match=r"backbone\.projection"):
+        small(projection="tanh")
+
+
+@torch.no_grad()
 def test_in_evaluation_mode_a_view_does_not_depend_on_the_others():
     backbone = randomize_statistics(small()).double().eval()
     images = torch.randn(2, 2, 3, 64, 64, dtype=torch.float64)

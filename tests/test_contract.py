@@ -27,11 +27,9 @@ def tiny(path):
     """Read a description and make its sizes tiny: those named above, and every other large integer."""
     description = yaml.safe_load(path.read_text())
     for key, value in description.items():
-        if value == "${dim}":
-            description[key] = DIM
-        elif key in TINY:
+        if key in TINY:
             description[key] = TINY[key]
-        elif isinstance(value, int) and not isinstance(value, bool) and value > DIM:
+        elif value == "${dim}" or (isinstance(value, int) and not isinstance(value, bool) and value > DIM):
             description[key] = DIM
     return description
 
@@ -43,15 +41,20 @@ def files(group):
 PAIRS = list(itertools.product(files("encoder_decoder"), files("memory")))
 
 
+class Given(nn.Identity):
+    """The patches stand for the images and for the features: the contract is the other parts'."""
+
+    features = project = nn.Identity.forward
+
+
 def draw_model(pair, seed):
     torch.manual_seed(seed)
     description = tiny(pair[0])
-    offered = {"tokenizer": TOKENIZER, "vocabulary_size": NUM_COLUMNS}
+    offered = {"tokenizer": TOKENIZER, "vocabulary_size": NUM_COLUMNS, "feature_dim": DIM, "patch_dim": DIM}
     offered["annotations"] = annotate(description, [], TOKENIZER)
     encoder_decoder = build(description, "encoder_decoder", offered)
     memory = build(tiny(pair[1]), "memory")
-    # the patches stand for the images: the contract is the other parts'
-    model = CMN(nn.Identity(), memory, encoder_decoder).double().eval()
+    model = CMN(Given(), memory, encoder_decoder).double().eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False).add_(0.3 * torch.randn_like(parameter))  # else no word stands out
     return model
@@ -94,12 +97,17 @@ def write(model, generation, patches):
     return generation(model.step, model.start(model.encode(patches)))
 
 
-def all_reports():
-    """Return every report of at most MAX_LENGTH words, padded (R, T), and their lengths with the closing 0."""
+def num_columns(model):
+    """Return the number of output columns: the vocabulary's, and those of pseudo-tokens."""
+    return model(draw_patches(), torch.zeros(NUM_STUDIES, 1, dtype=torch.long)).shape[-1]
+
+
+def all_reports(columns):
+    """Return every report of at most MAX_LENGTH tokens, padded (R, T), and their lengths with the closing 0."""
     reports = []
     for length in range(1, MAX_LENGTH + 1):
-        reports += [[*words, 0] for words in itertools.product(range(1, NUM_COLUMNS), repeat=length - 1)]
-    reports += [list(words) for words in itertools.product(range(1, NUM_COLUMNS), repeat=MAX_LENGTH)]
+        reports += [[*words, 0] for words in itertools.product(range(1, columns), repeat=length - 1)]
+    reports += [list(words) for words in itertools.product(range(1, columns), repeat=MAX_LENGTH)]
     padded = torch.tensor([row + [0] * (MAX_LENGTH - len(row)) for row in reports])
     return padded, torch.tensor([len(row) for row in reports])
 
@@ -118,7 +126,7 @@ def test_conf_has_pairs():
 
 
 def test_stepping_equals_teacher_forcing(model, patches):
-    words = torch.randint(1, NUM_COLUMNS, (NUM_STUDIES, 6))
+    words = torch.randint(1, num_columns(model), (NUM_STUDIES, 6))
     tokens = torch.cat([torch.zeros_like(words[:, :1]), words], dim=1)
     source = model.encode(patches)
     state = model.start(source)
@@ -130,7 +138,7 @@ def test_stepping_equals_teacher_forcing(model, patches):
 
 
 def test_probabilities_sum_to_one(model, patches):
-    tokens = torch.randint(1, NUM_COLUMNS, (NUM_STUDIES, 6))
+    tokens = torch.randint(1, num_columns(model), (NUM_STUDIES, 6))
     tokens[:, 0] = 0
     sums = model(patches, tokens).exp().sum(-1)
     torch.testing.assert_close(sums, torch.ones_like(sums), rtol=0, atol=1e-12)
@@ -175,8 +183,9 @@ def test_one_beam_is_greedy(model, patches):
 
 @pytest.mark.parametrize("penalty", [None, "average"])
 def test_a_beam_as_wide_as_the_search_space_finds_the_optimum(model, patches, penalty):
-    found = write(model, BeamSearch(NUM_COLUMNS**MAX_LENGTH, MAX_LENGTH, penalty), patches)
-    reports, lengths = all_reports()
+    columns = num_columns(model)
+    found = write(model, BeamSearch(columns**MAX_LENGTH, MAX_LENGTH, penalty), patches)
+    reports, lengths = all_reports(columns)
     for study in range(NUM_STUDIES):
         source = rows_of(model.encode(patches), torch.full((len(reports),), study))
         scores = teacher_forced_scores(model, source, reports)

@@ -11,7 +11,7 @@ def test_every_group_exists_in_the_configuration():
     config = compose()
     assert all("_target_" in config[group] for group in PARTS)
     assert set(MODEL) | set(COMPARED) <= set(PARTS)
-    assert set(TAGGED) - {"experiment"} <= set(PARTS)
+    assert set(TAGGED) - {"experiment", "model"} <= set(PARTS)
 
 
 def test_a_class_is_named_by_its_choice():

@@ -1,5 +1,6 @@
 """The parts together: Figure 2."""
 
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -8,9 +9,11 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from r2cmn.backbone import Backbone
+from r2cmn.build import allow_targets
+from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.encoder_decoder.transformer import Transformer
 from r2cmn.memory import CrossModalMemory, NoMemory, SeparateMemory
-from r2cmn.model import CMN
+from r2cmn.model import CMN, build_model
 from r2cmn.objectives import CrossEntropy
 from r2cmn.types import Batch, EncoderDecoder, Memory
 
@@ -59,6 +62,54 @@ def test_equations_3_to_15_in_the_papers_order(memory):
     log_p = model.encoder_decoder.decode(TOKENS, r_y, z)  # Eq. 15
     assert torch.equal(model(batch.images, TOKENS), log_p)
     torch.testing.assert_close(log_p.exp().sum(-1), torch.ones(3, 5, dtype=torch.float64))
+
+
+class Featured(Transformer):
+    """Reads the trunk's features beside the patches."""
+
+    def encode(self, patches, features):
+        return {**super().encode(patches), "features": features}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_an_encoder_decoder_that_names_features_gets_those_of_the_patches(memory):
+    backbone = Backbone("test_resnet", dim=DIM, pretrained=False)
+    model = CMN(backbone, MEMORIES[memory](), Featured(WORDS, DIM, 2, 2, 12)).eval()
+    images = torch.randn(2, 2, 3, 64, 64)
+    source, features = model.encode(images), backbone.features(images)
+    assert torch.equal(source["features"], features)
+    assert torch.equal(
+        source["encoded"], model.encoder_decoder.encode(model.memory.visual(backbone(images)), features)["encoded"]
+    )
+    assert torch.equal(model.encode(features)["features"], features)  # as cached
+
+
+class Sizes(Transformer):
+    """Names all that is offered to a constructor."""
+
+    def __init__(self, vocabulary_size, feature_dim, patch_dim, tokenizer):
+        super().__init__(vocabulary_size, DIM, 1, 2, 12)
+        self.offered = feature_dim, patch_dim, tokenizer
+
+
+@pytest.mark.parametrize(("projection", "patch_dim"), [("linear", DIM), (None, 96)])
+def test_a_constructor_gets_the_sizes_of_the_backbone_that_it_names(projection, patch_dim, monkeypatch):
+    allow_targets(__name__)
+    tokenizer = Tokenizer([".", "<unk>", "clear"])
+    model = {
+        "backbone": {
+            "_target_": "r2cmn.backbone.Backbone",
+            "name": "test_resnet",
+            "dim": DIM,
+            "pretrained": False,
+            "projection": projection,
+        },
+        "memory": {"_target_": "r2cmn.memory.NoMemory"},
+        "encoder_decoder": {"_target_": f"{__name__}.Sizes"},
+    }
+    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or SimpleNamespace(Sizes=Sizes))
+    assert build_model(model, tokenizer).encoder_decoder.offered == (96, patch_dim, tokenizer)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import difflib
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,8 @@ class Backbone(nn.Module):
             reads a .pth or .safetensors file in timm's or torchvision's naming, or the trunk of a checkpoint of r2cmn.
         frozen: the trunk is not trained and stays in evaluation mode; the projection is trained.
         dropout: after the projection; 0.5 in the released code.
+        projection: "relu": Linear, ReLU and dropout, as released; "linear": Linear alone; None: patches are the trunk's
+            features, and `dim` has no effect.
         image_size: H = W of the images; used only by trunks that are built for one size, such as ViT and Swin.
         channels_last: lay out the trunk's feature maps with the channels innermost; the same function and the same
             checkpoints, faster on some devices (`docs/train/speed.md`). None does so only in the case that was measured
@@ -59,15 +61,23 @@ class Backbone(nn.Module):
         dropout: float = 0.5,
         image_size: int = 224,
         channels_last: bool | None = None,
+        projection: Literal["relu", "linear"] | None = "relu",
     ) -> None:
         super().__init__()
+        if projection not in ("relu", "linear", None):
+            raise ValueError(f"backbone.projection must be relu, linear or null, not {projection!r}")
         self.trunk = _create_trunk(name, pretrained, image_size)
         self.kept = Kept()
         self.channels_last = channels_last
         self.frozen = frozen
-        # Departs from the paper: Eq. 3 has no projection; this is the released code's.
+        self.feature_dim: int = self.trunk.feature_info.channels()[-1]
+        """F, the width of the trunk's features."""
+        self.patch_dim: int = self.feature_dim if projection is None else dim
+        """The width of the patches: D, or F without a projection."""
+        # Departs from the paper: Eq. 3 has no projection; "relu" is the released code's.
+        steps = {"relu": [nn.ReLU(), Dropout(dropout)], "linear": []}
         self.projection = nn.Sequential(
-            nn.Linear(self.trunk.feature_info.channels()[-1], dim), nn.ReLU(), Dropout(dropout)
+            *([] if projection is None else [nn.Linear(self.feature_dim, dim), *steps[projection]])
         )
         if frozen:
             self.trunk.requires_grad_(False)
@@ -75,12 +85,15 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, I, 3, H, W), or their cached features (B, I * P, F), to patches (B, I * P, D), Eq. 3."""
-        if images.dim() == 3:  # cached features may have a lower precision than the projection
-            return self.project(images.to(next(self.projection.parameters()).dtype))
         return self.project(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """Run the trunk over images (B, I, 3, H, W): (B, I * P, F), which may be cached if the trunk is frozen."""
+        """Run the trunk over images (B, I, 3, H, W): (B, I * P, F), which may be cached if the trunk is frozen.
+
+        Features that were cached, (B, I * P, F), return as they are, in the precision of the weights.
+        """
+        if images.dim() == 3:  # cached features may have a lower precision than the projection
+            return images.to(next(self.parameters()).dtype)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             if self._shares_statistics():
                 # one view at a time, as in the released code: separate batch statistics for frontal and lateral views

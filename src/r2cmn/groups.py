@@ -22,7 +22,7 @@ PARTS = (*MODEL, "generation", "objective", "optimizer", "metrics", "data")
 """The groups whose choice is a description with `_target_`."""
 COMPARED = ("memory", "encoder_decoder", "objective")
 """The groups that models are compared by: they come first in run names, and the dashboard has a panel for each."""
-TAGGED = (*COMPARED, "data", "experiment")
+TAGGED = ("model", *COMPARED, "data", "experiment")
 """The groups that name a run in tags and tables."""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from r2cmn.build import DescriptionError, build, check_allowed
+from r2cmn.build import DescriptionError, build, check_allowed, has_option
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.kernels.pairs import unique_pairs
 from r2cmn.types import Config, EncoderDecoder, Memory, Source, State
@@ -19,7 +19,9 @@ class CMN(nn.Module):
     """Figure 2 of the paper: a visual extractor, a memory for both modalities, an encoder and a decoder.
 
     Args:
-        backbone: images (B, I, 3, H, W), or cached features of its trunk (B, S, F) -> patches (B, S, D).
+        backbone: images (B, I, 3, H, W), or cached features of its trunk (B, S, F) -> patches (B, S, D). For an
+            encoder-decoder whose `encode` has a parameter `features`, it also has the two steps of this map, `features`
+            and `project`, such as `r2cmn.backbone.Backbone`.
         memory: an nn.Module that responds to patches and words (B, S or T, D).
         encoder_decoder: an nn.Module that reads patches and writes words.
     """
@@ -27,6 +29,7 @@ class CMN(nn.Module):
     def __init__(self, backbone: nn.Module, memory: Memory, encoder_decoder: EncoderDecoder) -> None:
         super().__init__()
         self.backbone: Callable[[Tensor], Tensor] = backbone
+        self.reads_features = has_option(encoder_decoder.encode, "features")
         self.memory = memory
         self.encoder_decoder = encoder_decoder
 
@@ -36,6 +39,10 @@ class CMN(nn.Module):
 
     def encode(self, images: Tensor) -> Source:
         """Read images (B, I, 3, H, W)."""
+        if self.reads_features:
+            features = self.backbone.features(images)  # type: ignore[attr-defined]
+            responses = self.memory.visual(self.backbone.project(features))  # type: ignore[attr-defined]
+            return self.encoder_decoder.encode(responses, features)  # type: ignore[call-arg]
         patches = self.backbone(images)  # Eq. 3
         responses = self.memory.visual(patches)  # Eqs. 4, 5, 7, 9, 11, 12
         return self.encoder_decoder.encode(responses)  # Eq. 14
@@ -71,8 +78,8 @@ def build_model(model: Config, tokenizer: Tokenizer, annotations: Config | None 
     Args:
         model: `backbone`, `memory` and `encoder_decoder`, each a description, and optionally `init`, which is applied
             to the model last.
-        tokenizer: of the reports. The encoder-decoder's constructor gets it, its `vocabulary_size` (V+1) and the
-            annotations if it names them.
+        tokenizer: of the reports. The encoder-decoder's constructor gets it, its `vocabulary_size` (V+1), the
+            backbone's `feature_dim` and `patch_dim`, and the annotations if it names them.
         annotations: made by the encoder-decoder of the training reports (`r2cmn.encoder_decoder.wording.annotate`).
 
     Raises:
@@ -83,12 +90,14 @@ def build_model(model: Config, tokenizer: Tokenizer, annotations: Config | None 
     for part in ("backbone", "memory", "encoder_decoder"):
         if part not in model:
             raise DescriptionError(f"the model has no '{part}': it needs backbone, memory and encoder_decoder")
+    backbone, memory = build(model["backbone"], "backbone"), build(model["memory"], "memory")
     offered: Config = {"tokenizer": tokenizer, "vocabulary_size": tokenizer.vocabulary_size}
+    offered |= {name: getattr(backbone, name) for name in ("feature_dim", "patch_dim") if hasattr(backbone, name)}
     if annotations is not None:
         offered["annotations"] = annotations
     cmn = CMN(
-        build(model["backbone"], "backbone"),
-        build(model["memory"], "memory"),
+        backbone,
+        memory,
         build(model["encoder_decoder"], "encoder_decoder", offered),
     )
     if "init" in model:

@@ -102,8 +102,9 @@ class QueriedMemory(Protocol):
 class EncoderDecoder(Protocol):
     """A model that reads patches and writes words.
 
-    Its constructor gets `tokenizer`, `vocabulary_size` and `annotations` if it names them. Three more methods are
-    optional; their defaults are in `r2cmn.encoder_decoder.wording`:
+    Its constructor gets `tokenizer`, `vocabulary_size`, `annotations` and the backbone's `feature_dim` and `patch_dim`
+    if it names them. If `encode` has a second parameter `features`, it also gets the trunk's features (B, S, F) of the
+    patches. Three more methods are optional; their defaults are in `r2cmn.encoder_decoder.wording`:
 
     - `annotate(studies, tokenizer, ...)`, a class method: plain data made from the training studies;
     - `to_targets(report, tokenizer)`: the ids that the model learns to write for a report;

@@ -29,6 +29,8 @@ VOLATILE = {
     "sweep": "how a sweep is resumed",
     "dim": "only referred to; the keys that refer to it count",
     "num_vectors": "only referred to; the keys that refer to it count",
+    "num_layers": "only referred to; the keys that refer to it count",
+    "num_heads": "only referred to; the keys that refer to it count",
     "baselines": "shown beside the scores",
     "logger": "logging",
     "trainer.default_root_dir": "output folder",

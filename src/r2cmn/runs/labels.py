@@ -23,7 +23,7 @@ _UNNAMED = re.compile(
     r"|trainer\.(accelerator|devices|num_nodes|enable_progress_bar))(\W|$)"
 )
 """Overrides that do not change the scores of a run."""
-_FIRST = re.compile(rf"({'|'.join(COMPARED)}|num_vectors|optimizer|seed)(\W|$)")
+_FIRST = re.compile(rf"(model|{'|'.join(COMPARED)}|num_vectors|optimizer|seed)(\W|$)")
 """Overrides that sweeps vary most; they come first, since long names are cut."""
 
 

@@ -1,4 +1,4 @@
-"""Losses to minimize in training."""
+"""Cross entropy, the loss of the paper."""
 
 from __future__ import annotations
 
