@@ -1,11 +1,10 @@
-"""BLEU, ROUGE-L, CIDEr and METEOR with the scorers of coco-caption, as the papers of this family report them.
+"""BLEU, ROUGE-L, CIDEr and METEOR with the formulas of coco-caption, as the papers of this family report them.
 
 Words are compared as the tokenizer writes them, full stops included, without the PTB tokenizer of image captioning:
 with it, or with another ROUGE-L, the numbers are not comparable with the paper's tables.
 
 Every score is a formula over statistics of each report, so that `r2cmn.metrics.sufficient` can score any resample of
-the
-reports: BLEU and METEOR over sums of counts, ROUGE-L and CIDEr over the sum of the reports' own scores.
+the reports: BLEU and METEOR over sums of counts, ROUGE-L and CIDEr over the sum of the reports' own scores.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from r2cmn.metrics.cider import CiderD, count_ngrams, document_frequencies
 from r2cmn.metrics.meteor import MeteorError, meteor_of_sums, meteor_statistics
 
 NAMES = ("BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L", "CIDEr")
@@ -91,12 +91,11 @@ def bleu_statistics(generated: Sequence[str], references: Sequence[str]) -> np.n
     Columns: matched n-grams (4) and all n-grams (4) of lengths 1 to 4, words generated, words of the reference (of
     several references coco-caption takes the closest length; a report has one).
     """
-    from pycocoevalcap.bleu.bleu_scorer import BleuScorer
-
-    scorer = BleuScorer(n=4)
+    rows = []
     for report, reference in zip(generated, references, strict=True):
-        scorer += (report, [reference])
-    rows = [(*c["correct"], *c["guess"], c["testlen"], *c["reflen"]) for c in scorer.ctest]
+        ours, theirs = count_ngrams(report), count_ngrams(reference)
+        matched = [sum(min(count, b[ngram]) for ngram, count in a.items()) for a, b in zip(ours, theirs, strict=True)]
+        rows.append((*matched, *(a.total() for a in ours), ours[0].total(), theirs[0].total()))
     return np.array(rows, dtype=np.float64).reshape(-1, NUM_BLEU_STATISTICS)
 
 
@@ -159,12 +158,7 @@ def cider(generated: Sequence[str], references: Sequence[str]) -> float:
 
 def cider_per_report(generated: Sequence[str], references: Sequence[str]) -> np.ndarray:
     """Return (n,) CIDEr-D of each report, in [0, 10]; all n references weigh the n-grams."""
-    from pycocoevalcap.cider.cider import Cider
-
-    if not any(text.split() for text in references):
-        return np.zeros(len(references))  # the scorer needs at least one n-gram to weigh
-    sides = ({i: [text] for i, text in enumerate(texts)} for texts in (references, generated))
-    return np.asarray(Cider().compute_score(*sides)[1], dtype=np.float64)
+    return CiderD(document_frequencies(references))(generated, references)
 
 
 def optional_meteor_statistics(
