@@ -41,7 +41,7 @@ class CMNModule(pl.LightningModule):
     Args:
         model: descriptions of `backbone`, `memory` and `encoder_decoder`.
         data: of a data module's `describe()`: `tokenizer`, `images`, `license_class`; and the `annotations` of the
-            encoder-decoder, if it makes any.
+            encoder-decoder and the `objective_annotations`, if they make any.
         generation: description of the way to write reports; default: beam search with 3 beams.
         objective: description of the loss; default: cross entropy (Eq. 2).
         optimizer: description of a torch optimizer, also with `backbone_lr` for the trunk and a `schedule`.
@@ -71,7 +71,8 @@ class CMNModule(pl.LightningModule):
         self.model = build_model(model, self.tokenizer, data.get("annotations"))
         generation = {"max_length": self.tokenizer.max_length, **(generation or GENERATION)}
         self.generation = build(generation, "generation")
-        self.objective = build(objective or OBJECTIVE, "objective")
+        offered = {"annotations": data["objective_annotations"]} if "objective_annotations" in data else {}
+        self.objective = build(objective or OBJECTIVE, "objective", offered)
         self.val_metrics = build(metrics or METRICS, "metrics")
         self.test_metrics = build(metrics or METRICS, "metrics")
         self.reports: list[tuple[int, str, str]] = []
@@ -79,7 +80,7 @@ class CMNModule(pl.LightningModule):
 
     @classmethod
     def for_data(cls, model: Config, data: Any, **parts: Config | None) -> CMNModule:
-        """Build the module for a data module, with the annotations that the encoder-decoder makes of its training data.
+        """Build the module for a data module, with what encoder-decoder and objective annotate its training data with.
 
         Args:
             model: descriptions of `backbone`, `memory` and `encoder_decoder`.
@@ -88,9 +89,11 @@ class CMNModule(pl.LightningModule):
         """
         described = data.describe()
         check_allowed(model)
-        annotations = annotate(model["encoder_decoder"], data.studies["train"], data.tokenizer)
-        if annotations is not None:
-            described["annotations"] = annotations
+        objective = parts.get("objective") or OBJECTIVE
+        for key, part in {"annotations": model["encoder_decoder"], "objective_annotations": objective}.items():
+            annotations = annotate(part, data.studies["train"], data.tokenizer)
+            if annotations is not None:
+                described[key] = annotations
         return cls(model=model, data=described, **parts)
 
     def write(self, images: Tensor) -> Hypotheses:
@@ -98,17 +101,20 @@ class CMNModule(pl.LightningModule):
         with torch.inference_mode():
             return self._write(self.model.encode(images), self.generation)
 
-    def sample(self, images: Tensor | Source, generation: Generation | None = None) -> Hypotheses:
-        """Write reports for an objective: without gradients and without dropout.
+    def sample(
+        self, images: Tensor | Source, generation: Generation | None = None, dropout: bool = False
+    ) -> Hypotheses:
+        """Write reports for an objective, without gradients.
 
         The tokens may be passed to `model(images, tokens)`, which returns their log-probabilities with gradients.
 
         Args:
             images: a batch of normalized images, or what `model.encode` returned for one.
             generation: the way to write them; default: the module's own.
+            dropout: whether the model stays in training mode; batch norms then count `images` once more.
         """
         was_training = self.model.training
-        self.model.eval()
+        self.model.train(was_training and dropout)
         try:
             with torch.no_grad():  # not inference mode: its tensors cannot take part in a backward pass
                 source = self.model.encode(images) if isinstance(images, Tensor) else images
@@ -243,16 +249,24 @@ class CMNModule(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raise a clear error for weights or annotations of another model."""
-        if checkpoint["hyper_parameters"]["data"].get("annotations") != self.hparams["data"].get("annotations"):
-            raise ValueError("the checkpoint has other annotations than these data give: use its own data")
+        for key in ("annotations", "objective_annotations"):
+            if checkpoint["hyper_parameters"]["data"].get(key) != self.hparams["data"].get(key):
+                raise ValueError(
+                    f"the checkpoint has other {key.replace('_', ' ')} than these data and this objective give: resume "
+                    "it with its own, or start from its weights with init_from"
+                )
+        self.check_weights(checkpoint)
+
+    def check_weights(self, checkpoint: dict[str, Any]) -> None:
+        """Raise ValueError, naming the first difference, unless the weights of a checkpoint fit this model."""
         theirs = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
         ours = {k: tuple(v.shape) for k, v in self.state_dict().items()}
         differing = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))
         if differing:
             raise ValueError(
                 f"the checkpoint holds another model: {len(differing)} weights differ, first '{differing[0]}' "
-                f"({_size(theirs, differing[0])} in the checkpoint, {_size(ours, differing[0])} in this model): a "
-                "resumed run repeats its overrides"
+                f"({_size(theirs, differing[0])} in the checkpoint, {_size(ours, differing[0])} in this model): repeat "
+                "the overrides of its run"
             )
 
 

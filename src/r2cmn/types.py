@@ -175,15 +175,24 @@ class ObjectiveContext(Protocol):
     tokenizer: Any
     generation: Generation
 
-    def sample(self, images: Tensor | Source, generation: Generation | None = None) -> Hypotheses:
+    def sample(
+        self, images: Tensor | Source, generation: Generation | None = None, dropout: bool = False
+    ) -> Hypotheses:
         """Write reports without gradients; for gradients, pass their tokens to `model` (teacher forcing)."""
 
     def to_words(self, tokens: Tensor) -> list[str]:
         """Turn rows of token ids (B, T), without their opening 0, into reports."""
 
+    def log(self, name: str, value: Tensor, *, batch_size: int) -> None:
+        """Log a value beside the loss; a key `train/...` is described in docs/train/log_keys.md."""
+
 
 class Objective(Protocol):
-    """A loss to minimize in training."""
+    """A loss to minimize in training.
+
+    A class method `annotate(studies, tokenizer, ...)` is optional, as that of an encoder-decoder: the constructor gets
+    its result as `annotations`. A class whose runs must start from trained weights has `starts_from_checkpoint = True`.
+    """
 
     def __call__(self, context: ObjectiveContext, batch: Batch) -> Tensor:
         """Return the loss of a batch, a scalar."""

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def annotate(description: Config, studies: Sequence[Study], tokenizer: Tokenizer) -> Config | None:
-    """Make the annotations that an encoder-decoder needs; None if its class has no method `annotate`.
+    """Make the annotations that an encoder-decoder or an objective needs; None if its class has no method `annotate`.
 
     Args:
-        description: of the encoder-decoder; options that `annotate` names are passed to it.
+        description: of the part; options that `annotate` names are passed to it.
         studies: of the training split alone; none to check a configuration before data are read.
         tokenizer: of the reports.
 
@@ -32,7 +32,7 @@ def annotate(description: Config, studies: Sequence[Study], tokenizer: Tokenizer
     if make is None:
         return None
     options = {name: value for name, value in description.items() if has_option(make, name)}
-    annotations: Config = make(studies, tokenizer, **options)
+    annotations: Config | None = make(studies, tokenizer, **options)
     return annotations
 
 
