@@ -39,6 +39,20 @@ def conf_dir() -> Path:
     raise ConfigError(f"the configuration folder is missing from the installation at {here}: install r2cmn again")
 
 
+def model_settings(model: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return what `model=NAME` sets: the choices by group, and values by key, such as `backbone.projection`.
+
+    Returns:
+        Two empty dicts for a choice that is not in `conf/model`, such as a user's own.
+    """
+    path = conf_dir() / "model" / f"{model}.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    entries = content.pop("defaults", [])
+    choices = {key.removeprefix("override /"): name for entry in entries for key, name in entry.items()}
+    values = {f"{group}.{key}": value for group, part in content.items() for key, value in part.items()}
+    return choices, values
+
+
 def read_choices(run: Path) -> dict[str, str]:
     """Return the choice of each group that a run was composed from, `{"memory": "cross_modal", ...}`.
 

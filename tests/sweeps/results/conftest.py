@@ -11,6 +11,14 @@ import pytest
 
 WORDS = ("the", "lungs", "are", "clear", "heart", "is", "normal", "no", "effusion", "pneumothorax", "seen", "left")
 KINDS = {"none": "NoMemory", "separate": "SeparateMemory", "cross_modal": "CrossModalMemory"}
+MODELS = {
+    "base": ("none", "transformer.Transformer", None),
+    "base_mem": ("separate", "transformer.Transformer", None),
+    "cmn": ("cross_modal", "transformer.Transformer", None),
+    "st": ("none", "show_tell.ShowTell", "linear"),
+    "att2in": ("none", "att2in.Att2In", None),
+}
+"""Choices of `model`: its memory, class and projection."""
 SCORES = {
     "BLEU_1": 2.5,
     "BLEU_2": 1.7,
@@ -23,16 +31,21 @@ SCORES = {
 
 def config_of(overrides, written, data="r2cmn.phantom.PhantomDataModule"):
     """The configuration of a trial: with `${...}` as it was composed, or resolved."""
+    model = MODELS.get(overrides.get("model"))
+    overrides = {**overrides, **({} if model is None else {"memory": model[0]})}
     flat = {
         "seed": 0, "dim": 128, "num_vectors": 512, "checkpoint": None, "run_dir": "runs/${seed}", "data._target_": data,
         "data.num_studies": 40, "memory._target_": f"r2cmn.memory.{KINDS[overrides.get('memory', 'cross_modal')]}",
-        "encoder_decoder._target_": "r2cmn.encoder_decoder.transformer.Transformer",
+        "encoder_decoder._target_": f"r2cmn.encoder_decoder.{model[1] if model else 'transformer.Transformer'}",
+        "backbone._target_": "r2cmn.backbone.Backbone",
         "trainer.max_epochs": 2, "optimizer.lr": 1e-05, "optimizer.schedule.T_max": "${trainer.max_epochs}",
     }  # fmt: skip
+    if model is not None and model[2]:
+        flat["backbone.projection"] = model[2]
     if overrides.get("memory") != "none":
         flat |= {"memory.dim": "${dim}", "memory.num_vectors": "${num_vectors}"}
         flat |= {"memory.num_queried": 32, "memory.num_threads": 8}
-    flat |= {key: value for key, value in overrides.items() if key != "memory"}
+    flat |= {key: value for key, value in overrides.items() if key not in ("memory", "model")}
     config: dict = {}
     for key, value in flat.items():
         *above, last = key.split(".")
@@ -59,6 +72,9 @@ def write_trial(folder: Path, overrides, bleu, reports=None, parts=None, data=No
     write_yaml(folder / ".hydra" / "overrides.yaml", text(overrides))
     write_yaml(folder / ".hydra" / "config.yaml", config_of(overrides, True, **more))
     write_yaml(folder / "config.yaml", config_of(overrides, False, **more))
+    if "model" in overrides:
+        choices = {"hydra": {"runtime": {"choices": {"model": overrides["model"]}}}}
+        write_yaml(folder / ".hydra" / "hydra.yaml", choices)
     vectors = overrides.get("memory.num_vectors", overrides.get("num_vectors", 512))
     memory = 0 if overrides.get("memory") == "none" else vectors * 128 + 66_048
     parameters = {"total": 2_000_000 + memory, "trainable": 2_000_000 + memory, "memory": memory}

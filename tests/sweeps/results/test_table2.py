@@ -1,6 +1,7 @@
 """Table 2: the paper's average gain, the best scores, the marks, and the three formats."""
 
 import functools
+import json
 import re
 
 import pytest
@@ -91,3 +92,34 @@ def test_latex_has_as_many_cells_in_each_row_and_no_bare_letter(table):
 def test_text_is_aligned(table):
     lines = FORMATS["text"](table()).splitlines()
     assert len({len(line) for line in lines[:8]}) == 1
+
+
+def test_a_sweep_of_models_has_a_row_a_system_and_blind_rows(tmp_path, make_sweep):
+    sweep = make_sweep(
+        tmp_path / "s",
+        {"model": ["cmn", "base", "base_mem"], "seed": [0, 1]},
+        lambda o: 0.2 if o["model"] == "cmn" else 0.1,
+        data=IU_XRAY,
+    )
+    result = json.loads((sweep / "0" / "result.json").read_text())
+    result["baselines"] = {"scores": {"constant": {"BLEU_4": 0.172}, "shuffled_images": {"BLEU_4": 0.1}}}
+    (sweep / "0" / "result.json").write_text(json.dumps(result))
+    found = collect([str(sweep)])
+    groups, _ = families(found.done, ablated_keys(found, []))
+    assert len(groups) == 1
+    assert groups[0].keys == ["model"]
+    assert [setting.label for setting in groups[0].settings] == ["model base", "model base_mem", "model cmn"]
+    made = table2(compare(groups[0], metrics_of(["BLEU_4", "METEOR"]), find_reference(groups[0], {}), None))
+    blind = ["best constant report (no image)"]
+    assert [line.name for line in made.lines] == [*ROWS, *blind, *(f"{name} (published)" for name in ROWS)]
+    assert made.lines[3].cells == ("0.172", "-", "-")
+    text = FORMATS["latex"](made)
+    assert text.count(r"\midrule") == 3
+    assert "no image: reports of the training set" in text
+
+
+def test_a_value_that_the_model_does_not_set_is_a_column(tmp_path, make_sweep):
+    sweep = make_sweep(tmp_path / "s", {"model": ["cmn", "base"], "memory.num_queried": [8, 16]}, lambda _: 0.1)
+    found = collect([str(sweep)])
+    groups, _ = families(found.done, ablated_keys(found, []))
+    assert [set(group.keys) for group in groups] == [{"model", "memory.num_queried"}]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from r2cmn.sweeps.results.frame import NO_MEMORY, Family, Setting
 from r2cmn.sweeps.results.names import shown, sort_key
-from r2cmn.sweeps.results.paper import ablations, full_key
+from r2cmn.sweeps.results.paper import ablations, full_key, paper, system_of
 from r2cmn.sweeps.results.reports import Reports
 from r2cmn.sweeps.results.statistics import Gap, Mean, gap, holm, mean
 
@@ -241,7 +241,8 @@ def _long(key: str, family: Family) -> str:
 
 
 def _usual_reference(family: Family) -> Setting:
-    base = [setting for setting in family.settings if setting.values.get("memory._target_") == NO_MEMORY]
+    base = [s for s in family.settings if (system_of(s.choices) or {}).get("system") == paper()["base_system"]]
+    base = base if len(base) == 1 else [s for s in family.settings if s.values.get("memory._target_") == NO_MEMORY]
     if base:
         return base[0]
     named = {key: each.value for key, each in ablations().items() if key in family.keys}

@@ -7,17 +7,17 @@ compared in one table or on one curve, if nothing differs but what was ablated.
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from r2cmn.groups import conf_dir
+from r2cmn.groups import MODEL
 from r2cmn.runs.folder import RunFolder
 from r2cmn.sweeps.results.collect import Collection
-from r2cmn.sweeps.results.names import ABSENT, GROUPS, short, shown, sort_key
-from r2cmn.sweeps.results.paper import ablations, full_key
+from r2cmn.sweeps.results.implied import telling
+from r2cmn.sweeps.results.names import ABSENT, short, shown, sort_key
+from r2cmn.sweeps.results.paper import full_key
 from r2cmn.sweeps.results.trial import Trial, covered, identity
 
 if TYPE_CHECKING:
@@ -116,9 +116,10 @@ def ablated_keys(found: Collection, by: Sequence[str]) -> list[str]:
     """
     known = {key for trial in found.done for key in identity(trial)} if by else set()
     for name in by:
-        if not any(covered(key, [_spelled(full_key(name))]) for key in known):
+        if name != "model" and not any(covered(key, [_spelled(full_key(name))]) for key in known):
             raise ValueError(f"--by {name}: no finished trial has this key, as `r2cmn train --cfg job` shows it")
-    return [full_key(name) for name in by] or sorted(found.swept - {"seed"}) or ["memory"]
+    keys = [full_key(name) for name in by] or sorted(found.swept - {"seed"}) or ["memory"]
+    return [*keys, *MODEL, "objective"] if "model" in keys else keys
 
 
 def _spelled(key: str) -> str:
@@ -190,7 +191,10 @@ def _differing(values: DataFrame) -> DataFrame:
 def _family(runs: DataFrame, values: DataFrame, differs: Any) -> Family:
     groups = [group for _, group in runs.groupby("setting", sort=False)]
     table = _differing(values.loc[[group.index[0] for group in groups]])
-    keys = _telling(table, [group["trial"].iloc[0].choices for group in groups])
+    choices = [group["trial"].iloc[0].choices for group in groups]
+    if len({each.get("model") for each in choices}) > 1 and all("model" in each for each in choices):
+        table.insert(0, "model", [each["model"] for each in choices])
+    keys = telling(table, choices)
     settings = []
     for group in groups:
         trials = sorted(group["trial"], key=lambda trial: sort_key(trial.seed))
@@ -203,42 +207,6 @@ def _named(values: Any, trial: Trial) -> dict[str, Any]:
     """Return the values by key; the choice instead of its class."""
     choices = {f"{group}._target_": choice for group, choice in trial.choices.items()}
     return {key: choices.get(key, value) for key, value in values.items()}
-
-
-def _telling(table: DataFrame, choices: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return the keys that tell settings apart: groups and short names first, without what the choices imply."""
-    classes = [f"{group}._target_" for group in GROUPS]
-    compared = {key.partition(".")[0] for key in table if key in classes}
-    options = [key for key in table if key not in classes and key.partition(".")[0] in compared]
-    implied = {key for key in options if _is_implied(key, table[key], choices)}
-    first = [key for key in (*classes, *ablations()) if key in table and key not in implied]
-    return first + [key for key in table if key not in first and key not in implied]
-
-
-def _is_implied(key: str, values: Iterable[Any], choices: Sequence[Mapping[str, str]]) -> bool:
-    """Return whether the choice of its group implies an option.
-
-    It does if all settings that have the option share one value, or if each has the default of its choice.
-    """
-    group, _, option = key.partition(".")
-    present = [
-        (str(value), each.get(group, "")) for value, each in zip(values, choices, strict=True) if value != ABSENT
-    ]
-    if len({value for value, _ in present}) < 2:
-        return True
-    defaults = [str(choice_defaults(group, choice).get(option)) for _, choice in present]
-    return key not in ablations() and [value for value, _ in present] == defaults
-
-
-@functools.cache
-def choice_defaults(group: str, choice: str) -> dict[str, Any]:
-    """Return the options of a choice of `conf/` by key, as written; {} for a choice of the user's own."""
-    import pandas as pd
-    import yaml
-
-    path = conf_dir() / group / f"{choice}.yaml"
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return pd.json_normalize(content).to_dict("records")[0] if content else {}
 
 
 def _ignored_code(trials: Sequence[Trial]) -> list[str]:

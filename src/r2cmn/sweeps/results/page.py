@@ -105,7 +105,7 @@ def _scores(every: Comparison) -> Table:
     for line in table.lines:
         cells = [Markup("<b>{}</b>").format(cell) if best else cell
                  for cell, best in zip(line.cells, line.best, strict=True)]  # fmt: skip
-        rows.append(Row([line.name, *cells], "soft" if line.published else ""))
+        rows.append(Row([line.name, *cells], "soft" if line.kind != "ours" else ""))
     return Table(["", *table.columns], rows, "; ".join(table.notes))
 
 

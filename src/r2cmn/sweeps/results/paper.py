@@ -83,7 +83,8 @@ def compared_groups() -> set[str]:
 
 def rank(choice: str) -> int:
     """Return the place of a choice in the paper's tables; 99 for one that is not in them."""
-    choices = list(dict.fromkeys(name for row in paper()["systems"] for name in _choices(row).values()))
+    named = (name for row in paper()["systems"] for name in (row["model"], *_choices(row).values()))
+    choices = list(dict.fromkeys(named))
     return choices.index(choice) if choice in choices else 99
 
 
@@ -118,4 +119,4 @@ def claim(data: str, key: str, metric: str) -> Claim | None:
 
 
 def _choices(row: Mapping[str, str]) -> dict[str, str]:
-    return {group: choice for group, choice in row.items() if group not in ("system", "source")}
+    return {group: choice for group, choice in row.items() if group not in ("system", "source", "model")}

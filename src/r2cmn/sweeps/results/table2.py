@@ -1,17 +1,20 @@
-"""The paper's Table 2: a row a setting, a column a score, as text, Markdown or LaTeX.
+"""The paper's Tables 2 and 3: a row a setting, a column a score, as text, Markdown or LaTeX.
 
-Published rows of the same choices follow, from Tables 2 and 3 (`experiments/published.yaml`). AVG. delta is the
+Rows of baselines that look at no image follow, then published rows of the same choices, from Tables 2 and 3
+(`experiments/published.yaml`). AVG. delta is the
 paper's: the mean over BLEU-1 to 4, METEOR and ROUGE-L of the relative gain over the reference. From the published
 scores it gives 19.6% and 13.1% for CMN, as printed, and 6.5% (printed 6.6%) and 8.3% (8.2%) for BASE+MEM: rounding.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from r2cmn.metrics.names import short as score_name
 from r2cmn.sweeps.results.compare import Comparison
@@ -21,7 +24,9 @@ from r2cmn.sweeps.results.tables import marks, score
 
 AVERAGED = ("BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L")
 _TIE = 1e-9
-FURTHER = ("CIDEr", "CE_macro_F1", "CE_micro_F1")
+FURTHER = ("CIDEr", "CE_macro_P", "CE_macro_R", "CE_macro_F1", "CE_micro_F1")
+BLIND = {"constant": "best constant report", "most_frequent": "most frequent report", "random": "random reports"}
+"""The baselines that look at no image, and their names in the table."""
 _LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
           "†": r"$^\dagger$", "‡": r"$^\ddagger$", "*": r"$^*$", "±": r"$\pm$", "Δ": r"$\Delta$"}  # fmt: skip
 
@@ -34,13 +39,13 @@ class Line:
         name: of the system.
         cells: texts, a column each.
         best: whether each is the best of our rows.
-        published: whether the numbers are published ones.
+        kind: ours, of a baseline that looks at no image, or published.
     """
 
     name: str
     cells: tuple[str, ...]
     best: tuple[bool, ...]
-    published: bool = False
+    kind: Literal["ours", "blind", "published"] = "ours"
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Table2:
     Attributes:
         title: what is compared.
         columns: names of the scores.
-        lines: our rows, then the published ones.
+        lines: our rows, then those of baselines, then the published ones.
         notes: below it, a sentence each.
     """
 
@@ -77,9 +82,12 @@ def table2(comparison: Comparison) -> Table2:
     sources, theirs = _published(comparison, names)
     columns = (*(score_name(name) for name in names), "AVG. Δ")
     notes = _notes(comparison)
+    blind = _blind(comparison, names)
+    if blind:
+        notes.append("no image: reports of the training set, the same for every model or drawn at random")
     if theirs:
         notes.append(f"published: {' and '.join(sources)}; other trainings and maybe another test set: for orientation")
-    return Table2(comparison.family.label, columns, (*_ours(comparison, names), *theirs), tuple(notes))
+    return Table2(comparison.family.label, columns, (*_ours(comparison, names), *blind, *theirs), tuple(notes))
 
 
 def _notes(comparison: Comparison) -> list[str]:
@@ -102,7 +110,7 @@ def _notes(comparison: Comparison) -> list[str]:
 def _name(comparison: Comparison, setting: Setting) -> str:
     """Return the published name of a setting if settings differ in published choices alone, else its label."""
     system = system_of(setting.choices)
-    by_choice = set(comparison.family.keys) <= {f"{group}._target_" for group in compared_groups()}
+    by_choice = set(comparison.family.keys) <= {"model", *(f"{group}._target_" for group in compared_groups())}
     return system["system"] if system and by_choice else setting.label
 
 
@@ -125,6 +133,20 @@ def _ours(comparison: Comparison, names: Sequence[str]) -> list[Line]:
     return lines
 
 
+def _blind(comparison: Comparison, names: Sequence[str]) -> list[Line]:
+    """Return the rows of the baselines that look at no image, from the first trial whose test recorded them."""
+    recorded = (trial.result.get("baselines") for trial in comparison.family.trials)
+    found: Mapping[str, Any] = next(
+        (each["scores"] for each in recorded if isinstance(each, Mapping) and "scores" in each), {}
+    )
+    lines = []
+    for key, name in BLIND.items():
+        if key in found:
+            cells = [score(found[key].get(metric, math.nan), 3) for metric in names]
+            lines.append(Line(f"{name} (no image)", (*cells, "-"), (False,) * (len(cells) + 1), "blind"))
+    return lines
+
+
 def _published(comparison: Comparison, names: Sequence[str]) -> tuple[list[str], list[Line]]:
     """Return the sources and rows of the published systems that have the choices of our settings."""
     ours = [system_of(setting.choices) for setting in comparison.family.settings]
@@ -136,7 +158,7 @@ def _published(comparison: Comparison, names: Sequence[str]) -> tuple[list[str],
         if row is not None:
             cells = [score(row.scores.get(name, math.nan), 3) for name in names]
             cells.append(_printed_gain(row.note) if over_base else "-")
-            lines.append(Line(f"{row.system} (published)", tuple(cells), (False,) * len(cells), True))
+            lines.append(Line(f"{row.system} (published)", tuple(cells), (False,) * len(cells), "published"))
             sources.append(row.source)
     return list(dict.fromkeys(sources)), lines
 
@@ -155,22 +177,24 @@ def as_text(table: Table2) -> str:
 
 
 def as_markdown(table: Table2) -> str:
-    """Return the table in Markdown; the best is bold, published rows are in italics."""
+    """Return the table in Markdown; the best is bold, rows that are not ours are in italics."""
     lines = [f"**{table.title}**", ""] if table.title else []
     lines += ["| | " + " | ".join(table.columns) + " |", "|---" + "|---:" * len(table.columns) + "|"]
     for line, (_, *cells) in zip(table.lines, _rows(table, _markdown, "**{}**".format), strict=True):
-        lines.append(" | ".join([f"| *{line.name}*" if line.published else f"| {line.name}", *cells]) + " |")
+        lines.append(" | ".join([f"| *{line.name}*" if line.kind != "ours" else f"| {line.name}", *cells]) + " |")
     return "\n".join([*lines, "", "; ".join(map(_markdown, table.notes)) + "."]) + "\n"
 
 
 def as_latex(table: Table2) -> str:
     """Return the table in LaTeX, for the package booktabs."""
     rows = [" & ".join(row) + r" \\" for row in _rows(table, _latex, r"\textbf{{{}}}".format)]
-    number = sum(not line.published for line in table.lines)
+    kinds = [line.kind for line in table.lines]
+    for place in reversed([n for n, pair in enumerate(itertools.pairwise(kinds), 1) if len({*pair}) > 1]):
+        rows.insert(place, r"\midrule")
     lines = [
         r"\begin{tabular}{l" + "r" * len(table.columns) + "}", r"\toprule",
         " & ".join(["", *map(_latex, table.columns)]) + r" \\", r"\midrule",
-        *rows[:number], *([r"\midrule"] if rows[number:] else []), *rows[number:], r"\bottomrule", r"\end{tabular}",
+        *rows, r"\bottomrule", r"\end{tabular}",
         *(f"% {note}" for note in (table.title, *table.notes) if note),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"

@@ -76,14 +76,15 @@ class Trial:
 
     @functools.cached_property
     def choices(self) -> dict[str, str]:
-        """The choice of each group in `TAGGED` that has a class; a class without a known choice by its name."""
+        """The choice of each group in `TAGGED` that has a class, and of `model`; an unknown class by its name."""
         parts = {group: _mapping(self.config.get(group)).get("_target_") for group in TAGGED}
         targets = {group: str(target) for group, target in parts.items() if target}
         names = choice_names()
-        own = read_choices(self.directory) if any(target not in names for target in targets.values()) else {}
-        return {
+        own = read_choices(self.directory)
+        found = {
             group: names.get(target) or own.get(group) or target.rpartition(".")[2] for group, target in targets.items()
         }
+        return found | ({"model": own["model"]} if "model" in own else {})
 
     @property
     def parts(self) -> dict[str, Any]:
