@@ -14,6 +14,7 @@ from r2cmn.files import (
     cache_dir,
     check_writable,
     first_lines,
+    is_clutter,
     load_optional,
     make_private_folder,
     name_some,
@@ -21,11 +22,13 @@ from r2cmn.files import (
     read_json,
     read_object,
     remove_stale,
+    utf8_fault,
+    walk_files,
     whole_file,
     write_json,
     write_whole,
 )
-from r2cmn.files.tables import csv_lines, iter_csv, read_csv
+from r2cmn.files.tables import checked_rows, csv_lines, iter_csv, read_csv
 
 
 def test_a_file_is_written_whole_with_its_mode(tmp_path):
@@ -154,6 +157,61 @@ def test_a_long_field_is_read_and_the_limit_of_the_csv_module_stays(tmp_path):
 def test_empty_lines_are_rows_only_if_there_is_one_column(tmp_path):
     assert [row["id"] for row in iter_csv(write(tmp_path / "t.csv", "id,text\na,b\n\nc,d\n\n"))] == ["a", "c"]
     assert [row["text"] for row in iter_csv(write(tmp_path / "t.csv", "text\na\n\nb\n"))] == ["a", "", "b"]
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|", ","])
+def test_the_first_row_names_the_separator(tmp_path, mark):
+    path = write(tmp_path / "t.csv", f'id{mark}text{mark}n\na{mark}"x{mark}y, z; w"{mark}1\n')
+    assert read_csv(path, ("id", "text")) == [{"id": "a", "text": f"x{mark}y, z; w", "n": "1"}]
+    with pytest.raises(ValueError, match=r"row 3: the row is longer than the header \(4 fields, 3 columns\)"):
+        read_csv(write(path, f"id{mark}text{mark}n\na{mark}b{mark}c\na{mark}b{mark}c{mark}d\n"))
+
+
+def test_names_of_columns_may_differ_in_case_and_blanks(tmp_path):
+    path = write(tmp_path / "t.csv", "ID , Text,Other\na,b,c\n")
+    assert read_csv(path, ("id", "text")) == [{"id": "a", "text": "b", "Other": "c"}]
+    assert read_csv(path) == [{"ID ": "a", " Text": "b", "Other": "c"}]
+    assert read_csv(write(path, "id,ID\na,b\n"), ("id",)) == [{"id": "a", "ID": "b"}]
+    with pytest.raises(ValueError, match="'id' more than once: rename or remove one"):
+        read_csv(write(path, "Id,ID\na,b\n"), ("id",))
+
+
+def test_rows_that_do_not_fit_are_told_from_those_that_do(tmp_path):
+    path = write(tmp_path / "t.csv", "id,text\na,b\nc\n\nd,e,f\n")
+    rows = dict(checked_rows(path))
+    assert rows[2] == {"id": "a", "text": "b"}
+    assert [number for number, row in rows.items() if isinstance(row, str)] == [3, 5]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.png", False), ("old/a.png", False), ("./a.png", False), ("a..png", False), ("._a.png", True),
+        ("__MACOSX/x/a.png", True), (".ipynb_checkpoints/a.png", True), ("x/.hidden", True), ("@eaDir/a.png", True),
+        ("Thumbs.db", True), ("thumbnails/a.png", True), ("DICOMDIR", True), ("thumb_of_hand.png", False),
+    ],
+)  # fmt: skip
+def test_files_of_systems_and_editors_are_clutter(name, expected):
+    assert is_clutter(name) == expected
+
+
+def test_all_files_below_a_folder_are_walked_once(tmp_path):
+    for name in ("b/2", "b/1", "a", ".git/x", "c/d/3"):
+        write_whole(tmp_path / name, "")
+    (tmp_path / "c/back").symlink_to(tmp_path)
+    (tmp_path / "c/gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "e").symlink_to(tmp_path / "b")
+    assert list(walk_files(tmp_path)) == [
+        ("a", False), (".git/x", True), ("b/1", False), ("b/2", False), ("c/d/3", False), ("e/1", False), ("e/2", False)
+    ]  # fmt: skip
+
+
+def test_half_of_a_surrogate_pair_is_named():
+    assert utf8_fault("größer 肺 ✓ 😀") is None
+    assert (
+        utf8_fault("small\ud800")
+        == "cannot be written as UTF-8: it has half of a surrogate pair (U+D800) at character 6"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import io
 import math
+import struct
 import sys
 
 import numpy as np
@@ -77,11 +78,10 @@ def test_the_first_of_several_windows_is_used(tmp_path, make_dicom):
     assert np.array_equal(pixels(one), pixels(several))
 
 
-def _table(entries, first, bits):
+def _table(entries, first, bits, number=None, dtype="<u2", vr="US"):
     item = Dataset()
-    item.LUTDescriptor = [len(entries), first, bits]
-    item.LUTData = np.asarray(entries, dtype="<u2").tobytes()
-    item["LUTData"].VR = "OW"
+    item.add_new("LUTDescriptor", vr, [number or len(entries), first, bits])
+    item.add_new("LUTData", "OW", np.asarray(entries, dtype=dtype).tobytes())
     return Sequence([item])
 
 
@@ -102,6 +102,116 @@ def test_a_modality_lut_is_applied(tmp_path, make_dicom):
     path = make_dicom(tmp_path / "a.dcm", GRADIENT, ModalityLUTSequence=_table(entries, 0, 16))
     assert np.array_equal(pixels(path)[::-1, ::-1], pixels(make_dicom(tmp_path / "b.dcm", GRADIENT)))
     assert read_dicom(path).steps[0] == "modality LUT"
+
+
+def test_a_modality_lut_may_have_twelve_bits(tmp_path, make_dicom):
+    entries = [4095 - value for value in range(4096)]
+    one, other = (make_dicom(tmp_path / f"{bits}.dcm", GRADIENT, ModalityLUTSequence=_table(entries, 0, bits))
+                  for bits in (12, 16))  # fmt: skip
+    assert np.array_equal(pixels(one), pixels(other))
+
+
+def test_eight_bit_entries_may_be_packed_and_the_descriptor_gives_the_width(tmp_path, make_dicom):
+    entries = [round(255 * position / 4095) for position in range(4096)]
+    wide = make_dicom(tmp_path / "a.dcm", GRADIENT, VOILUTSequence=_table(entries, 0, 8))
+    packed = make_dicom(tmp_path / "b.dcm", GRADIENT, VOILUTSequence=_table(entries, 0, 8, dtype="u1"))
+    assert np.array_equal(pixels(wide), pixels(packed))
+    short = _table(range(4095), 0, 12, number=4096)  # twelve bits are never packed
+    with pytest.raises(ImageError, match="VOILUTSequence has 4095 of 4096 entries"):
+        read_dicom(make_dicom(tmp_path / "c.dcm", GRADIENT, VOILUTSequence=short))
+
+
+@pytest.mark.parametrize(("first", "vr"), [(-1000, "SS"), (2**16 - 1000, "US")])
+def test_the_first_value_of_a_table_may_be_signed_or_not(tmp_path, make_dicom, first, vr):
+    table = _table(range(5000), first, 16, vr=vr)
+    path = make_dicom(tmp_path / "a.dcm", GRADIENT, RescaleSlope=1, RescaleIntercept=-1000, VOILUTSequence=table)
+    assert pixels(path).tolist() == eight_bits([[v / 4999 for v in row] for row in GRADIENT.tolist()])
+
+
+def test_padding_may_be_written_signed_or_not(tmp_path, make_dicom):
+    stored = GRADIENT.astype(np.int16) - 2000
+    stored[0] = -30_000
+    for number, value in enumerate((-30_000, 2**16 - 30_000)):
+        path = make_dicom(tmp_path / f"{number}.dcm", stored, 16)
+        dataset = pydicom.dcmread(path)
+        dataset.add_new("PixelPaddingValue", "SS" if value < 0 else "US", value)
+        dataset.save_as(path)
+        assert not pixels(path)[0].any()
+        assert pixels(path)[1, 0] == 0
+        assert pixels(path)[5, 7] == 255
+
+
+def test_bits_of_an_overlay_are_cleared(tmp_path, make_dicom):
+    marked = GRADIENT | np.uint16(0x8000)
+    with pytest.raises(ImageError, match="BitsStored, 12"):
+        read_dicom(make_dicom(tmp_path / "a.dcm", marked))
+    path = make_dicom(tmp_path / "b.dcm", marked)
+    dataset = pydicom.dcmread(path)
+    dataset.add_new(0x60020102, "US", 15)
+    dataset.save_as(path)
+    assert np.array_equal(pixels(path), pixels(make_dicom(tmp_path / "c.dcm", GRADIENT)))
+
+
+@pytest.mark.parametrize("extended", [True, False])
+def test_the_sign_of_twelve_bits_may_fill_the_unused_ones(tmp_path, make_dicom, extended):
+    stored = GRADIENT.astype(np.int16) - 2000
+    plain = make_dicom(tmp_path / "a.dcm", stored, 16)
+    path = make_dicom(tmp_path / "b.dcm", stored if extended else stored & 0xFFF, 12)
+    assert np.array_equal(pixels(path), pixels(plain))
+
+
+_EMPTY = Dataset()
+_EMPTY.add_new("LUTDescriptor", "SS", None)
+_EMPTY.add_new("LUTData", "OW", None)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"RescaleSlope": None, "RescaleIntercept": None},
+        {"RescaleSlope": 1, "RescaleIntercept": None},
+        {"RescaleSlope": [1, 1], "RescaleIntercept": [0, 0]},
+        {"VOILUTSequence": Sequence([_EMPTY])},
+        {"VOILUTSequence": Sequence([])},
+        {"ModalityLUTSequence": Sequence([_EMPTY])},
+        {"PixelPaddingValue": None, "NumberOfFrames": None, "ViewPosition": None, "VOILUTFunction": ""},
+        {"Modality": "DR"},
+        {"Modality": ["DX", "CR"]},
+    ],
+)
+def test_empty_and_repeated_tags_are_as_if_they_were_not_there(tmp_path, make_dicom, tags):
+    window = {"WindowCenter": 2048, "WindowWidth": 4096}
+    plain = make_dicom(tmp_path / "a.dcm", GRADIENT, **window)
+    assert np.array_equal(pixels(make_dicom(tmp_path / "b.dcm", GRADIENT, **window, **tags)), pixels(plain))
+
+
+@pytest.mark.parametrize("width", [0, -5, 0.5])
+def test_a_window_without_width_is_left_out_and_named(tmp_path, make_dicom, width):
+    path = make_dicom(tmp_path / "a.dcm", GRADIENT, WindowCenter=5, WindowWidth=width)
+    assert np.array_equal(pixels(path), pixels(make_dicom(tmp_path / "b.dcm", GRADIENT)))
+    assert read_dicom(path).steps[0] == f"lowest to highest value (a window of width {width:g} is not valid)"
+
+
+def test_another_modality_or_none_is_read_if_asked(tmp_path, make_dicom):
+    plain = pixels(make_dicom(tmp_path / "a.dcm", GRADIENT))
+    for modality in ("CT", "", None):
+        path = make_dicom(tmp_path / "b.dcm", GRADIENT, Modality=modality)
+        assert np.array_equal(pixels(path, any_modality=True), plain)
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError("a\nb"), KeyError("x"), RecursionError(), MemoryError(), struct.error("s")]
+)
+@pytest.mark.parametrize("step", ["_check", "rendered", "_read_tags"])
+def test_whatever_goes_wrong_inside_is_one_sentence(tmp_path, make_dicom, monkeypatch, error, step):
+    def broken(*args):
+        raise error
+
+    monkeypatch.setattr(dicom, step, broken)
+    with pytest.raises(ImageError, match=r"a\.dcm") as caught:
+        read_dicom(make_dicom(tmp_path / "a.dcm", GRADIENT))
+    assert "\n" not in str(caught.value)
+    assert not str(caught.value).endswith(": ")
 
 
 def test_percentiles_clip_the_brightest_and_darkest_pixels(tmp_path, make_dicom):
@@ -137,10 +247,12 @@ def test_a_constant_image_is_black(tmp_path, make_dicom):
     ("tags", "sentence"),
     [
         ({"Modality": "CT"}, "is of modality 'CT', not a radiograph"),
-        ({"Modality": ""}, "is of modality '', not a radiograph"),
+        ({"Modality": ""}, "names no modality.*--any-modality"),
         ({"NumberOfFrames": 2}, "has 2 frames"),
         ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "holds colors"),
-        ({"WindowCenter": 5, "WindowWidth": 0}, "window that cannot be applied"),
+        ({"RescaleSlope": 0}, "RescaleSlope is 0"),
+        ({"BitsStored": 10, "HighBit": 9}, "more bits than its BitsStored, 10"),
+        ({"HighBit": 15}, "12 bits a pixel and HighBit 15, not 11"),
         ({"WindowCenter": 5, "WindowWidth": 9, "VOILUTFunction": "CUBIC"}, "function CUBIC is unknown"),
     ],
 )

@@ -35,7 +35,7 @@ def paths(tmp_path):
 def opened(monkeypatch):
     """The images that were decoded."""
     seen, load = [], index.load_image
-    monkeypatch.setattr(index, "load_image", lambda path: seen.append(path) or load(path))
+    monkeypatch.setattr(index, "load_image", lambda path, **options: seen.append(path) or load(path))
     return seen
 
 

@@ -78,9 +78,7 @@ def test_every_problem_is_listed_with_its_row(tmp_path):
         (8, "the split 'holdout' is not one of train, val, test"),
         (9, "it has no split, but other rows do"),
         (10, "patient 'p' is in test, and in train in row 2"),
-        (11, "it has no image"),
-        (11, "it has no report"),
-        (11, "it has no split, but other rows do"),
+        (11, "the row is shorter than the header (1 fields, 5 columns)"),
     ]
 
 
@@ -103,14 +101,75 @@ def test_values_of_a_wrong_type_are_problems(tmp_path):
     ]
 
 
+def test_whole_numbers_are_names_and_zero_is_one(tmp_path):
+    lines = [{"id": number, "report": "Clear.", "images": ["a.png"], "patient": patient, "split": "Train"}
+             for number, patient in enumerate((0, 0.0, "0", 7.0, None, ""))]  # fmt: skip
+    lines += [{"ID": "v", "Report": "Clear.", "Images": ["a.png"], "Split": split} for split in (" VAL ", "test")]
+    lines[-1]["ID"] = "t"
+    rows = read_table(write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, lines))))
+    assert [row.id for row in rows] == ["0", "1", "2", "3", "4", "5", "v", "t"]
+    assert [row.patient for row in rows] == ["0", "0", "0", "7", None, None, None, None]
+    assert [row.split for row in rows] == ["train"] * 6 + ["val", "test"]
+    lines[6]["patient"] = 0
+    assert problems(write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, lines)))) == [
+        (7, "patient '0' is in val, and in train in row 1")
+    ]
+
+
+def test_studies_of_patient_zero_stay_together(tmp_path):
+    raw = make_table(tmp_path / "raw", 12)
+    lines = [
+        {"id": f"s{n}", "report": "Drawn.", "images": [f"{n}_0.png"], "patient": 0 if n < 6 else n} for n in range(12)
+    ]
+    write(raw / "studies.jsonl", "\n".join(map(json.dumps, lines)))
+    prepare_table(raw / "studies.jsonl", tmp_path / "out", splitting=Splitting((0.6, 0.2, 0.2)))
+    annotation = json.loads((tmp_path / "out/annotation.json").read_text())
+    homes = {split for split, entries in annotation.items() for entry in entries if entry.get("patient") == "0"}
+    assert len(homes) == 1
+
+
+def test_a_text_with_commas_without_quotes_is_refused_by_row(tmp_path):
+    text = "id,images,report\n" + "".join(f'{n},{n}.png,"Clear, both."\n' for n in range(2)) + "2,2.png,Clear, both.\n"
+    assert [row for row, _ in problems(write(tmp_path / "a.csv", text))] == [4]
+
+
+def test_semicolons_and_tabs_may_separate_columns(tmp_path):
+    for mark in ";\t":
+        text = f'id{mark}images{mark}report\na{mark}"1.png;2.png"{mark}Clear, both.\n'
+        row = read_table(write(tmp_path / "a.csv", text))[0]
+        assert (row.id, row.report, len(row.images)) == ("a", "Clear, both.", 2)
+
+
+def test_text_that_is_no_utf8_and_long_ids_are_problems(tmp_path):
+    lines = [
+        {"id": "a", "report": "Clear\ud800.", "images": ["a.png"]},
+        {"id": "b\udfff", "report": "Clear.", "images": ["a.png"]},
+        {"id": "ä" * 101, "report": "Clear.", "images": ["a.png"]},
+        {"id": "ä" * 100, "report": "Clear.", "images": ["a.png"], "patient": True},
+    ]
+    found = problems(write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, lines))))
+    assert [row for row, _ in found] == [1, 2, 3, 4]
+    assert all("half of a surrogate pair" in what for _, what in found[:2])
+    assert "has 101 letters, too many for a folder name" in found[2][1]
+    assert found[3][1] == "patient is bool, not text"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
         ("a.csv", "", "has no column 'id': its columns are none"),
         ("a.csv", "id,images\na,b\n", "has no column 'report': its columns are id, images"),
         ("a.csv", HEADER, "has no row"),
-        ("a.csv", HEADER.encode() + b"a,ok,1.png,,\nb,\xe9t\xe9,2.png,,\n", "is not UTF-8 text in line 3: save it as"),
-        ("a.csv", HEADER + 'a,"b', "is not a valid CSV"),
+        ("a.csv", "id,report,images,Report,report\n", "has the column 'report' more than once"),
+        ("a.jsonl", '{"id": "a", "id": "b"}', "line 1: an object has the key 'id' more than once"),
+        ("a.jsonl", '{"Id": "a", "ID": "b"}', "an object has the key 'id' more than once"),
+        ("a.jsonl", "[" * 100_000, "is not valid JSON in line 1"),
+        (
+            "a.csv",
+            HEADER.encode() + b"a,ok,1.png,,\nb,\xe9t\xe9,2.png,,\n",
+            r"text in line 3 \(save it as",
+        ),
+        ("a.csv", HEADER + 'a,"b', r"a\.csv is not a CSV"),
         ("a.csv", HEADER + "a,Clear.,1.png,,train\n", "has no row with the split val"),
         ("a.jsonl", '{"id": 1}\n{', "is not valid JSON in line 2"),
         ("a.jsonl", "[1]", "has no object in line 1"),
@@ -196,6 +255,27 @@ def test_a_check_writes_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_path_with_backslashes_is_explained(tmp_path):
+    path = write(tmp_path / "a.csv", "id,report,images\na,Clear.,x\\1.png\n")
+    with pytest.raises(TableError, match=r"there is no image at .*write / between folders, not"):
+        prepare_table(path, tmp_path / "out")
+
+
+def test_another_modality_is_read_if_asked_and_not_kept_as_it_is(tmp_path, make_dicom):
+    for number in range(3):
+        make_dicom(tmp_path / f"{number}", np.arange(600, dtype=np.uint16).reshape(20, 30), Modality="OT")
+    lines = [json.dumps({"id": f"s{n}", "report": "Drawn.", "images": [str(n)], "split": split})
+             for n, split in enumerate(("train", "val", "test"))]  # fmt: skip
+    table = write(tmp_path / "a.jsonl", "\n".join(lines))
+    with pytest.raises(TableError, match="--any-modality"):
+        prepare_table(table, tmp_path / "out")
+    assert prepare_table(table, tmp_path / "out", Rendering(any_modality=True)).left_out == {}
+    with pytest.raises(TableError, match="--any-modality"):  # what the option let pass is not remembered
+        prepare_table(table, tmp_path / "other")
+    with pytest.raises(ValueError, match="--any-modality out"):
+        Rendering("copy", side=0, any_modality=True)
+
+
 def test_radiographs_are_rendered_with_their_steps(tmp_path, make_dicom):
     raw = tmp_path / "raw"
     raw.mkdir()
@@ -221,6 +301,8 @@ def test_a_folder_needs_one_table(tmp_path):
     with pytest.raises(RawError, match="should hold one CSV or JSONL of studies, but holds none"):
         prepare_table(tmp_path, tmp_path / "out")
     (tmp_path / "a.csv").touch()
+    (tmp_path / "._a.csv").touch()
+    (tmp_path / ".~lock.a.csv").touch()
     (tmp_path / "b.jsonl").touch()
     with pytest.raises(RawError, match=r"holds a\.csv, b\.jsonl: name the file"):
         prepare_table(tmp_path, tmp_path / "out")

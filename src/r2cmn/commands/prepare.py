@@ -25,10 +25,15 @@ Side = Annotated[
     typer.Option(min=0, help="Pixels of the short side; 0: no limit. Images are never enlarged. [default: 512]"),
 ]
 Save = Annotated[str, typer.Option(help="png or jpeg: 8-bit gray; copy or link: the unchanged files.")]
+_OUTSIDE = {"link": " data.allow_outside=true"}  # links lead out of the data folder
 Quality = Annotated[int, typer.Option(help="JPEG quality, 1 to 95.")]
 Clip = Annotated[
     tuple[float, float] | None,
     typer.Option(help="Two percentiles of a DICOM file that become black and white, such as 0.5 99.5."),
+]
+
+AnyModality = Annotated[
+    bool, typer.Option("--any-modality", help="Read DICOM files of other modalities than CR, DX, RG, DR, or of none.")
 ]
 
 
@@ -44,6 +49,7 @@ def iu_xray(
     save: Save = "png",
     quality: Quality = 95,
     clip: Clip = None,
+    any_modality: AnyModality = False,
     audit: WithAudit = True,
 ) -> None:
     """IU X-Ray from Open-i, from its mirror on Kaggle, or from R2Gen's zip.
@@ -58,8 +64,9 @@ def iu_xray(
     """
     from r2cmn.prepare.iu_xray import prepare_iu_xray
 
-    done = prepare_iu_xray(raw, out, images, reports_only, _rendering(side, save, quality, clip))
-    _report(done, "" if reports_only else f"data=iu_xray data.dir={out} data.license_class={done.license_class}", audit)
+    done = prepare_iu_xray(raw, out, images, reports_only, _rendering(side, save, quality, clip, any_modality))
+    overrides = f"data=iu_xray data.dir={out} data.license_class={done.license_class}{_OUTSIDE.get(save, '')}"
+    _report(done, "" if reports_only else overrides, audit)
 
 
 @app.command("mimic-cxr", no_args_is_help=True)
@@ -117,6 +124,7 @@ def folder(
     save: Save = "png",
     quality: Quality = 95,
     clip: Clip = None,
+    any_modality: AnyModality = False,
     audit: WithAudit = True,
 ) -> None:
     """Studies of your own: a table with the columns id, report, images and, if you have them, patient and split.
@@ -130,20 +138,22 @@ def folder(
     from r2cmn.prepare.splitting import Splitting
     from r2cmn.prepare.table import prepare_table
 
-    rendering = _rendering(side, save, quality, clip)
+    rendering = _rendering(side, save, quality, clip, any_modality)
     done = prepare_table(raw, out, rendering, license_class, Splitting(fractions, seed), check_only=check)
     if done is None:
         print(f"{raw}: nothing is wrong")
     else:
-        _report(done, f"data=folder data.dir={out} data.license_class={license_class}", audit)
+        _report(done, f"data=folder data.dir={out} data.license_class={license_class}{_OUTSIDE.get(save, '')}", audit)
 
 
-def _rendering(side: int | None, save: str, quality: int, clip: tuple[float, float] | None) -> Rendering:
+def _rendering(
+    side: int | None, save: str, quality: int, clip: tuple[float, float] | None, any_modality: bool
+) -> Rendering:
     from r2cmn.prepare.images import DEFAULT_SIDE, Rendering
 
     if side is None:
         side = 0 if save in ("copy", "link") else DEFAULT_SIDE
-    return Rendering(save, side, quality, clip)
+    return Rendering(save, side, quality, clip, any_modality)
 
 
 def _report(summary: Summary, overrides: str, audit: bool, terms: str = "") -> None:

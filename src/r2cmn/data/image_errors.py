@@ -27,7 +27,8 @@ def check_size(name: str | Path, width: int, height: int) -> None:
 def read_fault(name: str | Path, error: Exception) -> str:
     """Return one line that says why an image cannot be read."""
     if isinstance(error, FileNotFoundError):
-        return f"there is no image at {name}"
+        hint = ": write / between folders, not \\" if "\\" in str(name) else ""
+        return f"there is no image at {name}{hint}"
     if isinstance(error, Image.DecompressionBombError):
         return f"{name} has more than {MAX_PIXELS:,} pixels"
     reason = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)

@@ -17,7 +17,7 @@ from r2cmn.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from r2cmn.data.dicom import is_dicom, read_dicom
 from r2cmn.data.image_errors import ImageError, check_size, read_fault
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", *DICOM_SUFFIXES)
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", *DICOM_SUFFIXES)
 """Suffixes of the files in which studies are distributed."""
 
 Study = Sequence[str | Path | Image.Image]
@@ -29,7 +29,7 @@ _IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 _IMAGENET_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
 
-def load_image(path: str | Path, stream: BinaryIO | None = None) -> Image.Image:
+def load_image(path: str | Path, stream: BinaryIO | None = None, any_modality: bool = False) -> Image.Image:
     """Decode an image to 8-bit RGB.
 
     16-bit images are scaled by their full range, 65,535 to 255. Transparent pixels are blended with black, the color
@@ -39,13 +39,14 @@ def load_image(path: str | Path, stream: BinaryIO | None = None) -> Image.Image:
     Args:
         path: the file; if `stream` is given, only its name in error messages.
         stream: a file object to read instead, from its beginning.
+        any_modality: see `read_dicom`.
 
     Raises:
         ImageError: if the file is missing, truncated, empty, not an image, too large or has an unknown value range.
     """
     path = Path(path)
     if path.suffix.lower() in DICOM_SUFFIXES:
-        return read_dicom(path, stream).image.convert("RGB")
+        return read_dicom(path, stream, any_modality=any_modality).image.convert("RGB")
     try:
         with Image.open(stream if stream is not None else path) as image:
             check_size(path, *image.size)
@@ -54,12 +55,23 @@ def load_image(path: str | Path, stream: BinaryIO | None = None) -> Image.Image:
     except ImageError:
         raise
     except Image.UnidentifiedImageError:
-        return _unidentified(path, stream)
+        return _unidentified(path, stream, any_modality)
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others
         raise ImageError(read_fault(path, error)) from None
 
 
-def _unidentified(path: Path, stream: BinaryIO | None) -> Image.Image:
+def is_image(path: Path) -> bool:
+    """Whether a file has the suffix of an image, or is a DICOM file whatever its name."""
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as file:
+            return is_dicom(file.read(132))
+    except OSError:
+        return False
+
+
+def _unidentified(path: Path, stream: BinaryIO | None, any_modality: bool) -> Image.Image:
     """Read a DICOM file without its suffix; raise for any other file."""
     if stream is not None:
         stream.seek(0)
@@ -69,7 +81,7 @@ def _unidentified(path: Path, stream: BinaryIO | None) -> Image.Image:
         with path.open("rb") as file:
             head = file.read(132)
     if is_dicom(head):
-        return read_dicom(path, stream).image.convert("RGB")
+        return read_dicom(path, stream, any_modality=any_modality).image.convert("RGB")
     raise ImageError(f"{path} {'is not an image of a known format' if head else 'is empty'}")
 
 
@@ -99,6 +111,11 @@ def _sixteen_to_eight_bits(image: Image.Image) -> Image.Image:
     values = v2.functional.pil_to_tensor(image.convert("I")).to(torch.int64)
     if values.min() < 0 or values.max() > 65_535:
         raise ImageError(f"{_name(image)} holds values outside 0 to 65,535: save it with 8 or 16 bits")
+    if 0 < values.max() < 4096:
+        raise ImageError(
+            f"{_name(image)} has 16 bits, but no value above {int(values.max()):,}: it holds data of at most 12 bits, "
+            "which would come out nearly black; scale the values to 65,535, or give the DICOM file"
+        )
     return v2.functional.to_pil_image(((values + 128) // 257).to(torch.uint8))
 
 

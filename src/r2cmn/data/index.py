@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ NEARLY_CONSTANT = 3
 COARSE_SIDE, FINE_SIDE = 8, 16
 """Coefficients in each direction of the two perceptual hashes: 64 and 256 bits."""
 
-_VERSION = 1  # of what is remembered; raise it if the hash changes
+_VERSION = 2  # of what is remembered; raise it if the hash changes, or if more files are refused
 _CHUNK = 64  # images that a thread reads at a time
 _QUERY = 500  # keys of a query; older versions of SQLite allow 999
 _SIDE = 32  # pixels of the small image that is hashed
@@ -56,7 +57,7 @@ class ImageFacts(NamedTuple):
         return self.brightest - self.darkest <= NEARLY_CONSTANT
 
 
-def measure_images(paths: Sequence[Path]) -> tuple[dict[Path, ImageFacts], dict[Path, str]]:
+def measure_images(paths: Sequence[Path], any_modality: bool = False) -> tuple[dict[Path, ImageFacts], dict[Path, str]]:
     """Measure images with several threads and show the progress; only new, changed and unreadable files are decoded.
 
     A file counts as unchanged if its path, size and modification time are the same. If the index cannot be read or
@@ -64,6 +65,7 @@ def measure_images(paths: Sequence[Path]) -> tuple[dict[Path, ImageFacts], dict[
 
     Args:
         paths: the files, without repetition.
+        any_modality: see `r2cmn.data.dicom.read_dicom`.
 
     Returns:
         The facts by path, and for each image that cannot be read the reason.
@@ -71,7 +73,7 @@ def measure_images(paths: Sequence[Path]) -> tuple[dict[Path, ImageFacts], dict[
     facts: dict[Path, ImageFacts] = {}
     faults: dict[Path, str] = {}
     with (
-        closing(_Index()) as index,
+        closing(_Index(any_modality)) as index,
         Progress("images", len(paths)) as progress,
         ThreadPoolExecutor(min(32, 2 * num_cores())) as pool,
     ):
@@ -82,7 +84,7 @@ def measure_images(paths: Sequence[Path]) -> tuple[dict[Path, ImageFacts], dict[
         progress.advance(len(facts), is_new=False)
         chunks = _chunks([path for path in paths if path not in facts])
         try:
-            for chunk, results in zip(chunks, pool.map(_measure_chunk, chunks), strict=True):
+            for chunk, results in zip(chunks, pool.map(partial(_measure_chunk, any_modality), chunks), strict=True):
                 measured = {path: result for path, result in results.items() if isinstance(result, ImageFacts)}
                 facts |= measured
                 faults |= {path: result for path, result in results.items() if isinstance(result, str)}
@@ -133,13 +135,13 @@ def _digest(path: Path) -> bytes | None:
         return None
 
 
-def _measure_chunk(paths: Sequence[Path]) -> dict[Path, ImageFacts | str]:
-    return {path: _measure(path) for path in paths}
+def _measure_chunk(any_modality: bool, paths: Sequence[Path]) -> dict[Path, ImageFacts | str]:
+    return {path: _measure(path, any_modality) for path in paths}
 
 
-def _measure(path: Path) -> ImageFacts | str:
+def _measure(path: Path, any_modality: bool) -> ImageFacts | str:
     try:
-        picture = load_image(path).convert("L")
+        picture = load_image(path, any_modality=any_modality).convert("L")
         darkest, brightest = picture.getextrema()
         mode = _mode(path)
     except (OSError, ValueError) as error:
@@ -158,11 +160,12 @@ def _mode(path: Path) -> str:
 class _Index:
     """Facts by digest in `$R2CMN_CACHE/image_index_v*.sqlite`, without file names and pixels.
 
-    Several processes may use it at once. After an error it finds nothing and keeps nothing.
+    Several processes may use it at once. After an error it finds nothing and keeps nothing. Images that only
+    `any_modality` accepts are in a file of their own, so that training does not take them for checked.
     """
 
-    def __init__(self) -> None:
-        path = cache_dir() / f"image_index_v{_VERSION}.sqlite"
+    def __init__(self, any_modality: bool) -> None:
+        path = cache_dir() / f"image_index_v{_VERSION}{'_any' if any_modality else ''}.sqlite"
         self._database: sqlite3.Connection | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

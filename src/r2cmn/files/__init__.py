@@ -113,18 +113,25 @@ def read_json(path: Path, unique_keys: bool = False) -> Any:
         ValueError: naming the file, if it is missing, not UTF-8 or not JSON, or if a key repeats.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique if unique_keys else None)
+        return json.loads(
+            path.read_text(encoding="utf-8-sig"), object_pairs_hook=dict_of_unique if unique_keys else None
+        )
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a JSON file: {error}") from error
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    twice = repeated(key for key, _ in pairs)
-    if twice:
-        raise ValueError(f"an object has the key {name_some(twice)} more than once")
-    return dict(pairs)
+def dict_of_unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dictionary; as `object_pairs_hook` of `json`, it refuses an object with a key twice.
+
+    Raises:
+        ValueError: naming a key that repeats.
+    """
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError(f"an object has the key {name_some(repeated(key for key, _ in pairs))} more than once")
+    return made
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
@@ -162,6 +169,43 @@ def first_lines(lines: Sequence[str], most: int = 20) -> list[str]:
 def repeated(names: Iterable[str]) -> list[str]:
     """Return the names that occur more than once."""
     return [name for name, count in Counter(names).items() if count > 1]
+
+
+_CLUTTER = {"__macosx", "@eadir", "thumbs", "thumbnails", "thumbs.db", "desktop.ini", "$recycle.bin", "dicomdir"}
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder was made by a system or an editor: hidden, of macOS or Jupyter, thumbnails, an index.
+
+    Args:
+        name: its name, or its path with slashes, of which every part is looked at.
+    """
+    return any((part.startswith(".") and part != ".") or part.lower() in _CLUTTER for part in name.split("/"))
+
+
+def walk_files(folder: Path) -> Iterator[tuple[str, bool]]:
+    """Yield the path of each file below a folder, with slashes, sorted within each folder, and whether it is clutter.
+
+    Links to folders are followed, except to a folder that holds the link.
+    """
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        here = Path(parent)
+        back = [n for n in folders if (here / n).is_symlink() and here.resolve().is_relative_to((here / n).resolve())]
+        folders[:] = sorted(set(folders) - set(back))
+        for name in sorted(names):
+            if (here / name).is_file():
+                path = (here / name).relative_to(folder).as_posix()
+                yield path, is_clutter(path)
+
+
+def utf8_fault(text: str) -> str | None:
+    """Return why a text cannot be written as UTF-8, as the end of a sentence; None if it can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"U+{ord(text[error.start]):04X}"
+        return f"cannot be written as UTF-8: it has half of a surrogate pair ({half}) at character {error.start + 1}"
+    return None
 
 
 def damaged_member(path: Path) -> str | None:

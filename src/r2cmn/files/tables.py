@@ -1,4 +1,7 @@
-"""Strict reading of CSV files: every field stays text, and a row that does not fit its header is an error."""
+"""Strict reading of CSV files: every field stays text, and a row that does not fit its header is an error.
+
+Fields may be separated by commas, semicolons, tabs or bars; the first row decides.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,19 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from r2cmn.files import name_some, repeated
 
 LONGEST_FIELD = 10_000_000
+_DELIMITERS = ",;\t|"  # the first of equally good ones is taken
 
 
-def csv_lines(path: Path, file: BinaryIO | None = None) -> Iterator[list[str]]:
+def csv_lines(path: Path, file: BinaryIO | None = None, delimiter: str | None = None) -> Iterator[list[str]]:
     """Yield the fields of each row of a CSV file, the header included; an empty line yields [].
 
     Every field stays text. A byte order mark is skipped, gzip is recognized by its first bytes.
@@ -24,6 +29,7 @@ def csv_lines(path: Path, file: BinaryIO | None = None) -> Iterator[list[str]]:
     Args:
         path: the file, which errors name.
         file: the content, if it is not read from `path`, such as a member of an archive; seekable, closed at the end.
+        delimiter: the character between fields; None for the one that splits the first row into the most fields.
 
     Raises:
         ValueError: naming the file, if it is missing, damaged, not UTF-8 or not a CSV.
@@ -34,38 +40,72 @@ def csv_lines(path: Path, file: BinaryIO | None = None) -> Iterator[list[str]]:
             is_packed = raw.read(2) == b"\x1f\x8b"  # browsers unpack .csv.gz and keep the name
             raw.seek(0)
             stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if is_packed else raw
-            yield from csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), strict=True)
+            text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+            first = text.readline()
+            lines = chain([first], text) if first else ()
+            yield from csv.reader(lines, delimiter=delimiter or _delimiter(first), strict=True)
     except FileNotFoundError:
         raise ValueError(f"there is no file {path}") from None
     except IsADirectoryError:
         raise ValueError(f"{path} is a folder, not a file") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is cut short or damaged: {error}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        where = "" if file else _line_of_first_fault(path)
+        raise ValueError(f"{path} is not a CSV of UTF-8 text{where}: {error}") from error
+    except csv.Error as error:
         raise ValueError(f"{path} is not a CSV of UTF-8 text: {error}") from error
     finally:
         csv.field_size_limit(limit)
 
 
-def iter_csv(path: Path, columns: Collection[str] = (), file: BinaryIO | None = None) -> Iterator[dict[str, str]]:
-    """Yield the rows of a CSV file with a header, by column; values are as in `csv_lines`.
+def _delimiter(first: str) -> str:
+    """Return the character that splits the first row into the most fields; a comma, if none splits it into more."""
+    return max(_DELIMITERS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), ())))
 
-    Empty lines are skipped; in a file with one column they are rows with an empty text.
+
+def _line_of_first_fault(path: Path) -> str:
+    """Return ` in line N` of a file that is not UTF-8; nothing for a packed one."""
+    content = path.read_bytes()
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if not content.startswith(b"\x1f\x8b"):
+            return f" in line {content.count(10, 0, error.start) + 1} (save it as UTF-8)"
+    return ""
+
+
+def match_names(names: Sequence[str], known: Collection[str]) -> list[str]:
+    """Return the names, those that differ from a known one only in case or outer blanks replaced by it.
+
+    A name that is there as it should be is not matched a second time: `id,ID` stays as it is.
+    """
+    wanted = {name.casefold(): name for name in known if name not in names}
+    return [wanted.get(name.strip().casefold(), name) for name in names]
+
+
+def checked_rows(
+    path: Path, columns: Collection[str] = (), optional: Collection[str] = (), file: BinaryIO | None = None
+) -> Iterator[tuple[int, dict[str, str] | str]]:
+    """Yield the number of each row (the header is row 1), and its values by column or the reason why it has none.
+
+    Empty lines are skipped; in a file with one column they are rows with an empty text. Names of columns may differ
+    from those asked for in case and outer blanks.
 
     Args:
         path: the file, which errors name.
         columns: names that the header must have.
+        optional: names that the header may have.
         file: as in `csv_lines`.
 
     Raises:
-        ValueError: as `csv_lines`; also for a missing or repeated column, and naming the row (the header is row 1), for
-            a row with more or fewer fields than the header.
+        ValueError: as `csv_lines`; also for a missing or repeated column.
     """
     lines = csv_lines(path, file)
-    header = next(lines, [])
+    header = match_names(next(lines, []), (*columns, *optional))
     twice = repeated(header)
     if twice:
-        raise ValueError(f"{path} has the column {name_some(twice)} more than once")
+        raise ValueError(f"{path} has the column {name_some(twice)} more than once: rename or remove one of them")
     missing = [name for name in columns if name not in header]
     if missing:
         raise ValueError(f"{path} has no column '{missing[0]}': its columns are {', '.join(header) or 'none'}")
@@ -73,13 +113,29 @@ def iter_csv(path: Path, columns: Collection[str] = (), file: BinaryIO | None = 
         if not line and len(header) > 1:
             continue
         fields = line or [""]
-        if len(fields) != len(header):
-            longer = len(fields) > len(header)
-            raise ValueError(
-                f"{path}, row {number}: the row is {'longer' if longer else 'shorter'} than the header ({len(fields)} "
-                f"fields, {len(header)} columns){'; put a text that has commas in quotes' if longer else ''}"
-            )
-        yield dict(zip(header, fields, strict=True))
+        if len(fields) == len(header):
+            yield number, dict(zip(header, fields, strict=True))
+            continue
+        longer = len(fields) > len(header)
+        yield (
+            number,
+            (
+                f"the row is {'longer' if longer else 'shorter'} than the header ({len(fields)} fields, {len(header)} "
+                f"columns){'; put a text that has separators (such as commas) in quotes' if longer else ''}"
+            ),
+        )
+
+
+def iter_csv(path: Path, columns: Collection[str] = (), file: BinaryIO | None = None) -> Iterator[dict[str, str]]:
+    """Yield the rows of a CSV file with a header, by column: those of `checked_rows`.
+
+    Raises:
+        ValueError: as `checked_rows`; also, naming the row, for a row with more or fewer fields than the header.
+    """
+    for number, row in checked_rows(path, columns, file=file):
+        if isinstance(row, str):
+            raise ValueError(f"{path}, row {number}: {row}")
+        yield row
 
 
 def read_csv(path: Path, columns: Collection[str] = (), file: BinaryIO | None = None) -> list[dict[str, str]]:

@@ -6,7 +6,6 @@ Nothing is unpacked to the disk, so that no name in an archive decides where a f
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import tarfile
 import zipfile
@@ -16,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from r2cmn.files import is_clutter, walk_files
 
 MAX_FILE = 512 * 2**20
 """Maximum bytes of one file of a download; the largest X-ray has a tenth of it."""
@@ -97,12 +98,9 @@ def _why_no_archive(path: Path) -> str:
 
 
 def _files_of_folder(folder: Path) -> Iterator[RawFile]:
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(parent, name)
-            if not name.startswith(".") and path.is_file():
-                yield RawFile(path.relative_to(folder).as_posix(), partial(_bounded, path), path)
+    for name, is_left_out in walk_files(folder):
+        if not is_left_out:
+            yield RawFile(name, partial(_bounded, folder / name), folder / name)
 
 
 def _bounded(path: Path) -> bytes:
@@ -120,7 +118,7 @@ def _files_of_tar(path: Path, kind: str) -> Iterator[RawFile]:
                 _check_name(path, member.name)
                 if not (member.isfile() or member.isdir()):
                     raise RawError(f"{path} holds the link or device '{member.name}': do not use it")
-                if member.isfile() and not _hidden(member.name):
+                if member.isfile() and not is_clutter(member.name):
                     if member.size > MAX_FILE:
                         raise RawError(_too_large(path, member.name, member.size))
                     yield RawFile(_clean(member.name), partial(_read_tar, path, archive, member))
@@ -150,7 +148,7 @@ def _files_of_zip(path: Path) -> Iterator[RawFile]:
             if (member.external_attr >> 16) & 0o170000 == 0o120000:
                 raise RawError(f"{path} holds the link '{member.filename}': do not use it")
         for member in members:
-            if not member.is_dir() and not _hidden(member.filename):
+            if not member.is_dir() and not is_clutter(member.filename):
                 if member.file_size > MAX_FILE:
                     raise RawError(_too_large(path, member.filename, member.file_size))
                 yield RawFile(_clean(member.filename), partial(_read_zip, path, archive, member))
@@ -160,10 +158,6 @@ def _check_name(path: Path, name: str) -> None:
     parts = re.split(r"[/\\]", name)
     if name.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:", name) or "\0" in name:
         raise RawError(f"{path} holds '{name}', a name that leads out of its folder: do not use or unpack this archive")
-
-
-def _hidden(name: str) -> bool:
-    return "__MACOSX" in name or name.rsplit("/", 1)[-1].startswith(".")
 
 
 def _clean(name: str) -> str:

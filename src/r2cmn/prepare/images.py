@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 from PIL import Image
 
@@ -30,6 +31,8 @@ class Rendering:
             for copy and link.
         quality: JPEG quality, 1 to 95.
         clip: two percentiles of a DICOM file's values that become black and white; None for the window of the file.
+        any_modality: read DICOM files of another modality than radiography, or of none. Not with copy and link, because
+            training would refuse the files.
 
     Raises:
         ValueError: for an invalid value.
@@ -39,6 +42,7 @@ class Rendering:
     side: int = DEFAULT_SIDE
     quality: int = DEFAULT_QUALITY
     clip: tuple[float, float] | None = None
+    any_modality: bool = False
 
     def __post_init__(self) -> None:
         check_choice("--save", self.save, SAVE)
@@ -49,8 +53,15 @@ class Rendering:
         if self.clip is not None and not 0 <= self.clip[0] < self.clip[1] <= 100:
             low, high = self.clip
             raise ValueError(f"--clip must be two percentiles, 0 <= low < high <= 100, not {low:g} {high:g}")
-        if self.keeps_file and (self.side or self.clip):
-            raise ValueError(f"--save {self.save} keeps the files unchanged: leave --side and --clip out")
+        if self.keeps_file and (self.side or self.clip or self.any_modality):
+            raise ValueError(
+                f"--save {self.save} keeps the files unchanged: leave --side, --clip and --any-modality out"
+            )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its values for the record of a data folder; `any_modality` only if it is on, as older folders lack it."""
+        return {name: value for name, value in asdict(self).items() if name != "any_modality" or value}
 
     @property
     def keeps_file(self) -> bool:
@@ -97,7 +108,7 @@ def render(name: str, content: bytes, rendering: Rendering) -> Rendered:
     stream = io.BytesIO(content)
     view, steps = "", list[str]()
     if is_dicom(content[:132]) or name.lower().endswith(DICOM_SUFFIXES):
-        radiograph = read_dicom(name, stream, rendering.clip)
+        radiograph = read_dicom(name, stream, rendering.clip, rendering.any_modality)
         picture, view, steps = radiograph.image, radiograph.view, list(radiograph.steps)
     else:
         picture = load_image(name, stream).convert("L")

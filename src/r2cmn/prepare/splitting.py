@@ -44,7 +44,7 @@ class Splitting:
         """
         groups: dict[tuple[bool, str], list[int]] = {}
         for position, (id, patient) in enumerate(studies):
-            groups.setdefault((bool(patient), patient or id), []).append(position)
+            groups.setdefault((False, id) if patient in (None, "") else (True, str(patient)), []).append(position)
         order = sorted(groups)
         random.Random(self.seed).shuffle(order)
         ends = [self.fractions[0] * len(studies), (self.fractions[0] + self.fractions[1]) * len(studies)]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from r2cmn.data.index import measure_images
 from r2cmn.data.reports import LICENSE_CLASSES, SPLITS, Study, has_words
-from r2cmn.files import check_choice
+from r2cmn.files import check_choice, is_clutter, utf8_fault
 from r2cmn.prepare.archives import RawError, RawFile
 from r2cmn.prepare.convert import Picture, convert
 from r2cmn.prepare.folder import TERMS, DataFolder
@@ -18,6 +18,9 @@ from r2cmn.prepare.images import Rendering, render
 from r2cmn.prepare.splitting import Splitting
 from r2cmn.prepare.summary import Step, Summary, write_studies
 from r2cmn.prepare.table_rows import lines_of_jsonl, rows_of_csv
+
+LONGEST_ID = 200
+"""Bytes of an id, which is the name of a folder; file systems allow 255."""
 
 _SYNONYMS = {"validate": "val", "valid": "val", "validation": "val"}
 _MEANING = {
@@ -87,14 +90,14 @@ def prepare_table(
     check_choice("--license-class", license_class, LICENSE_CLASSES)
     path = find_table(raw)
     rows = read_table(path)
-    problems = _image_problems(rows)
+    problems = _image_problems(rows, rendering.any_modality)
     if problems:
         raise TableError(path, problems, len(rows))
     has_split = all(row.split for row in rows)
     splits = [row.split for row in rows] if has_split else splitting.split([(row.id, row.patient) for row in rows])
     if check_only:
         return None
-    options = {"license_class": license_class, **asdict(rendering), **({} if has_split else asdict(splitting))}
+    options = {"license_class": license_class, **rendering.options, **({} if has_split else asdict(splitting))}
     options = {"data": "folder", "source": str(path.resolve()), **options}
     folder = DataFolder(out, options, private=license_class == "dua")
     summary = Summary(out, "folder", license_class, str(path))
@@ -107,7 +110,7 @@ def prepare_table(
         left_out.setdefault(image.rsplit("/", 1)[0], reason)
     entries = [_entry(row, split, rendering) for row, split in zip(rows, splits, strict=True) if row.id not in left_out]
     notes = ["no row names a patient, so each study counts as one patient: if a patient is in two splits, "
-             "the scores will be too good"] if not any(row.patient for row in rows) else []  # fmt: skip
+             "the scores will be too good"] if all(row.patient is None for row in rows) else []  # fmt: skip
     summary = replace(summary, funnel=(Step("rows", len(rows)),), notes=tuple(notes), left_out=left_out)
     return write_studies(folder, summary, entries, dict(sorted(done.rows.items())), _files(license_class))
 
@@ -122,16 +125,17 @@ def find_table(raw: Path) -> Path:
         return raw
     if not raw.is_dir():
         raise RawError(f"there is no file or folder {raw}")
-    tables = sorted(path for path in raw.iterdir() if path.suffix.lower() in (".csv", ".jsonl"))
+    found = (path for path in sorted(raw.iterdir()) if not is_clutter(path.name))
+    tables = [path for path in found if path.suffix.lower() in (".csv", ".jsonl", ".tsv")]
     if len(tables) != 1:
-        found = ", ".join(path.name for path in tables) or "none"
-        raise RawError(f"{raw} should hold one CSV or JSONL of studies, but holds {found}: name the file")
+        names = ", ".join(path.name for path in tables) or "none"
+        raise RawError(f"{raw} should hold one CSV or JSONL of studies, but holds {names}: name the file")
     return tables[0]
 
 
-def _image_problems(rows: Sequence[Row]) -> list[Problem]:
+def _image_problems(rows: Sequence[Row], any_modality: bool) -> list[Problem]:
     """Return the images that cannot be read whole, by row."""
-    _, faults = measure_images(sorted({path for row in rows for path in row.images}))
+    _, faults = measure_images(sorted({path for row in rows for path in row.images}), any_modality)
     return [Problem(row.number, faults[path]) for row in rows for path in row.images if path in faults]
 
 
@@ -147,7 +151,7 @@ def _paths(row: Row, rendering: Rendering) -> list[str]:
 
 def _entry(row: Row, split: str, rendering: Rendering) -> dict[str, Any]:
     entry = {"id": row.id, "report": row.report, "image_path": _paths(row, rendering), "split": split}
-    return {**entry, "patient": row.patient} if row.patient else entry
+    return entry if row.patient is None else {**entry, "patient": row.patient}
 
 
 def _files(license_class: str) -> dict[str, str]:
@@ -165,14 +169,14 @@ def read_table(path: Path) -> list[Row]:
         TableError: listing what is wrong, by row.
     """
     values = lines_of_jsonl(path) if path.suffix.lower() == ".jsonl" else rows_of_csv(path)
-    problems: list[Problem] = []
-    rows = [_row(path, number, value, problems) for number, value in values]
-    if not rows:
+    problems = [Problem(number, value) for number, value in values if isinstance(value, str)]
+    rows = [_row(path, number, value, problems) for number, value in values if not isinstance(value, str)]
+    if not values:
         raise RawError(f"{path} has no row")
     problems += _repeated(rows)
     problems += _split_problems(rows)
     if problems:
-        raise TableError(path, problems, len(rows))
+        raise TableError(path, problems, len(values))
     missing = [split for split in SPLITS if rows[0].split and split not in {row.split for row in rows}]
     if missing:
         raise RawError(f"{path} has no row with the split {missing[0]}: a data set needs train, val and test")
@@ -183,11 +187,17 @@ def _row(path: Path, number: int, value: dict[str, Any], problems: list[Problem]
     def fault(what: str) -> None:
         problems.append(Problem(number, what))
 
-    id, report = (_word(value, key, fault) for key in ("id", "report"))
-    if id and (id in (".", "..") or any(character in id for character in "/\\\0") or id != id.strip()):
+    id, patient, split = (_name(value, key, fault) for key in ("id", "patient", "split"))
+    if value.get("id") in (None, ""):
+        fault("it has no id")
+    if id in (".", "..") or any(character in id for character in "/\\\0") or id != id.strip():
         fault(f"the id '{id}' is not a valid folder name: remove slashes and outer blanks")
-    if isinstance(value.get("report"), str) and not has_words(report):
-        fault("the report has no words")
+    if len(id.encode(errors="replace")) > LONGEST_ID:
+        fault(f"the id '{id[:20]}...' has {len(id)} letters, too many for a folder name: at most {LONGEST_ID} bytes")
+    report = _report(value.get("report"), fault)
+    for key, text in (("id", id), ("patient", patient), ("report", report)):
+        if what := utf8_fault(text):
+            fault(f"the {key} {what}")
     names = value.get("images", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         fault("images is not a list of file names")
@@ -195,22 +205,30 @@ def _row(path: Path, number: int, value: dict[str, Any], problems: list[Problem]
     images = tuple(path.parent / name.strip() for name in names if name.strip())
     if not images:
         fault("it has no image")
-    split = str(value.get("split") or "").strip()
-    split = _SYNONYMS.get(split, split)
+    split = _SYNONYMS.get(split.strip().lower(), split.strip().lower())
     if split and split not in SPLITS:
         fault(f"the split '{split}' is not one of {', '.join(SPLITS)}")
-    patient = str(value.get("patient") or "").strip() or None
-    return Row(id, report, images, split, patient, number=number)
+    return Row(id, report, images, split, patient.strip() or None, number=number)
 
 
-def _word(value: dict[str, Any], key: str, fault: Callable[[str], None]) -> str:
-    text = value.get(key)
-    if isinstance(text, int) and key == "id":
-        text = str(text)
-    if not isinstance(text, str) or not text:
-        fault(f"it has no {key}" if text in (None, "") else f"{key} is {type(text).__name__}, not text")
-        return ""
-    return text
+def _name(value: dict[str, Any], key: str, fault: Callable[[str], None]) -> str:
+    """Return an id, patient or split as text, also if it is a whole number such as 0; "" if there is none."""
+    name = value.get(key)
+    if isinstance(name, float) and name.is_integer():  # pandas makes floats of a column with gaps
+        name = int(name)
+    if name is None or (isinstance(name, str | int) and not isinstance(name, bool)):
+        return "" if name is None else str(name)
+    fault(f"{key} is {type(name).__name__}, not text")
+    return ""
+
+
+def _report(report: Any, fault: Callable[[str], None]) -> str:
+    if isinstance(report, str) and report:
+        if not has_words(report):
+            fault("the report has no words")
+        return report
+    fault("it has no report" if report in (None, "") else f"report is {type(report).__name__}, not text")
+    return ""
 
 
 def _repeated(rows: Sequence[Row]) -> list[Problem]:
@@ -229,7 +247,7 @@ def _split_problems(rows: Sequence[Row]) -> list[Problem]:
     problems = [Problem(row.number, "it has no split, but other rows do") for row in rows if not row.split]
     first: dict[str, Row] = {}
     for row in rows:
-        known = first.setdefault(row.patient, row) if row.patient and row.split in SPLITS else row
+        known = first.setdefault(row.patient, row) if row.patient is not None and row.split in SPLITS else row
         if known.split != row.split:
             what = f"patient '{row.patient}' is in {row.split}, and in {known.split} in row {known.number}"
             problems.append(Problem(row.number, what))

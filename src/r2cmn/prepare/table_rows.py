@@ -2,60 +2,61 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
 
+from r2cmn.files import dict_of_unique
+from r2cmn.files.tables import checked_rows, match_names
 from r2cmn.prepare.archives import RawError
 
 COLUMNS = ("id", "report", "images")
 """The columns that a table must have."""
 
-
-def _text(path: Path) -> str:
-    content = path.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise RawError(f"{path} is not UTF-8 text in line {line}: save it as UTF-8") from None
+OPTIONAL = ("patient", "split")
+"""The columns that a table may have."""
 
 
-def rows_of_csv(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """Return the rows of a CSV file with their numbers; the header is row 1.
+def rows_of_csv(path: Path) -> list[tuple[int, dict[str, Any] | str]]:
+    """Return the number of each row of a CSV file and its values, or why it has none; the header is row 1.
 
     Raises:
-        RawError: if the file is not a CSV of UTF-8 text, or lacks a column.
+        RawError: if the file is not a CSV of UTF-8 text, or lacks or repeats a column.
     """
     try:
-        reader = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True)
-        rows: list[tuple[int, dict[str, Any]]] = list(enumerate(reader, 2))
-    except csv.Error as error:
-        raise RawError(f"{path} is not a valid CSV: {error}") from None
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
-    if missing:
-        there = ", ".join(reader.fieldnames or []) or "none"
-        raise RawError(f"{path} has no column '{missing[0]}': its columns are {there}")
-    return [(number, {**row, "images": (row["images"] or "").split(";")}) for number, row in rows]
+        rows = list(checked_rows(path, COLUMNS, OPTIONAL))
+    except ValueError as error:
+        raise RawError(str(error)) from None
+    return [(n, row if isinstance(row, str) else {**row, "images": row["images"].split(";")}) for n, row in rows]
 
 
-def lines_of_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
+def lines_of_jsonl(path: Path) -> list[tuple[int, dict[str, Any] | str]]:
     """Return the objects of a JSONL file with their line numbers.
 
     Raises:
-        RawError: if the file is not UTF-8 text, or a line is not a JSON object.
+        RawError: if the file is not UTF-8 text, or a line is not a JSON object or has a key twice.
     """
-    values = []
-    for number, line in enumerate(_text(path).split("\n"), 1):
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        wrong = content.count(b"\n", 0, error.start) + 1
+        raise RawError(f"{path} is not UTF-8 text in line {wrong}: save it as UTF-8") from None
+    values: list[tuple[int, dict[str, Any] | str]] = []
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise RawError(f"{path} is not valid JSON in line {number}: {error.msg}") from None
+            value = json.loads(line, object_pairs_hook=_object)
+        except (ValueError, RecursionError) as error:
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            raise RawError(f"{path} is not valid JSON in line {number}: {reason}") from None
         if not isinstance(value, dict):
             raise RawError(f'{path} has no object in line {number}: write {{"id": ..., "report": ..., ...}}')
         values.append((number, value))
     return values
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = match_names([name for name, _ in pairs], (*COLUMNS, *OPTIONAL))
+    return dict_of_unique(list(zip(names, (value for _, value in pairs), strict=True)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -46,7 +46,7 @@ def prepare_iu_xray(
     found = find(raw, images)
     _check_images(found, out, None if reports_only else rendering)
     selection = select(found)
-    options = {"reports_only": True} if reports_only else {"reports_only": False, **asdict(rendering)}
+    options = {"reports_only": True} if reports_only else {"reports_only": False, **rendering.options}
     folder = DataFolder(out, {"data": "iu_xray", "source": found.kind, **options})
     summary = Summary(out, "iu_xray", IU_XRAY.license_class, found.kind, funnel=selection.funnel, notes=selection.notes)
     if folder.is_finished:
