@@ -38,8 +38,14 @@ def read(config, key):
     return config
 
 
-@pytest.mark.parametrize("experiment", [None, *EXPERIMENTS])
-@pytest.mark.parametrize("model", MODELS)
+PAIRS = [(model, experiment) for model in MODELS for experiment in (None, *EXPERIMENTS)]
+# a composition takes a tenth of a second: each model and each experiment at least once, all pairs in the slow tier
+FEW = {(MODELS[i % len(MODELS)], each) for i, each in enumerate([None, *EXPERIMENTS])} | {(m, "small") for m in MODELS}
+
+
+@pytest.mark.parametrize(
+    ("model", "experiment"), [pytest.param(*p, marks=[] if p in FEW else [pytest.mark.slow]) for p in PAIRS]
+)
 def test_a_model_wins_over_an_experiment(model, experiment):
     given = ["data.dir=nowhere"] if experiment and experiment.startswith(("iu_xray", "mimic_cxr")) else []
     given += [f"experiment={experiment}"] if experiment else []

@@ -102,13 +102,13 @@ def _ordered(names: list[str]) -> list[str]:
 
 def _show(rows: list[dict[str, Any]], data: str) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from r2cmn.evaluation.show import console
 
     columns = ("model", *FACTS, "parameters")
     table = Table(
-        *(f"{name}, millions" if name == "parameters" else name for name in columns),
+        *(Column("millions of parameters" if name == "parameters" else name, overflow="fold") for name in columns),
         box=SIMPLE_HEAD,
         pad_edge=False,
         caption=f"Parameters at the paper's size on {data}, ResNet-101 included. Train one: r2cmn train model=NAME",
