@@ -140,8 +140,9 @@ def _check_run(config: DictConfig) -> None:
             raise ConfigError(f"{key}: {value!r} is not a whole number")
         if not least <= value < 2**32:
             raise ConfigError(f"{key} must be at least {least} and below 2**32, not {value}")
-    if not isinstance(config.checkpoint, str | None):
-        raise ConfigError(f"checkpoint: {config.checkpoint!r} is neither a file nor 'last'")
+    for key, kinds in {"checkpoint": "neither a file nor 'last'", "init_from": "not a file"}.items():
+        if not isinstance(config[key], str | None):
+            raise ConfigError(f"{key}: {config[key]!r} is {kinds}")
     for key in ("compile", "baselines"):
         if not isinstance(config[key], bool):
             raise ConfigError(f"{key}: {config[key]!r} is not true or false")

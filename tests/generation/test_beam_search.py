@@ -63,7 +63,7 @@ def repeats(words, n):
 
 
 def released_beam_search(table, num_beams, max_length, penalty=None, temperature=1.0, ngram=0):
-    """Run all steps; an ended beam keeps its slot, lowered by 1000. Return (words, value)."""
+    """Run all steps; an ended beam keeps its slot, lowered by 1000. Return (words, value), the best first."""
     beams, stored = [([], 0.0)], []
     for t in range(max_length):
         candidates = []
@@ -82,7 +82,7 @@ def released_beam_search(table, num_beams, max_length, penalty=None, temperature
             if ends:
                 stored.append((words, penalised(total, t + 1, penalty)))
             beams.append((words, total - 1000 if ends else total))
-    return max(stored, key=lambda s: s[1])
+    return sorted(stored, key=lambda s: -s[1])
 
 
 def all_reports(num_columns, max_length):
@@ -97,7 +97,7 @@ def assert_matches_released(seed, tables, max_length, **options):
     found = BeamSearch(max_length=max_length, **options)(toy_step, toy_state(tables))
     for study, table in enumerate(tables):
         oracle = {names.get(name, name): value for name, value in options.items()}
-        words, value = released_beam_search(table, max_length=max_length, **oracle)
+        words, value = released_beam_search(table, max_length=max_length, **oracle)[0]
         where = f"seed {seed}, study {study}, {options}, max_length {max_length}"
         assert report_of(found.tokens[study]) == words, where
         assert found.scores[study].item() == pytest.approx(value, abs=1e-9), where
@@ -109,6 +109,19 @@ def test_answers_as_a_search_that_runs_all_steps(num_beams, penalty):
     for seed in range(40):
         tables = draw_tables(seed, num_studies=3, num_columns=5, sharpness=0.5 + seed % 4)
         assert_matches_released(seed, tables, 7, num_beams=num_beams, length_penalty=penalty)
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+@pytest.mark.parametrize("penalty", [None, "average"])
+def test_returns_as_many_of_the_best_reports_as_it_is_asked_for(number, penalty):
+    for seed in range(20):
+        tables = draw_tables(seed, num_studies=3, sharpness=0.5 + seed % 4)
+        found = BeamSearch(4, 6, penalty).best(toy_step, toy_state(tables), number)
+        for study, table in enumerate(tables):
+            expected = released_beam_search(table, 4, 6, penalty)[:number]
+            rows = slice(study * number, (study + 1) * number)
+            assert [report_of(row) for row in found.tokens[rows]] == [words for words, _ in expected], f"seed {seed}"
+            assert found.scores[rows].tolist() == pytest.approx([value for _, value in expected], abs=1e-9)
 
 
 @pytest.mark.parametrize("temperature", [0.4, 2.5])

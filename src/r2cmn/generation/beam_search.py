@@ -68,9 +68,16 @@ class BeamSearch:
 
     def __call__(self, step: Step, state: State) -> Hypotheses:
         """Write one report for every row of the state: tokens (B, L), scores (B,)."""
+        return self.best(step, state, 1)
+
+    def best(self, step: Step, state: State, number: int) -> Hypotheses:
+        """Write the best reports of every row of the state, the best first: tokens (B * number, L), scores likewise.
+
+        If fewer have ended, which takes a vocabulary smaller than `number`, the others are empty with a score of -inf.
+        """
         first = next(iter(state.values()))
         log_p, following = step(torch.zeros(len(first), dtype=torch.long, device=first.device), state)
-        search = _Search.start(log_p, self.max_length)
+        search = _Search.start(log_p, self.max_length, number)
         reorder = Reorder()
         for length in range(1, self.max_length + 1):
             words, rows = self._extend(search, self._forbid(search, log_p, length), length)
@@ -81,7 +88,7 @@ class BeamSearch:
             reorder.compare(state, following)
             if self.temperature != 1:
                 log_p = (log_p / self.temperature).log_softmax(-1)
-        return Hypotheses(search.best_tokens, search.best_values)
+        return Hypotheses(search.best_tokens.flatten(0, 1), search.best_values.flatten())
 
     def _extend(self, search: _Search, log_p: Tensor, length: int) -> tuple[Tensor, Tensor]:
         """Add a word to every beam; return the words (A * b,) to read next and the rows (A, b) that they follow."""
@@ -93,7 +100,7 @@ class BeamSearch:
         # beams, and an ended beam takes no slot. -inf has the same effect for every W and every sum.
         search.sums = search.sums.masked_fill(ended, -torch.inf)
         bound = search.sums.max(1).values / self._penalty(self.max_length)
-        going = bound > search.best_values[search.studies]
+        going = bound > search.best_values[search.studies, -1]
         first_row = torch.arange(len(beams), device=beams.device)[:, None] * (len(log_p) // max(len(beams), 1))
         rows = (first_row + beams)[going]
         search.keep(going)
@@ -120,7 +127,7 @@ class BeamSearch:
 
 @dataclass
 class _Search:
-    """The beams of the studies still in the search, and the best stored report of every study.
+    """The beams of the studies still in the search, and the R best stored reports of every study.
 
     A beam with the sum -inf is an empty slot: none of its continuations can be stored.
     """
@@ -128,11 +135,11 @@ class _Search:
     studies: Tensor  # (A,) numbers of the B studies
     tokens: Tensor  # (A, b, L)
     sums: Tensor  # (A, b)
-    best_tokens: Tensor  # (B, L)
-    best_values: Tensor  # (B,)
+    best_tokens: Tensor  # (B, R, L)
+    best_values: Tensor  # (B, R), the largest first
 
     @classmethod
-    def start(cls, log_p: Tensor, max_length: int) -> _Search:
+    def start(cls, log_p: Tensor, max_length: int, number: int) -> _Search:
         """Begin with one empty beam per study."""
         size, device = len(log_p), log_p.device
         # half precision has too few digits for the sum of a report
@@ -141,8 +148,8 @@ class _Search:
             studies=torch.arange(size, device=device),
             tokens=torch.zeros(size, 1, max_length, dtype=torch.long, device=device),
             sums=torch.zeros(size, 1, dtype=dtype, device=device),
-            best_tokens=torch.zeros(size, max_length, dtype=torch.long, device=device),
-            best_values=torch.full((size,), -torch.inf, dtype=dtype, device=device),
+            best_tokens=torch.zeros(size, number, max_length, dtype=torch.long, device=device),
+            best_values=torch.full((size, number), -torch.inf, dtype=dtype, device=device),
         )
 
     def advance(self, log_p: Tensor, num_beams: int, length: int) -> tuple[Tensor, Tensor]:
@@ -159,12 +166,13 @@ class _Search:
         return beams, words
 
     def store(self, values: Tensor) -> None:
-        """Store the best ended beam of each study if it is better than the stored one; other values (A, b) are -inf."""
-        value, beam = values.max(1)
-        better = value > self.best_values[self.studies]
-        studies = self.studies[better]
-        self.best_values[studies] = value[better]
-        self.best_tokens[studies] = self.tokens[better, beam[better]]
+        """Store ended beams that are better than stored reports of their study; other values (A, b) are -inf."""
+        values = torch.cat([self.best_values[self.studies], values], dim=1)
+        tokens = torch.cat([self.best_tokens[self.studies], self.tokens], dim=1)
+        values, order = values.sort(dim=1, descending=True, stable=True)  # the report stored first wins a tie
+        order = order[:, : self.best_values.shape[1], None].expand(-1, -1, tokens.shape[-1])
+        self.best_values[self.studies] = values[:, : order.shape[1]]
+        self.best_tokens[self.studies] = tokens.gather(1, order)
 
     def keep(self, going: Tensor) -> None:
         """Remove the other studies from the search."""

@@ -183,6 +183,11 @@ def efficacy_of_pairs(labels: np.ndarray) -> dict[str, float]:
     return efficacy(labels[:, 0], labels[:, 1])
 
 
+def example_f1(labels: np.ndarray) -> np.ndarray:
+    """Return the (n,) F1 of each report over the 14 observations, uncertain as negative, for labels (n, 2, 14)."""
+    return efficacy_statistics(labels[:, 0], labels[:, 1])[:, 3 * _NUM + SCORES.index("F1")]
+
+
 def check_labels(generated: Any, references: Any, least: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return labels of both sides as arrays (n, 14).
 

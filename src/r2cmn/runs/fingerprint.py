@@ -139,7 +139,7 @@ def _values(node: Any, path: str, left_out: frozenset[str]) -> Any:
 def _is_left_out(node: Mapping[Any, Any], key: Any, path: str, left_out: frozenset[str]) -> bool:
     if any(fnmatchcase(path, pattern) for pattern in left_out):
         return True
-    if path == "checkpoint":  # `last` resumes the run itself
+    if path in ("checkpoint", "init_from"):  # `last` resumes the run itself
         return node[key] in (None, "last")
     if path.startswith("callbacks.") and path.count(".") == 1:
         return not isinstance(node[key], Mapping) or node[key].get("_target_") in SHOWING

@@ -18,13 +18,13 @@ from torch import nn
 
 from r2cmn.build import build
 from r2cmn.callbacks.speed import Speed
-from r2cmn.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
+from r2cmn.checkpoints import find_checkpoint, read_checkpoint
 from r2cmn.config import ConfigError, check, plain
 from r2cmn.files import write_whole
-from r2cmn.groups import MODEL
 from r2cmn.loggers import Wandb
 from r2cmn.memory import MemoryNetwork
 from r2cmn.module import CMNModule
+from r2cmn.runs.initial import check_vocabulary, load_initial, model_description, read_initial
 from r2cmn.runs.labels import choices_made
 from r2cmn.runs.pruning import is_pruned
 from r2cmn.runs.testing import load_tested, report_test
@@ -82,6 +82,7 @@ def train(config: DictConfig) -> dict[str, Any]:
             "stages=[test] needs checkpoint=PATH, the checkpoint to test (or run_dir=RUN checkpoint=last)"
         )
     content = read_checkpoint(checkpoint, complete=True) if checkpoint is not None else None
+    initial = read_initial(config)
     data = build(plain(config.data), "data")
     data.prepare_data()
     data.setup("fit")
@@ -90,7 +91,7 @@ def train(config: DictConfig) -> dict[str, Any]:
             return trial.result
         if trial.checkpoint is not None:
             checkpoint, content = trial.checkpoint, read_checkpoint(trial.checkpoint, complete=True)
-        run = _make_run(config, trial, data, checkpoint, content)
+        run = _make_run(config, trial, data, checkpoint, content if checkpoint is not None else initial)
         with _closing(run.trainer):
             return _run_stages(run, start)
 
@@ -98,15 +99,17 @@ def train(config: DictConfig) -> dict[str, Any]:
 def _make_run(
     config: DictConfig, trial: Trial, data: Any, checkpoint: Path | None, content: dict[str, Any] | None
 ) -> _Run:
-    """Build the module and the trainer; `content` is that of the checkpoint."""
+    """Build the module and the trainer; `content` is that of the checkpoint, or of `init_from` without one."""
     replaced: list[str] = []
     stages = list(config.stages)
     if "fit" in stages:
-        module = make_module(config, data, checkpoint)
+        module = make_module(config, data, pretrained=content is None)
     else:
         assert checkpoint is not None
         module, config, replaced = load_tested(config, checkpoint)
-    if content is not None:
+    if content is not None and checkpoint is None:
+        load_initial(module, content)
+    elif content is not None:
         _match_data(module, data, content, stages)
     if data.license_class == "dua":  # a checkpoint holds the license of the data that it was trained on
         module.license_class = "dua"
@@ -186,13 +189,16 @@ def _log_hyperparameters(run: _Run, parameters: dict[str, int]) -> None:
         logger.log_hyperparams({**content, "choices": choices_made(run.replaced), "parameters": parameters})
 
 
-def make_module(config: DictConfig, data: Any, checkpoint: Path | None) -> CMNModule:
-    """Build the module of a configuration for a data module that is set up; a checkpoint is loaded into it later."""
-    model = {name: plain(config[name]) for name in MODEL}
-    if checkpoint is not None and model["backbone"].get("pretrained"):
-        model["backbone"]["pretrained"] = False  # the checkpoint holds the weights
+def make_module(config: DictConfig, data: Any, pretrained: bool = True) -> CMNModule:
+    """Build the module of a configuration for a data module that is set up.
+
+    Args:
+        config: of a run.
+        data: the data module.
+        pretrained: whether pretrained weights are loaded, if the configuration asks for them; not if a checkpoint is.
+    """
     parts = {name: plain(config[name]) for name in ("generation", "objective", "optimizer", "metrics")}
-    return CMNModule.for_data(model, data, **parts)
+    return CMNModule.for_data(model_description(config, pretrained), data, **parts)
 
 
 def _match_data(module: CMNModule, data: Any, content: dict[str, Any], stages: list[str]) -> None:
@@ -203,12 +209,8 @@ def _match_data(module: CMNModule, data: Any, content: dict[str, Any], stages: l
         ValueError: if a training with another model would.
     """
     theirs, ours = content["hyper_parameters"]["data"]["tokenizer"], data.tokenizer.to_dict()
-    if "fit" in stages and theirs != ours:
-        raise CheckpointError(
-            f"the checkpoint was trained with another vocabulary ({len(theirs['words'])} words, reports of at most "
-            f"{theirs['max_length']}) than that of these data ({len(ours['words'])}, {ours['max_length']}): repeat the "
-            "overrides of its run, trial.json in the run folder lists them"
-        )
+    if "fit" in stages:
+        check_vocabulary(content, ours)
     if theirs != ours:
         log.warning(
             "the reports are read with the checkpoint's %d words instead of the %d words of these data",
