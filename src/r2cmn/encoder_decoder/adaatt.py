@@ -19,8 +19,9 @@ class AdaAtt(Recurrent):
 
     Words, patches and hidden state have one size, because they are added.
 
-    Departs from the paper, as the public code does: the sentinel and the hidden state go through maps of their own
-    (W_1 to W_4) before they are compared with the patches, and W_5 with a tanh precedes the output map.
+    Follows public code (ruotianluo/ImageCaptioning.pytorch): sentinel and hidden state go through maps of their own,
+    W_1 to W_4, before they are compared with the patches, and W_5 with a tanh precedes the output map. By our reading
+    the paper has none of these maps.
 
     Args:
         vocabulary_size: W = V+1, the words and id 0 (padding, begin and end).

@@ -21,8 +21,9 @@ class Att2In(Recurrent):
         attention_dim: A; None: `dim`.
         patch_dim: P; None: `dim`.
         feature_dim: of the trunk's features, which are the patches with `raw_features`; None checks nothing.
-        raw_features: the form of the paper: words without ReLU, and patches as the trunk gives them, for which the
-            backbone needs `projection=null`. False: the form that later work compares with ("att2in2" in public code).
+        raw_features: words without ReLU, and patches as the trunk gives them, for which the backbone needs
+            `projection=null`: by our reading the paper's form. False: the form "att2in2" of public code
+            (ruotianluo/ImageCaptioning.pytorch).
         dropout: of words and output.
 
     Raises:

@@ -23,7 +23,7 @@ class ShowTell(Recurrent):
         dim: D, of patches and words.
         hidden_dim: R; None: `dim`.
         cell: `lstm`, without biases; or `maxout`, whose content is the larger of two maps instead of a tanh, with
-            biases, as in a later version of the public code ("newfc").
+            biases: `show_tell` and `newfc` of public code (ruotianluo/ImageCaptioning.pytorch).
         dropout: of the output.
     """
 

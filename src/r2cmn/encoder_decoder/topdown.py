@@ -20,7 +20,7 @@ class TopDown(Recurrent):
 
     Args:
         vocabulary_size: W = V+1, the words and id 0 (padding, begin and end).
-        dim: D of the words. The paper has `dim=1000` (the root key, also of the patches) and attention_dim 512.
+        dim: D of the words. As published: the root key `dim=1000`, also of the patches, and attention_dim 512.
         hidden_dim: R; None: `dim`.
         attention_dim: A; None: `dim`.
         patch_dim: P, what the backbone hands on; None: `dim`.
