@@ -153,6 +153,30 @@ def golden_dir() -> Path:
     return path
 
 
+def pytest_generate_tests(metafunc) -> None:
+    """Run what uses `recording` with every folder of golden/ that the module's RECORDINGS, a glob pattern, names."""
+    if "recording" in metafunc.fixturenames:
+        folders = sorted((SHARED / "golden").glob(metafunc.module.RECORDINGS))
+        metafunc.parametrize("recording", folders, ids=lambda path: path.name, scope="module", indirect=True)
+
+
+@pytest.fixture(scope="module")
+def recording(request) -> SimpleNamespace:
+    """What was recorded of a system: `meta`, `arrays`, `grads` as tensors, and the released `weights`."""
+    import numpy as np
+    import torch
+
+    def tensors(name):
+        with np.load(request.param / name) as file:
+            return {key: torch.from_numpy(file[key]) for key in file.files}
+
+    path = request.param / "model_best.pth"
+    return SimpleNamespace(
+        path=path, meta=json.loads((request.param / "meta.json").read_text()), arrays=tensors("arrays.npz"),
+        grads=tensors("grads.npz"), weights=torch.load(path, weights_only=True)["state_dict"],
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def paper_text() -> str:
     """The paper as text, or skip with the reason."""

@@ -14,6 +14,7 @@ from r2cmn.config import compose, plain
 from r2cmn.encoder_decoder.attention import MultiHeadAttention
 from r2cmn.objectives import CrossEntropy
 from r2cmn.released import optimizer, weights
+from r2cmn.released.families import R2GENCMN
 
 pytestmark = pytest.mark.golden
 
@@ -78,7 +79,7 @@ def test_every_gradient(case, mode):
 
 def resumed(case, model):
     """Return the `released` optimizer with the state in the recorded file, imported."""
-    names = weights.pairs(model.state_dict(), case.meta["args"]["num_layers"])
+    names = weights.sources(model.state_dict(), R2GENCMN, case.meta["args"]["num_layers"])
     order = optimizer.our_order(model.state_dict())
     # Adam goes on in the very tensors that it is given
     state = copy.deepcopy(case.saved["optimizer"])

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from r2cmn.encoder_decoder.layers import LayerNorm, sinusoids
+from r2cmn.encoder_decoder.layers import LayerNorm, released_sinusoids, sinusoids
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
@@ -57,3 +57,14 @@ def test_sinusoids_in_half_precision_are_rounded_only_at_the_end():
     exact = sinusoids(positions, 16, torch.float32)
     assert torch.equal(sinusoids(positions, 16, torch.bfloat16), exact.bfloat16())
     assert torch.allclose(exact.double(), sinusoids(positions, 16, torch.float64), atol=1e-4)
+
+
+@pytest.mark.parametrize("divided", [True, False])
+@pytest.mark.parametrize("dim", [8, 7])
+def test_the_released_tables_are_the_same_but_for_the_rounding_of_float32(dim, divided):
+    positions = torch.tensor([[0, 1, 2], [59, 1000, 4999]])
+    table = released_sinusoids(positions, dim, divided=divided)
+    rounding = 4e-7 * positions.clamp(min=1)[..., None]
+    assert ((table - sinusoids(positions, dim, torch.float64)).abs() < rounding).all()
+    assert torch.equal(released_sinusoids(positions, dim, torch.float64, divided), table.double())
+    assert not torch.equal(table, released_sinusoids(positions, dim, divided=not divided))

@@ -14,14 +14,25 @@ from r2cmn.build import allow_targets
 from r2cmn.callbacks import EpochSeed
 from r2cmn.checkpoints import read_checkpoint
 from r2cmn.data.datamodule import ReportDataModule
-from r2cmn.memory import CrossModalMemory
+from r2cmn.encoder_decoder.r2gen import R2Gen
+from r2cmn.encoder_decoder.transformer import Transformer
+from r2cmn.memory import CrossModalMemory, NoMemory
 from r2cmn.model import CMN
 from r2cmn.module import CMNModule
 from r2cmn.released import weights
 from r2cmn.released.convert import datasets, export_checkpoint, import_checkpoint
-from r2cmn.released.weights import ReleasedFileError
+from r2cmn.released.families import R2GEN, R2GENCMN
+from r2cmn.released.files import ReleasedFileError
 
-SMALL = ["encoder_decoder.num_heads=4", "memory.num_queried=2", "data.images.size=32", "data.images.resize=36"]
+IMAGES = ["encoder_decoder.num_heads=4", "data.images.size=32", "data.images.resize=36"]
+SMALL = [*IMAGES, "memory.num_queried=2"]
+FAMILIES = {  # the small model, and what its weights do not show
+    R2GENCMN: (lambda: (CrossModalMemory(8, 6, 2, 4), Transformer(9, 8, 1, 4, 12)), SMALL),
+    R2GEN: (
+        lambda: (NoMemory(), R2Gen(9, 8, 1, 4, 12, num_slots=3, num_memory_heads=2)),
+        [*IMAGES, "encoder_decoder.num_memory_heads=2"],
+    ),
+}
 
 
 class TinyTrunk(nn.Module):
@@ -69,15 +80,17 @@ WORDS = [".", "<unk>", "clear", "effusion", "heart", "lungs", "no", "the"]
 TINY = {"_target_": "micro_package.TinyBackbone"}
 
 
-def invent(path, with_moments=True, epoch=10):
+def export(state, family, num_layers=1):
+    return weights.to_theirs(state, weights.sources(state, family, num_layers))
+
+
+def invent(path, with_moments=True, epoch=10, family=R2GENCMN):
     """Write a released file of a tiny model, with random weights and, where asked, a random state of Adam."""
     torch.manual_seed(3)
-    from r2cmn.encoder_decoder.transformer import Transformer
-
-    model = CMN(TinyBackbone(8), CrossModalMemory(8, 6, 2, 4), Transformer(9, 8, 1, 4, 12))
+    model = CMN(TinyBackbone(8), *FAMILIES[family][0]())
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)  # gains, too
-    state = weights.to_theirs(model.state_dict(), 1)
+    state = export(model.state_dict(), family)
     content = {"epoch": epoch, "state_dict": state}
     if with_moments:
         no_parameter = ("running_mean", "running_var", "num_batches_tracked", ".pe")
@@ -93,16 +106,19 @@ def invent(path, with_moments=True, epoch=10):
         }
         same = {"betas": (0.9, 0.98), "eps": 1e-9, "weight_decay": 5e-5, "amsgrad": True}
         rates = [(1e-4, [0, 1, 2]), (5e-4, [*range(3, len(names))])]
-        decayed = 0.8 ** (epoch // 10)
+        decayed = 0.8 ** (epoch // 10) if family is R2GENCMN else 0.1 ** (epoch // 50)
         groups = [{"lr": lr * decayed, **same, "initial_lr": lr, "params": numbers} for lr, numbers in rates]
         content["optimizer"] = {"state": moments, "param_groups": groups}
     torch.save({**content, "monitor_best": np.float64(0.1234)}, path)
     return path
 
 
-def bring_in(tmp_path, dataset="iu_xray", words=WORDS, overrides=SMALL, **how):
+def bring_in(tmp_path, dataset="iu_xray", words=WORDS, overrides=None, change=None, family=R2GENCMN, **how):
     annotation = write_annotation(tmp_path / "annotation.json", words)
-    source = invent(tmp_path / "model_best.pth", **how)
+    source = invent(tmp_path / "model_best.pth", family=family, **how)
+    if change is not None:
+        torch.save(change(load_released(source)), source)
+    overrides = FAMILIES[family][1] if overrides is None else overrides
     done = import_checkpoint(source, annotation, dataset, tmp_path / "in.ckpt", overrides, TINY)
     return source, tmp_path / "in.ckpt", done
 
@@ -130,9 +146,10 @@ def load_released(path):
     return torch.load(path, weights_only=False)
 
 
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 @pytest.mark.parametrize("with_moments", [True, False])
-def test_the_round_trip_is_bit_equal(tmp_path, with_moments):
-    source, imported, done = bring_in(tmp_path, with_moments=with_moments)
+def test_the_round_trip_is_bit_equal(tmp_path, with_moments, family):
+    source, imported, done = bring_in(tmp_path, with_moments=with_moments, family=family)
     back = export_checkpoint(imported, tmp_path / "back.pth")
     assert_same(load_released(source), load_released(tmp_path / "back.pth"))
     assert done.keys.keys() == back.keys.keys() == load_released(source)["state_dict"].keys()
@@ -141,15 +158,54 @@ def test_the_round_trip_is_bit_equal(tmp_path, with_moments):
     assert bool(done.notes) is not with_moments
 
 
-def test_a_file_of_several_gpus_goes_there_and_back(tmp_path):
-    source = invent(tmp_path / "model_best.pth")
-    content = load_released(source)
-    content["state_dict"] = {f"module.{key}": value for key, value in content["state_dict"].items()}
-    torch.save(content, source)
-    annotation = write_annotation(tmp_path / "annotation.json", WORDS)
-    import_checkpoint(source, annotation, "iu_xray", tmp_path / "in.ckpt", SMALL, TINY)
-    export_checkpoint(tmp_path / "in.ckpt", tmp_path / "back.pth")
-    assert_same(content, load_released(tmp_path / "back.pth"))
+def from_many_gpus(content):
+    return {**content, "state_dict": {f"module.{key}": value for key, value in content["state_dict"].items()}}
+
+
+def from_older_torch(content):
+    kept = {k: v for k, v in content["state_dict"].items() if not k.endswith(("num_batches_tracked", ".pe"))}
+    return {**content, "state_dict": kept, "epoch": 0}
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize(("change", "num_notes"), [(from_many_gpus, 0), (from_older_torch, 1)])
+def test_a_file_of_another_make_goes_there_and_back(tmp_path, change, num_notes, family):
+    source, imported, done = bring_in(tmp_path, change=change, family=family)
+    export_checkpoint(imported, tmp_path / "back.pth")
+    assert_same(load_released(source), load_released(tmp_path / "back.pth"))
+    assert len([note for note in done.notes if "learning rates" not in note]) == num_notes
+    CMNModule.load_from_checkpoint(imported, map_location="cpu")
+
+
+def halved(content):
+    half = {k: v.half() if v.is_floating_point() else v for k, v in content["state_dict"].items()}
+    return {"state_dict": half, "lr_scheduler": {}, "arch": "BaseCMNModel"}
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_half_precision_without_anything_else_is_read_and_each_loss_is_noted(tmp_path, family):
+    _, imported, done = bring_in(tmp_path, change=halved, family=family)
+    for word in ("'epoch'", "'monitor_best'", "'lr_scheduler', 'arch'", "torch.float16", "no optimizer"):
+        assert sum(word in note for note in done.notes) == 1
+    module = CMNModule.load_from_checkpoint(imported, map_location="cpu")
+    assert {parameter.dtype for parameter in module.model.parameters()} == {torch.float32}
+    export_checkpoint(imported, tmp_path / "back.pth")
+    before = load_released(tmp_path / "model_best.pth")["state_dict"]
+    after = load_released(tmp_path / "back.pth")["state_dict"]
+    assert_same({k: v.float() if v.is_floating_point() else v for k, v in before.items()}, dict(after))
+
+
+@pytest.mark.parametrize(("dataset", "step_size"), [("iu_xray", 50), ("mimic_cxr", 1)])
+def test_what_an_imported_r2gen_is(tmp_path, dataset, step_size):
+    overrides = [*FAMILIES[R2GEN][1], "data.text.threshold=3"]
+    _, imported, _ = bring_in(tmp_path, dataset, overrides=overrides, family=R2GEN)
+    module = CMNModule.load_from_checkpoint(imported, map_location="cpu")
+    memory = module.model.encoder_decoder.relational_memory
+    assert isinstance(module.model.encoder_decoder, R2Gen)
+    assert isinstance(module.model.memory, NoMemory)
+    assert (memory.num_slots, memory.attention.num_heads) == (3, 2)
+    assert module.hparams.optimizer["schedule"]["step_size"] == step_size
+    assert len(module(torch.zeros(1, module.num_views, 3, 32, 32))) == 1
 
 
 def test_an_imported_model_needs_nothing_else(tmp_path):
@@ -198,6 +254,8 @@ def test_what_does_not_fit_is_one_sentence(tmp_path, how, sentence):
         ("memory", "residual", False, "it adds responses, but memory.residual is false"),
         ("memory", "num_threads", 2, "as many threads as heads, not 2 and 4"),
         ("memory", "_target_", "r2cmn.memory.NoMemory", "its memory is no CrossModalMemory"),
+        ("encoder_decoder", "_target_", "r2cmn.encoder_decoder.m2.M2", "is no Transformer or R2Gen"),
+        ("encoder_decoder", "_target_", "r2cmn.encoder_decoder.r2gen.R2Gen", "its memory is no NoMemory"),
     ],
 )
 def test_a_model_that_the_released_code_lacks_is_not_exported(tmp_path, part, option, value, sentence):
@@ -278,7 +336,7 @@ def test_the_commands(tmp_path, run_r2cmn):
         ["experiment=iu_xray_released", "backbone=resnet18", "backbone.pretrained=false", "dim=64", "data.dir=."]
     )
     parts = {name: plain(config[name]) for name in ("backbone", "memory", "encoder_decoder")}
-    state = weights.to_theirs(build_model(parts, Tokenizer([*"abcdefg", "<unk>"])).state_dict(), 3)
+    state = export(build_model(parts, Tokenizer([*"abcdefg", "<unk>"])).state_dict(), R2GENCMN, 3)
     source = tmp_path / "model_best.pth"
     torch.save({"epoch": 2, "state_dict": state, "monitor_best": 0.1}, source)
     annotation = write_annotation(tmp_path / "annotation.json", WORDS)

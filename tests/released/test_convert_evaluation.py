@@ -17,6 +17,7 @@ from r2cmn.model import CMN
 from r2cmn.module import CMNModule
 from r2cmn.released import weights
 from r2cmn.released.convert import import_checkpoint
+from r2cmn.released.families import R2GENCMN
 from r2cmn.types import Hypotheses
 
 pytestmark = [pytest.mark.golden, pytest.mark.realdata, pytest.mark.slow]
@@ -48,7 +49,8 @@ def imported(tmp_path, iu_xray_dir):
     sys.modules[package.__name__] = package
     allow_targets(package.__name__)
     model = CMN(Blind(8), CrossModalMemory(8, 6, 2, 4), Transformer(761, 8, 1, 4, 8))
-    content = {"epoch": 1, "state_dict": weights.to_theirs(model.state_dict(), 1), "monitor_best": 0.1}
+    state = weights.to_theirs(model.state_dict(), weights.sources(model.state_dict(), R2GENCMN, 1))
+    content = {"epoch": 1, "state_dict": state, "monitor_best": 0.1}
     torch.save(content, tmp_path / "model_best.pth")
     overrides = ["encoder_decoder.num_heads=4", "memory.num_queried=2", "metrics.meteor=false"]
     trunk = {"_target_": "blind_package.Blind"}

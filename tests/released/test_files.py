@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from r2cmn.released.files import read_released
-from r2cmn.released.weights import ReleasedFileError
+from r2cmn.released.files import ReleasedFileError, read_released
 
 CONTENT = {"epoch": 3, "state_dict": {"a": torch.ones(2)}, "monitor_best": 0.5, "optimizer": {}}
 
@@ -18,9 +17,10 @@ CONTENT = {"epoch": 3, "state_dict": {"a": torch.ones(2)}, "monitor_best": 0.5, 
 @pytest.mark.parametrize("best", [0.5, 0, np.float64(0.5), np.float32(0.5)])
 def test_the_best_score_may_be_a_numpy_number(tmp_path, best):
     torch.save({**CONTENT, "monitor_best": best}, tmp_path / "model_best.pth")
-    content = read_released(tmp_path / "model_best.pth")
-    assert type(content["monitor_best"]) is type(best)
-    assert content["monitor_best"] == best
+    file = read_released(tmp_path / "model_best.pth")
+    assert type(file.best) is type(best)
+    assert file.best == best
+    assert file.notes == ()
 
 
 class _OlderPickler(pickle._Pickler):
@@ -40,7 +40,7 @@ def test_files_of_older_numpy_are_read(tmp_path):
     torch.save({**CONTENT, "monitor_best": np.float64(0.5)}, file, pickle_module=older)
     with zipfile.ZipFile(file) as archive:
         assert b"numpy.core.multiarray" in archive.read("model_best/data.pkl")
-    assert read_released(file)["monitor_best"] == 0.5
+    assert read_released(file).best == 0.5
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,38 @@ def test_other_files_are_refused_with_a_sentence(tmp_path):
     torch.save({"pytorch-lightning_version": "2.6"}, file)
     with pytest.raises(ReleasedFileError, match="a checkpoint of Lightning"):
         read_released(file)
+
+
+def test_unknown_keys_are_named_in_a_note(tmp_path):
+    torch.save({**CONTENT, "lr_scheduler": {}, "arch": "BaseCMNModel"}, tmp_path / "model_best.pth")
+    [note] = read_released(tmp_path / "model_best.pth").notes
+    assert "'lr_scheduler'" in note
+    assert "'arch'" in note
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_converted_with_a_note(tmp_path, dtype):
+    half = {"a": torch.tensor([0.1, 2.0]).to(dtype), "count": torch.tensor(3)}
+    torch.save({**CONTENT, "state_dict": half}, tmp_path / "model_best.pth")
+    file = read_released(tmp_path / "model_best.pth")
+    assert file.weights["a"].dtype == torch.float32
+    assert torch.equal(file.weights["a"], half["a"].float())
+    assert torch.equal(file.weights["count"], half["count"])
+    assert [str(dtype) in note for note in file.notes] == [True]
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_weights_alone_are_read_with_a_note(tmp_path, wrapped):
+    state = {"module.a": torch.ones(2)}
+    torch.save({"state_dict": state} if wrapped else state, tmp_path / "weights.pth")
+    file = read_released(tmp_path / "weights.pth")
+    assert list(file.weights) == ["a"]
+    assert (file.prefix, file.epoch, file.best, file.optimizer) == ("module.", 0, 0, None)
+    assert [key in note for key, note in zip(("'epoch'", "'monitor_best'"), file.notes, strict=True)] == [True, True]
+
+
+@pytest.mark.parametrize("content", [[], {}, 3, torch.ones(2), {"a": 1}, {"state_dict": {"a": 1}}, {"state_dict": {1: torch.ones(1)}}])  # fmt: skip # noqa: E501
+def test_what_holds_no_weights_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "weights.pth")
+    with pytest.raises(ReleasedFileError, match=r"weights.pth is no file of the released trainer"):
+        read_released(tmp_path / "weights.pth")

@@ -13,7 +13,7 @@ from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.encoder_decoder.transformer import Transformer
 from r2cmn.memory import CrossModalMemory, MemoryNetwork, SeparateMemory
 from r2cmn.model import CMN, build_model
-from r2cmn.released import weights
+from r2cmn.released.families import R2GENCMN
 from r2cmn.released.init import Independent, Released
 
 DIM, INNER, WORDS, VECTORS, LAYERS = 32, 48, 41, 16, 2  # the sizes of what was recorded
@@ -83,7 +83,7 @@ def test_every_tensor_over_twenty_seeds():
 def test_the_released_start_follows_the_same_recipe(golden_dir, case):
     """So that both are the same: mean and deviation of each tensor, and which biases start alike."""
     recorded = json.loads((golden_dir / case / "meta.json").read_text())["init_stats"]
-    names = weights.pairs((), LAYERS)
+    names = R2GENCMN.names(LAYERS)
     ours = dict(start(0).named_parameters())
     assert sorted(names[key] for key in recorded) == sorted(ours)
     largest = 0.0

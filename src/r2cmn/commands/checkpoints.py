@@ -1,4 +1,4 @@
-"""`r2cmn import-checkpoint` and `r2cmn export-checkpoint`: conversion from and to the released R2GenCMN code."""
+"""`r2cmn import-checkpoint` and `r2cmn export-checkpoint`: conversion from and to the released R2GenCMN and R2Gen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 
 def import_checkpoint(
-    released: Annotated[Path, typer.Argument(help="Checkpoint of the released R2GenCMN trainer, model_best.pth.")],
+    released: Annotated[Path, typer.Argument(help="Checkpoint of the released R2GenCMN or R2Gen, model_best.pth.")],
     out: Annotated[Path, typer.Argument(help="Checkpoint to write, OUT.ckpt.")],
     annotation: Annotated[Path, typer.Option(help="annotation.json of the training data.")],
     dataset: Annotated[str, typer.Option(help="iu_xray or mimic_cxr: preset of the released script.")],
@@ -19,7 +19,7 @@ def import_checkpoint(
     ] = None,
     keys: Annotated[bool, typer.Option(help="Print every key.")] = True,
 ) -> None:
-    """Convert a checkpoint of the released R2GenCMN code into one of r2cmn.
+    """Convert a checkpoint of the released R2GenCMN or R2Gen code into one of r2cmn; its keys show which it is.
 
     r2cmn import-checkpoint model_best.pth out.ckpt --annotation annotation.json --dataset iu_xray
     r2cmn import-checkpoint ... --set memory.num_queried=16 --set data.text.threshold=5
@@ -31,10 +31,10 @@ def import_checkpoint(
 
 def export_checkpoint(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of r2cmn.")],
-    out: Annotated[Path, typer.Argument(help="File to write for the released R2GenCMN code.")],
+    out: Annotated[Path, typer.Argument(help="File to write for the released R2GenCMN or R2Gen code.")],
     keys: Annotated[bool, typer.Option(help="Print every key.")] = True,
 ) -> None:
-    """Convert a checkpoint of r2cmn into one of the released R2GenCMN code.
+    """Convert a checkpoint of r2cmn into one of the released R2GenCMN or R2Gen code.
 
     r2cmn export-checkpoint out.ckpt model_best.pth
     """

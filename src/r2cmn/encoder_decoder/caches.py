@@ -6,7 +6,7 @@ Shapes: A studies, b rows per study, T words so far, P places written, S patches
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -69,8 +69,8 @@ def _grown(table: Tensor, known: int, room: int) -> Tensor:
 class CachedState(Mapping[str, Tensor]):
     """The state of a Transformer: A studies with b rows each, which share the patches and their common words.
 
-    As a mapping it is a dict of batch-first tensors: `position`, `visible`, and for each layer i `i.cross_keys`,
-    `i.cross_values` (rows, h, S, d), `i.self_keys`, `i.self_values` (rows, h, T, d), gathered on access.
+    As a mapping it is a dict of batch-first tensors: `position`, `visible`, those of `more`, and for each layer i
+    `i.cross_keys`, `i.cross_values` (rows, h, S, d), `i.self_keys`, `i.self_values` (rows, h, T, d), gathered if read.
 
     Attributes:
         position: (A, b) words read so far.
@@ -79,6 +79,7 @@ class CachedState(Mapping[str, Tensor]):
         patches: keys and values (A, h, S, d) of the encoder's output, for each layer.
         written: keys and values of the words.
         known: P, the places of `written` in use when this state was made.
+        more: (A, b, ...) what else a model keeps for each row, by name.
     """
 
     position: Tensor
@@ -87,16 +88,24 @@ class CachedState(Mapping[str, Tensor]):
     patches: list[KeysAndValues]
     written: Written
     known: int
+    more: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, patches: list[KeysAndValues]) -> CachedState:
-        """Return the state before the first word: keys and values (B, h, S, d) of the patches for each layer."""
+    def start(cls, patches: list[KeysAndValues], **more: Tensor) -> CachedState:
+        """Return the state before the first word.
+
+        Args:
+            patches: keys and values (B, h, S, d) of the patches for each layer.
+            more: (B, ...) what else the model keeps for each row.
+        """
         keys = patches[0][0]
         size = len(keys)
         position = torch.zeros(size, 1, dtype=torch.long, device=keys.device)
         none = position.new_zeros(size, 1, 0)
         written = Written([(k[:, :, :0], v[:, :, :0]) for k, v in patches])
-        return cls(position, none.bool(), none, patches, written, 0)
+        return cls(
+            position, none.bool(), none, patches, written, 0, {name: value[:, None] for name, value in more.items()}
+        )
 
     @classmethod
     def of(cls, state: Mapping[str, Tensor]) -> CachedState:
@@ -108,14 +117,20 @@ class CachedState(Mapping[str, Tensor]):
         known = state["visible"].shape[1]
         path = torch.arange(known, device=state["visible"].device).expand(len(state["visible"]), 1, -1)
         written = Written([(state[f"{i}.self_keys"], state[f"{i}.self_values"]) for i in layers], known)
-        return cls(state["position"][:, None], state["visible"][:, None], path, patches, written, known)
+        rows = {name: value[:, None] for name, value in state.items() if "." not in name}
+        return cls(rows.pop("position"), rows.pop("visible"), path, patches, written, known, rows)
 
-    def extended(self, tokens: Tensor) -> tuple[CachedState, Tensor]:
-        """Read tokens (A, b): return the next state, whose new places are still empty, and its mask (A, 1, b, P)."""
+    def extended(self, tokens: Tensor, readable: Tensor) -> tuple[CachedState, Tensor]:
+        """Read tokens (A, b): return the next state, whose new places are still empty, and its mask (A, 1, b, P).
+
+        Args:
+            tokens: the newest word of every row.
+            readable: (A, b) False for padding.
+        """
         beams = tokens.shape[1]
         places = torch.arange(self.known, self.known + beams, device=tokens.device)
         path = torch.cat([self.path, places.expand(tokens.shape)[..., None]], dim=2)
-        visible = torch.cat([self.visible, ((tokens > 0) | (self.position == 0))[..., None]], dim=2)
+        visible = torch.cat([self.visible, readable[..., None]], dim=2)
         mask = visible.new_zeros(*tokens.shape, self.known + beams).scatter(2, path, visible)
         written = self.written.to_extend(self.known, beams)
         following = replace(
@@ -126,17 +141,18 @@ class CachedState(Mapping[str, Tensor]):
     def reorder(self, rows: Tensor) -> CachedState:
         """Return the state of rows (A', b') of all or some studies, in their order, without copying keys and values."""
         position, visible, path = (value.flatten(0, 1)[rows] for value in (self.position, self.visible, self.path))
+        more = {name: value.flatten(0, 1)[rows] for name, value in self.more.items()}
         patches, written = self.patches, self.written
         if len(rows) != len(self.position):  # some studies have ended
             studies = rows[:, 0] // self.position.shape[1]
             patches = [(keys[studies], values[studies]) for keys, values in patches]
             written = written.of(studies, self.known)
-        return CachedState(position, visible, path, patches, written, self.known)
+        return CachedState(position, visible, path, patches, written, self.known, more)
 
     def __getitem__(self, name: str) -> Tensor:
-        if name in ("position", "visible"):
-            value: Tensor = getattr(self, name)
-            return value.flatten(0, 1)
+        rows = {"position": self.position, "visible": self.visible, **self.more}
+        if name in rows:
+            return rows[name].flatten(0, 1)
         layer, _, part = name.partition(".")
         source, _, kind = part.partition("_")
         which = ("keys", "values").index(kind)
@@ -148,9 +164,9 @@ class CachedState(Mapping[str, Tensor]):
         return table.gather(2, path)
 
     def __iter__(self) -> Iterator[str]:
-        yield from ("position", "visible")
+        yield from ("position", "visible", *self.more)
         for i in range(len(self.patches)):
             yield from (f"{i}.cross_keys", f"{i}.cross_values", f"{i}.self_keys", f"{i}.self_values")
 
     def __len__(self) -> int:
-        return 2 + 4 * len(self.patches)
+        return 2 + len(self.more) + 4 * len(self.patches)

@@ -28,10 +28,13 @@ class LayerNorm(nn.LayerNorm):
 
         The gradient treats the correction, 1 - 1e-6 / deviation, as a constant.
         """
-        gain = self.weight * self.unbiased
-        normed, _, inverse = torch.native_layer_norm(input, self.normalized_shape, gain, None, 1e-20)
+        return torch.addcmul(self.bias, *self._normed(input, self.weight))
+
+    def _normed(self, input: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+        """Return gain * (input - mean) / deviation and its correction."""
+        normed, _, inverse = torch.native_layer_norm(input, self.normalized_shape, gain * self.unbiased, None, 1e-20)
         correction = 1 / (1 + self.eps * self.unbiased * inverse.detach())  # deviation / (deviation + 1e-6)
-        return torch.addcmul(self.bias, normed, correction.to(normed.dtype))
+        return normed, correction.to(normed.dtype)
 
 
 def sinusoids(positions: Tensor, dim: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -44,5 +47,27 @@ def sinusoids(positions: Tensor, dim: int, dtype: torch.dtype = torch.float32) -
     """
     precise = torch.promote_types(dtype, torch.float32)
     even = torch.arange(0, dim, 2, device=positions.device, dtype=precise)
-    angles = positions[..., None].to(precise) * 10000 ** (-even / dim)
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)[..., :dim].to(dtype)
+    return _in_turn(positions[..., None].to(precise) * 10000 ** (-even / dim), dim).to(dtype)
+
+
+def released_sinusoids(
+    positions: Tensor, dim: int, dtype: torch.dtype = torch.float32, divided: bool = False
+) -> Tensor:
+    """Encode positions as `sinusoids` does, with the rounding of the released codes' tables, which are in float32.
+
+    A model in float64 equals a recorded one only with this table: the difference is 1e-6 of a log-probability.
+
+    Args:
+        positions: integers from 0.
+        dim: of the result.
+        dtype: of the result, which is rounded at the end.
+        divided: divide by 10000^(2i / dim) as the code of M2 does; else multiply by exp(-ln(10000) 2i / dim).
+    """
+    even = torch.arange(0, dim, 2, device=positions.device, dtype=torch.float32)
+    places = positions[..., None].float()
+    angles = places / 10000 ** (even / dim) if divided else places * torch.exp(even * -(math.log(10000.0) / dim))
+    return _in_turn(angles, dim).to(dtype)
+
+
+def _in_turn(angles: Tensor, dim: int) -> Tensor:
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)[..., :dim]

@@ -1,28 +1,26 @@
-"""`r2cmn import-checkpoint` and `export-checkpoint`: conversion of files of the released R2GenCMN trainer."""
+"""`r2cmn import-checkpoint` and `export-checkpoint`: conversion of files of the released trainers."""
 
 from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 
 from r2cmn.checkpoints import AtomicCheckpointIO, read_checkpoint
 from r2cmn.config import compose, conf_dir, plain
 from r2cmn.data.images import ImageTransform
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.module import CMNModule
-from r2cmn.released import optimizer, weights
-from r2cmn.released.files import read_released
-from r2cmn.released.weights import ReleasedFileError
+from r2cmn.released import families, optimizer, weights
+from r2cmn.released.families import Family, Names
+from r2cmn.released.files import ReleasedFile, ReleasedFileError, read_released
 from r2cmn.types import Config
 
-_PREFIX = "module."  # of every key in files written on more than one GPU
 _EXTRAS = "released"
 """Key of our checkpoint for values that only the released file has, for a later export."""
 
@@ -54,10 +52,10 @@ def datasets() -> list[str]:
 def import_checkpoint(
     path: Path, annotation: Path, dataset: str, out: Path, overrides: Sequence[str] = (), backbone: Config | None = None
 ) -> Conversion:
-    """Convert a file of the released trainer to a checkpoint that can be used, tested and trained further.
+    """Convert a file of a released trainer to a checkpoint that can be used, tested and trained further.
 
     Args:
-        path: `model_best.pth` or `current_checkpoint.pth`.
+        path: `model_best.pth` or `current_checkpoint.pth` of R2GenCMN or R2Gen, or their weights alone.
         annotation: the annotation that the model was trained with; the vocabulary is rebuilt from it.
         dataset: one of `datasets()`; its preset has the settings that cannot be read from weights.
         out: the checkpoint to write.
@@ -67,42 +65,44 @@ def import_checkpoint(
     Raises:
         ReleasedFileError: naming the invalid key or number.
     """
-    content = read_released(path)
-    theirs, prefix = _without_prefix(content["state_dict"])
-    weights.check_kind(theirs)
-    sizes = weights.sizes(theirs)
-    config = _preset(dataset, overrides)
-    if backbone is None:
-        backbone = {**config["backbone"], "name": f"{weights.trunk_name(theirs)}.tv_in1k"}
-    backbone = {**backbone, "dim": sizes["dim"]} | ({"pretrained": False} if "pretrained" in backbone else {})
-    heads = config["encoder_decoder"]["num_heads"]
-    memory = {**config["memory"], "dim": sizes["dim"], "num_vectors": sizes["num_vectors"], "num_threads": heads}
-    kept = {name: sizes[name] for name in ("dim", "num_layers", "dim_feedforward")}
-    model = {"backbone": backbone, "memory": memory, "encoder_decoder": {**config["encoder_decoder"], **kept}}
+    file = read_released(path)
+    family = families.recognize(file.weights)
+    sizes = families.sizes(file.weights, family)
+    config = _preset(dataset, family, overrides)
+    model = _described(file, sizes, config, backbone)
     tokenizer = _tokenizer(annotation, config["data"]["text"], sizes["vocabulary_size"])
-    module = _module(model, tokenizer, config, content.get("optimizer"))
-    ours = weights.to_ours(theirs, module.model.state_dict(), sizes["num_layers"])
-    module.model.load_state_dict(ours)
-    checkpoint, notes = _checkpoint(module, content, sizes["num_layers"])
-    positions = {key: theirs[key] for key in weights.POSITIONS}
-    best = float(content["monitor_best"])
-    checkpoint[_EXTRAS] = {"monitor_best": best, "prefix": prefix, "positions": positions}
-    AtomicCheckpointIO().save_checkpoint(checkpoint, out)
+    module = _module(model, tokenizer, config, file.optimizer)
+    names = weights.sources(module.model.state_dict(), family, sizes["num_layers"])
+    module.model.load_state_dict(weights.to_ours(file.weights, module.model.state_dict(), names))
+    checkpoint, notes = _checkpoint(module, file, names)
+    absent = [key for key in names if key not in file.weights]
+    if absent:
+        notes = (*notes, f"the file has no '{absent[0]}' ({len(absent)} such keys): computed, or counted from 0")
+    positions = {key: value for key, value in file.weights.items() if names[key] == families.COMPUTED}
+    extras = {"monitor_best": float(file.best), "prefix": file.prefix, "positions": positions, "absent": absent}
+    AtomicCheckpointIO().save_checkpoint({**checkpoint, _EXTRAS: extras}, out)
     moments = len(checkpoint.get("optimizer_states", [{"state": ()}])[0]["state"])
-    return Conversion(weights.used(theirs, ours, sizes["num_layers"]), moments, content["epoch"], notes)
+    return Conversion({key: names[key] for key in file.weights}, moments, file.epoch, (*file.notes, *notes))
 
 
-def _without_prefix(state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], str]:
-    wrapped = bool(state) and all(key.startswith(_PREFIX) for key in state)
-    return {key.removeprefix(_PREFIX) if wrapped else key: v for key, v in state.items()}, _PREFIX if wrapped else ""
-
-
-def _preset(dataset: str, overrides: Sequence[str]) -> dict[str, Any]:
+def _preset(dataset: str, family: Family, overrides: Sequence[str]) -> dict[str, Any]:
     if dataset not in datasets():
         raise ReleasedFileError(f"--dataset is one of {', '.join(datasets())}, not '{dataset}'")
-    config = compose([f"experiment={dataset}_released", "data.dir=.", *overrides])
+    config = compose([f"experiment={dataset}_released", "data.dir=.", *family.overrides[dataset], *overrides])
     parts = ("backbone", "memory", "encoder_decoder", "generation", "objective", "optimizer", "metrics", "data")
     return {name: plain(config[name]) for name in parts}
+
+
+def _described(file: ReleasedFile, sizes: dict[str, int], config: Config, backbone: Config | None) -> Config:
+    """Return the descriptions of the model's parts: the preset's, with the sizes of the weights."""
+    if backbone is None:
+        backbone = {**config["backbone"], "name": f"{weights.trunk_name(file.weights)}.tv_in1k"}
+    backbone = {**backbone, "dim": sizes["dim"]} | ({"pretrained": False} if "pretrained" in backbone else {})
+    known = {**sizes, "num_threads": config["encoder_decoder"]["num_heads"]}
+    memory, encoder_decoder = (
+        {key: known.get(key, value) for key, value in config[part].items()} for part in ("memory", "encoder_decoder")
+    )
+    return {"backbone": backbone, "memory": memory, "encoder_decoder": encoder_decoder}
 
 
 def _tokenizer(annotation: Path, text: Config, vocabulary_size: int) -> Tokenizer:
@@ -143,13 +143,14 @@ def _plain_value(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _checkpoint(module: CMNModule, content: Config, num_layers: int) -> tuple[Config, tuple[str, ...]]:
+def _checkpoint(module: CMNModule, file: ReleasedFile, names: Names) -> tuple[Config, tuple[str, ...]]:
     """Return the checkpoint that Lightning writes at the end of an epoch; without an optimizer, enough to test."""
-    epoch, state = content["epoch"], content.get("optimizer")
-    progress = {"ready": epoch, "started": epoch, "processed": epoch, "completed": epoch - 1}
+    epoch, state = file.epoch, file.optimizer
+    last = max(epoch - 1, 0)
+    progress = {"ready": epoch, "started": epoch, "processed": epoch, "completed": last}
     loops: Config = {"state_dict": {}, "epoch_progress": {"total": progress, "current": dict(progress)}}
     checkpoint: Config = {
-        "epoch": epoch - 1,
+        "epoch": last,
         "global_step": 0,
         "pytorch-lightning_version": pl.__version__,
         "state_dict": module.state_dict(),
@@ -164,7 +165,7 @@ def _checkpoint(module: CMNModule, content: Config, num_layers: int) -> tuple[Co
             "the file has no optimizer: the checkpoint can be used and tested, but not trained further",
         )
     model = module.model.state_dict()
-    theirs = optimizer.released_order(weights.pairs(model, num_layers))
+    theirs = optimizer.released_order(names)
     adam = optimizer.to_ours(state, theirs, optimizer.our_order(model), model)
     steps = int(max((float(values["step"]) for values in adam["state"].values()), default=0))
     done = {"total": {"ready": steps, "completed": steps}, "current": {"ready": 0, "completed": 0}}
@@ -193,7 +194,7 @@ def _schedule(module: CMNModule, adam: Config, epoch: int) -> tuple[Config, tupl
 
 
 def export_checkpoint(path: Path, out: Path) -> Conversion:
-    """Convert a checkpoint to a file of the released trainer.
+    """Convert a checkpoint to a file of the released trainer, of R2GenCMN or R2Gen.
 
     Args:
         path: a checkpoint, imported or trained here.
@@ -204,40 +205,41 @@ def export_checkpoint(path: Path, out: Path) -> Conversion:
     """
     content = read_checkpoint(path)
     parts = content["hyper_parameters"]["model"]
-    _check_holdable(parts)
+    family = _holding(parts)
     model = {key.removeprefix("model."): value for key, value in content["state_dict"].items()}
-    num_layers = parts["encoder_decoder"].get("num_layers", 3)
-    theirs = weights.to_theirs(model, num_layers)
-    extras = content.get(_EXTRAS, {"monitor_best": _best(content), "prefix": "", "positions": {}})
-    theirs |= extras["positions"]
+    names = weights.sources(model, family, parts["encoder_decoder"].get("num_layers", 3))
+    extras = {"prefix": "", "positions": {}, "absent": (), **content.get(_EXTRAS, {"monitor_best": _best(content)})}
+    theirs = weights.to_theirs(model, names) | extras["positions"]
+    theirs = {key: value for key, value in theirs.items() if key not in extras["absent"]}
     epoch = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     released = {"epoch": epoch, "state_dict": OrderedDict((extras["prefix"] + k, v) for k, v in theirs.items())}
     if content.get("optimizer_states"):
-        order = optimizer.released_order(weights.pairs(model, num_layers))
+        order = optimizer.released_order(names)
         adam = optimizer.to_theirs(content["optimizer_states"][0], optimizer.our_order(model), order)
         released["optimizer"] = adam
     released["monitor_best"] = extras["monitor_best"]
     AtomicCheckpointIO().save_checkpoint(released, out)
     moments = len(released.get("optimizer", {"state": ()})["state"])
-    return Conversion(weights.used(theirs, model, num_layers), moments, epoch)
+    return Conversion({key: names[key] for key in theirs}, moments, epoch)
 
 
-def _check_holdable(parts: Config) -> None:
-    """Refuse settings that the released code does not have and that cannot be seen in the weights."""
-    kinds = {"memory": "CrossModalMemory", "encoder_decoder": "Transformer"}
-    for part, kind in kinds.items():
-        if not parts[part]["_target_"].endswith(f".{kind}"):
-            raise ReleasedFileError(f"the released code cannot hold this model: its {part} is no {kind}")
+def _holding(parts: Config) -> Family:
+    """Return the family whose code can hold a model; settings that cannot be seen in the weights are checked, too."""
+    cannot = "the released code cannot hold this model: "
+    kinds = {part: parts[part]["_target_"].rpartition(".")[2] for part in ("memory", "encoder_decoder")}
+    family = next((f for f in families.FAMILIES if f.parts["encoder_decoder"] == kinds["encoder_decoder"]), None)
+    if family is None:
+        known = " or ".join(f.parts["encoder_decoder"] for f in families.FAMILIES)
+        raise ReleasedFileError(f"{cannot}its encoder_decoder is no {known}")
+    if family.parts["memory"] != kinds["memory"]:
+        raise ReleasedFileError(f"{cannot}its memory is no {family.parts['memory']}")
     memory, heads = parts["memory"], parts["encoder_decoder"].get("num_heads", 8)
     if not memory.get("residual", True):
-        raise ReleasedFileError(
-            "the released code cannot hold this model: it adds responses, but memory.residual is false"
-        )
+        raise ReleasedFileError(f"{cannot}it adds responses, but memory.residual is false")
     threads = memory.get("num_threads", 8)
-    if threads != heads:
-        raise ReleasedFileError(
-            f"the released code cannot hold this model: it has as many threads as heads, not {threads} and {heads}"
-        )
+    if family is families.R2GENCMN and threads != heads:
+        raise ReleasedFileError(f"{cannot}it has as many threads as heads, not {threads} and {heads}")
+    return family
 
 
 def _best(content: Config) -> float:

@@ -1,27 +1,81 @@
-"""Files of the released trainer, loaded as data and never as code."""
+"""Files of the released trainers, loaded as data and never as code."""
 
 from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from r2cmn.files import damaged_member
-from r2cmn.released.weights import ReleasedFileError
+
+_PREFIX = "module."  # of every key in files written on more than one GPU
+_KINDS: dict[str, Any] = {
+    "state_dict": dict, "epoch": int, "monitor_best": (int, float, np.floating), "optimizer": dict,
+}  # fmt: skip
 
 
-def read_released(path: str | Path) -> dict[str, Any]:
-    """Read a file of the released trainer with torch's safe loader.
+class ReleasedFileError(ValueError):
+    """A file is not as a released code writes it, or that code cannot represent a model."""
+
+
+class ReleasedFile(NamedTuple):
+    """What a file of a released trainer holds.
+
+    Attributes:
+        weights: by key, without the prefix; half precision is converted to float32.
+        prefix: of every key in the file: "module." if it was written on more than one GPU.
+        epoch: epochs trained.
+        best: the best validation score, a number of Python or numpy.
+        optimizer: state of Adam, if the file has one.
+        notes: what was left out or converted.
+    """
+
+    weights: dict[str, Tensor]
+    prefix: str
+    epoch: int
+    best: Any
+    optimizer: Any
+    notes: tuple[str, ...]
+
+
+def read_released(path: str | Path) -> ReleasedFile:
+    """Read a file of a released trainer, or the weights alone, with torch's safe loader.
 
     Beside plain data one type is allowed: a numpy number of 32 or 64 bits, which the best score may be.
 
     Raises:
-        ReleasedFileError: if the file is missing, damaged, contains code or is not as that trainer writes it.
+        ReleasedFileError: if the file is missing, damaged, contains code or is not as such a trainer writes it.
     """
     path = Path(path)
+    content, notes = _load(path), []
+    if isinstance(content, dict) and "pytorch-lightning_version" in content:
+        raise ReleasedFileError(f"{path} is a checkpoint of Lightning, not one of the released trainer")
+    if isinstance(content, dict) and content and all(isinstance(value, Tensor) for value in content.values()):
+        content = {"state_dict": content}
+    if isinstance(content, dict) and "state_dict" in content:
+        missing = [key for key in ("epoch", "monitor_best") if key not in content]
+        content = {**dict.fromkeys(missing, 0), **content}
+        notes += [f"the file has no '{key}': 0 is assumed" for key in missing]
+    for key, kind in _KINDS.items():
+        value = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(value, kind) and not (key == "optimizer" and value is None):
+            raise ReleasedFileError(
+                f"{path} is no file of the released trainer: its '{key}' is missing or of another type"
+            )
+    unknown = [f"'{key}'" for key in content if key not in _KINDS]
+    if unknown:
+        notes.append(f"the file also holds {', '.join(unknown)}: not used")
+    weights, prefix = _weights(path, content["state_dict"], notes)
+    return ReleasedFile(
+        weights, prefix, content["epoch"], content["monitor_best"], content.get("optimizer"), tuple(notes)
+    )
+
+
+def _load(path: Path) -> Any:
     if not path.is_file():
         raise ReleasedFileError(f"there is no file {path}")
     damaged = damaged_member(path)
@@ -32,16 +86,20 @@ def read_released(path: str | Path) -> dict[str, Any]:
     types: list[Any] = [np.dtype, type(np.dtype("float64")), type(np.dtype("float32"))]
     try:
         with torch.serialization.safe_globals([*allowed, *types]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's own text recommends to open the file without its safe loader
         torn = "" if zipfile.is_zipfile(path) else "is torn or not a file of torch, or "
         raise ReleasedFileError(f"{path} {torn}holds more than plain data: it is not opened") from error
-    if isinstance(content, dict) and "pytorch-lightning_version" in content:
-        raise ReleasedFileError(f"{path} is a checkpoint of Lightning, not one of the released trainer")
-    kinds: dict[str, Any] = {"epoch": int, "state_dict": dict, "monitor_best": (int, float, np.floating)}
-    for key, kind in kinds.items():
-        if not isinstance(content, dict) or not isinstance(content.get(key), kind):
-            raise ReleasedFileError(
-                f"{path} is no file of the released trainer: its '{key}' is missing or of another type"
-            )
-    return content
+
+
+def _weights(path: Path, state: dict[Any, Any], notes: list[str]) -> tuple[dict[str, Tensor], str]:
+    """Return the weights of a `state_dict` in float32 without their prefix, and the prefix."""
+    for key, value in state.items():
+        if not (isinstance(key, str) and isinstance(value, Tensor)):
+            raise ReleasedFileError(f"{path} is no file of the released trainer: '{key}' of its weights is no tensor")
+    prefix = _PREFIX if state and all(key.startswith(_PREFIX) for key in state) else ""
+    half = {str(value.dtype) for value in state.values()} & {"torch.float16", "torch.bfloat16"}
+    if half:
+        notes.append(f"the weights are of {' and '.join(sorted(half))}: converted to torch.float32")
+        state = {key: value.float() if str(value.dtype) in half else value for key, value in state.items()}
+    return {key.removeprefix(prefix): value for key, value in state.items()}, prefix

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from r2cmn.encoder_decoder.attention import MultiHeadAttention
+from r2cmn.encoder_decoder.r2gen import RelationalMemory
 from r2cmn.encoder_decoder.transformer import DecoderLayer, EncoderLayer
 from r2cmn.memory import MemoryNetwork
 from r2cmn.model import CMN
@@ -29,7 +30,8 @@ class Released:
     """Linear maps that are deep copies in the released code have the same initial biases, as there.
 
     These are the four maps of a memory; the maps of all attentions of encoder and decoder; the first maps of all
-    feed-forward parts; and the second ones. An encoder-decoder without such parts does not change.
+    feed-forward parts; the second ones; and the four maps of R2Gen's relational memory. An encoder-decoder without such
+    parts does not change.
     """
 
     def __call__(self, model: CMN) -> None:
@@ -37,9 +39,11 @@ class Released:
         modules = list(model.modules())
         for network in (m for m in modules if isinstance(m, MemoryNetwork)):
             _share([network.query, network.key, network.value, network.output])
-        attentions = [m for m in modules if isinstance(m, MultiHeadAttention)]
-        _share([linear for a in attentions for linear in (a.query, a.key, a.value, a.output)])
         layers = [m for m in modules if isinstance(m, EncoderLayer | DecoderLayer)]
+        groups: list[Sequence[nn.Module]] = [layers, *([m] for m in modules if isinstance(m, RelationalMemory))]
+        for parts in groups:
+            attentions = [m for part in parts for m in part.modules() if isinstance(m, MultiHeadAttention)]
+            _share([linear for a in attentions for linear in (a.query, a.key, a.value, a.output)])
         for position in (0, 3):
             _share([layer.feed_forward[position] for layer in layers])  # type: ignore[misc]
 

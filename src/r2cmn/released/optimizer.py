@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from r2cmn.released.weights import OUR_TRUNK, TRUNK, ReleasedFileError, Weights
+from r2cmn.released.families import Weights
+from r2cmn.released.files import ReleasedFileError
+from r2cmn.released.weights import COUNTED, OUR_TRUNK, TRUNK
 
 GROUPS = ("backbone", "rest")
 """Our names of the released optimizer's two groups, in their order."""
 
-_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+_BUFFERS = ("running_mean", "running_var", COUNTED)
 
 
 def released_order(names: Mapping[str, str]) -> list[list[str]]:
     """Return our names of the parameters in the order of the released optimizer, by group.
 
     Args:
-        names: of `weights.pairs`, in the order of the released file.
+        names: of `weights.sources`, in the order of the released file.
     """
-    parameters = [(key, ours) for key, ours in names.items() if not key.endswith(_BUFFERS)]
+    parameters = [(key, ours) for key, ours in names.items() if not (key.endswith(_BUFFERS) or ours.startswith("("))]
     trunk = [ours for key, ours in parameters if key.startswith(TRUNK)]
     return [trunk, [ours for key, ours in parameters if not key.startswith(TRUNK)]]
 
