@@ -154,14 +154,14 @@ def golden_dir() -> Path:
 
 
 def pytest_generate_tests(metafunc) -> None:
-    """Run what uses `recording` with every folder of golden/ that the module's RECORDINGS, a glob pattern, names."""
-    if "recording" in metafunc.fixturenames:
+    """Run what uses `golden_case` with every folder of golden/ that the module's RECORDINGS, a glob pattern, names."""
+    if "golden_case" in metafunc.fixturenames:
         folders = sorted((SHARED / "golden").glob(metafunc.module.RECORDINGS))
-        metafunc.parametrize("recording", folders, ids=lambda path: path.name, scope="module", indirect=True)
+        metafunc.parametrize("golden_case", folders, ids=lambda path: path.name, scope="module", indirect=True)
 
 
 @pytest.fixture(scope="module")
-def recording(request) -> SimpleNamespace:
+def golden_case(request) -> SimpleNamespace:
     """What was recorded of a system: `meta`, `arrays`, `grads` as tensors, and the released `weights`."""
     import numpy as np
     import torch

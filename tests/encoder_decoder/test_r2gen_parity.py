@@ -53,15 +53,15 @@ def encoder_decoder(meta):
 
 
 @pytest.fixture(scope="module", params=[torch.float32, torch.float64], ids=["float32", "float64"])
-def case(request, recording, golden_dir):
+def case(request, golden_case, golden_dir):
     """The model with the recorded weights, and the names of these."""
-    meta = recording.meta
+    meta = golden_case.meta
     images = Images(micro_network(golden_dir), meta["args"]["d_vf"], meta["args"]["d_model"])
     model = CMN(images, NoMemory(), encoder_decoder(meta)).eval()
-    assert families.recognize(recording.weights) is families.R2GEN
+    assert families.recognize(golden_case.weights) is families.R2GEN
     names = weights.sources(model.state_dict(), families.R2GEN, meta["args"]["num_layers"])
-    model.load_state_dict(weights.to_ours(recording.weights, model.state_dict(), names))
-    return SimpleNamespace(**vars(recording), model=model.to(request.param), names=names, dtype=request.param)
+    model.load_state_dict(weights.to_ours(golden_case.weights, model.state_dict(), names))
+    return SimpleNamespace(**vars(golden_case), model=model.to(request.param), names=names, dtype=request.param)
 
 
 def batch(case, side):
@@ -172,9 +172,9 @@ def test_reports(case, side):
             assert (found.scores - best).abs().max() < (1e-4 if case.dtype == torch.float32 else 1e-10)
 
 
-def test_the_parameters_of_the_paper_size(recording):
+def test_the_parameters_of_the_paper_size(golden_case):
     """On the meta device; with the map of the patches, without the trunk: a ResNet-101 has 42,500,160."""
-    for name, (head, total) in recording.meta["paper_size_params"].items():
+    for name, (head, total) in golden_case.meta["paper_size_params"].items():
         _, slots, columns = name.split("_")
         with torch.device("meta"):
             model = R2Gen(int(columns), num_slots=int(slots.removeprefix("S")))

@@ -48,18 +48,18 @@ def released_names(model):
 
 
 @pytest.fixture(scope="module", params=[torch.float32, torch.float64], ids=["float32", "float64"])
-def case(request, recording):
+def case(request, golden_case):
     """The model with the recorded weights, and the names of these."""
-    sizes = recording.meta["sizes"]
+    sizes = golden_case.meta["sizes"]
     projection = nn.Sequential(nn.Linear(sizes["F"], sizes["d"]), nn.ReLU(), nn.Dropout(0.1))
-    given = {"num_memory": sizes["m"], "num_levels": recording.arrays["enc_levels"].shape[1]}
+    given = {"num_memory": sizes["m"], "num_levels": golden_case.arrays["enc_levels"].shape[1]}
     m2 = M2(sizes["V"] + 1, sizes["d"], sizes["ndec"], sizes["h"], sizes["dff"], **given)
     model = CMN(projection, NoMemory(), m2).eval()
     names, state = released_names(model), dict(model.named_parameters())
-    unused = recording.weights.keys() - set(names.values())
+    unused = golden_case.weights.keys() - set(names.values())
     assert all(".running_" in f".{key}" or key == "decoder.pos_emb.weight" for key in unused)
-    model.load_state_dict({name: recording.weights[key].view_as(state[name]) for name, key in names.items()})
-    return SimpleNamespace(**vars(recording), model=model.to(request.param), names=names, dtype=request.param)
+    model.load_state_dict({name: golden_case.weights[key].view_as(state[name]) for name, key in names.items()})
+    return SimpleNamespace(**vars(golden_case), model=model.to(request.param), names=names, dtype=request.param)
 
 
 @pytest.fixture
@@ -158,9 +158,9 @@ def test_reports(case, batch):
         assert torch.equal(padded, recorded), name
 
 
-def test_the_parameters_of_the_paper_size(recording):
+def test_the_parameters_of_the_paper_size(golden_case):
     """On the meta device; with the map of the patches, without the trunk: a ResNet-101 has 42,500,160."""
-    for name, (head, total, _) in recording.meta["paper_size_params"].items():
+    for name, (head, total, _) in golden_case.meta["paper_size_params"].items():
         inner, columns = re.fullmatch(r"m2_ff(\d+)_maxlen\d+_(\d+)", name).groups()
         with torch.device("meta"):
             parts = (M2(int(columns), dim_feedforward=int(inner)), nn.Linear(2048, 512))
