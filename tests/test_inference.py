@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from r2cmn import inference
 from r2cmn.checkpoints import CheckpointError
+from r2cmn.data.image_errors import ImageError
 from r2cmn.inference import (
     StudyFiles,
     find_studies,
@@ -31,18 +33,31 @@ def test_a_subfolder_is_a_study_and_its_files_its_views_in_order(tmp_path):
     draw(tmp_path / "b" / "2.png", tmp_path / "b" / "1.JPG", tmp_path / "a" / "x.jpeg")
     (tmp_path / "a" / "notes.txt").write_text("no view")
     (tmp_path / "empty").mkdir()
-    draw(tmp_path / "loose.png")  # beside folders of studies a loose file is none
-    found = find_studies(tmp_path)
-    assert [(study.id, [p.name for p in study.images]) for study in found] == [
+    draw(tmp_path / "loose.png", tmp_path / "p" / "s" / "1.png")
+    studies, bad, notes = find_studies(tmp_path)
+    assert [(study.id, [p.name for p in study.images]) for study in studies] == [
+        ("loose", ["loose.png"]),
         ("a", ["x.jpeg"]),
         ("b", ["1.JPG", "2.png"]),
+        ("p/s", ["1.png"]),
     ]
+    assert (bad, notes) == ({}, ["1 files that are no images"])
+
+
+def test_clutter_is_left_out_and_counted(tmp_path):
+    draw(tmp_path / "a.png", tmp_path / ".ipynb_checkpoints" / "a.png", tmp_path / "thumbnails" / "a.png")
+    for name in ("._a.png", "__MACOSX/._a.png", "Thumbs.db"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\5\x16\7" + bytes(200))
+    studies, _, notes = find_studies(tmp_path)
+    assert [study.id for study in studies] == ["a"]
+    assert notes == ["5 hidden files, thumbnails and the like"]
 
 
 def test_without_subfolders_a_file_is_a_study(tmp_path):
     draw(tmp_path / "two.png", tmp_path / "one.jpg")
     (tmp_path / "readme.md").write_text("")
-    assert [(s.id, len(s.images)) for s in find_studies(tmp_path)] == [("one", 1), ("two", 1)]
+    assert [(s.id, len(s.images)) for s in find_studies(tmp_path).studies] == [("one", 1), ("two", 1)]
 
 
 def test_two_files_of_one_name_are_two_studies_of_one_id(tmp_path):
@@ -55,7 +70,7 @@ def test_a_csv_names_the_files_beside_it(tmp_path):
     draw(tmp_path / "x" / "1.png", tmp_path / "2.png")
     table = tmp_path / "studies.csv"
     table.write_text(f"id,extra,images\n007,?,x/1.png; 2.png ;\nNA,?,{tmp_path / '2.png'}\n")
-    found = find_studies(table)
+    found = find_studies(table).studies
     assert found[0] == StudyFiles("007", (tmp_path / "x" / "1.png", tmp_path / "2.png"))
     assert found[1] == StudyFiles("NA", (tmp_path / "2.png",))
 
@@ -66,7 +81,11 @@ def test_a_csv_names_the_files_beside_it(tmp_path):
         ("id,images\na,2.png\na,2.png\n", "more than one study has the id 'a'"),
         ("id,images\na,\n", "study 'a' has no image"),
         ("id,images\na,;\n", "study 'a' has no image"),
-        ("id,images\na,gone.png\n", "gone.png of study 'a' does not exist"),
+        ("id,images\na,gone.png\n", "study 'a' misses an image: there is no image at .*gone.png.*--on-bad=skip"),
+        ("id,images\na,x\\gone.png\n", "write / between folders"),
+        (f"id,images\na,{'x' * 300}.png\n", "misses an image"),
+        ("id,images\n,2.png\n", "study 1 has no id"),
+        ("id,images\na,2.png,3.png\n", "row 2: the row is longer"),
         ("id,image\na,2.png\n", "has no column 'images'.*id, image"),
         ("id,images\na\n", "row 2: the row is shorter"),
         ("id,images\n", "has a header but no row"),
@@ -86,12 +105,29 @@ def test_radiographs_are_views_like_others(tmp_path, make_dicom):
     (tmp_path / "a").mkdir()
     make_dicom(tmp_path / "a/1.DCM", np.zeros((3, 3), dtype=np.uint16))
     make_dicom(tmp_path / "a/2.dcm", np.zeros((3, 3), dtype=np.uint16))
-    assert [(s.id, [i.name for i in s.images]) for s in find_studies(tmp_path)] == [("a", ["1.DCM", "2.dcm"])]
+    make_dicom(tmp_path / "1.2.840.5", np.zeros((3, 3), dtype=np.uint16))
+    draw(tmp_path / "b" / "1.tiff", tmp_path / "b" / "2.TIF")
+    assert [(s.id, [i.name for i in s.images]) for s in find_studies(tmp_path).studies] == [
+        ("1.2.840.5", ["1.2.840.5"]), ("a", ["1.DCM", "2.dcm"]), ("b", ["1.tiff", "2.TIF"])
+    ]  # fmt: skip
 
 
 def test_a_folder_without_studies_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no study"):
         find_studies(tmp_path)
+
+
+def test_studies_with_missing_images_are_left_out_if_asked(tmp_path):
+    draw(tmp_path / "2.png")
+    (tmp_path / "s.csv").write_text("ID;Images\na;gone.png\nb;2.png\nc;\n")
+    studies, bad, _ = find_studies(tmp_path / "s.csv", "skip")
+    assert [study.id for study in studies] == ["b"]
+    assert set(bad) == {"a", "c"}
+    (tmp_path / "s.csv").write_text("id,images\na,gone.png\n")
+    with pytest.raises(ValueError, match="misses an image"):
+        find_studies(tmp_path / "s.csv", "skip")
+    with pytest.raises(ValueError, match="--on-bad"):
+        find_studies(tmp_path / "s.csv", "drop")
 
 
 # ---- write_reports ---------------------------------------------------------------------------------------------------
@@ -116,10 +152,23 @@ class Recorder:
         return [", ".join(path.name for path in study) for study in studies]
 
 
+@pytest.fixture
+def no_pixels(monkeypatch):
+    """A picture is its path; one with "bad" in its name cannot be read."""
+
+    def load(path, any_modality):
+        if "bad" in path.name:
+            raise ImageError(f"{path} is not an image of a known format")
+        return path
+
+    monkeypatch.setattr(inference, "load_image", load)
+
+
 def studies(tmp_path, counts):
     return [StudyFiles(f"s{i}", tuple(tmp_path / f"{i}-{v}" for v in range(n))) for i, n in enumerate(counts)]
 
 
+@pytest.mark.usefixtures("no_pixels")
 def test_reports_are_in_the_order_of_the_studies_whatever_their_views(tmp_path):
     module, out = Recorder(), tmp_path / "deep" / "r.csv"
     write_reports(module, studies(tmp_path, [2, 1, 2, 3, 1, 2, 2]), out, batch_size=3)
@@ -133,6 +182,25 @@ def test_reports_are_in_the_order_of_the_studies_whatever_their_views(tmp_path):
     assert [p.name for p in out.parent.iterdir()] == ["r.csv"]
 
 
+@pytest.mark.usefixtures("no_pixels")
+def test_a_bad_image_among_many_is_an_error_or_skipped(tmp_path):
+    found, out = studies(tmp_path, [1, 1, 1, 1, 2]), tmp_path / "r.csv"
+    found[1] = StudyFiles("s1", (tmp_path / "bad.png",))
+    with pytest.raises(ImageError, match=r"study 's1': .*bad.png.*--on-bad=skip"):
+        write_reports(Recorder(), found, out, batch_size=3)
+    assert not out.exists()
+    bad = write_reports(Recorder(), found, out, batch_size=3, on_bad="skip")
+    assert list(bad) == ["s1"]
+    assert "bad.png" in bad["s1"]
+    with out.open(newline="", encoding="utf-8") as file:
+        assert [row[0] for row in csv.reader(file)] == ["id", "s0", "s2", "s3", "s4"]
+    out.unlink()
+    with pytest.raises(ValueError, match=r"none of the 1 studies can be read.*bad.png"):
+        write_reports(Recorder(), found[1:2], out, on_bad="skip")
+    assert not out.exists()
+
+
+@pytest.mark.usefixtures("no_pixels")
 def test_a_file_that_fails_leaves_the_earlier_table_alone(tmp_path):
     out = tmp_path / "r.csv"
     out.write_text("earlier")
@@ -142,6 +210,7 @@ def test_a_file_that_fails_leaves_the_earlier_table_alone(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["r.csv"]
 
 
+@pytest.mark.usefixtures("no_pixels")
 def test_a_write_that_fails_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):
     class Full:
         def writerow(self, row):

@@ -24,11 +24,15 @@ def check_size(name: str | Path, width: int, height: int) -> None:
         raise ImageError(f"{name} has {width} x {height} pixels, more than {MAX_PIXELS:,}")
 
 
+def no_image(name: str | Path) -> str:
+    """Return one line for an image that does not exist."""
+    return f"there is no image at {name}" + (": write / between folders, not \\" if "\\" in str(name) else "")
+
+
 def read_fault(name: str | Path, error: Exception) -> str:
     """Return one line that says why an image cannot be read."""
     if isinstance(error, FileNotFoundError):
-        hint = ": write / between folders, not \\" if "\\" in str(name) else ""
-        return f"there is no image at {name}{hint}"
+        return no_image(name)
     if isinstance(error, Image.DecompressionBombError):
         return f"{name} has more than {MAX_PIXELS:,} pixels"
     reason = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)
