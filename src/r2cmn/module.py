@@ -230,6 +230,8 @@ class CMNModule(pl.LightningModule):
 
     def _finish(self, split: str, metrics: Any) -> None:
         self.reports = metrics.reports()
+        if self._trainer is not None and not self.trainer.sanity_checking:
+            _check_all_scored(self.trainer, split, len(self.reports))
         scores = metrics.compute()
         metrics.reset()
         # scores are equal on all processes; one that cannot be computed (METEOR without Java) is NaN and not logged
@@ -268,6 +270,23 @@ class CMNModule(pl.LightningModule):
                 f"({_size(theirs, differing[0])} in the checkpoint, {_size(ours, differing[0])} in this model): repeat "
                 "the overrides of its run"
             )
+
+
+def _check_all_scored(trainer: pl.Trainer, split: str, num_scored: int) -> None:
+    """Raise ValueError unless each study of a split was scored, or of the batches to which the trainer is limited."""
+    loader: Any = trainer.test_dataloaders if split == "test" else trainer.val_dataloaders
+    limit: Any = trainer.limit_test_batches if split == "test" else trainer.limit_val_batches
+    if getattr(loader, "batch_size", None) is None or not hasattr(loader.dataset, "__len__"):
+        return  # the number of studies is unknown
+    num_studies = len(loader.dataset)
+    if not (isinstance(limit, float) and limit == 1.0):  # 1 is one batch
+        num_batches = (trainer.num_test_batches if split == "test" else trainer.num_val_batches)[0]
+        num_studies = min(num_studies, int(num_batches) * loader.batch_size * trainer.world_size)
+    if num_scored != num_studies:
+        raise ValueError(
+            f"{num_scored} of {num_studies} studies of '{split}' were scored: the scores would be of a part of the "
+            "split; compare the number of processes with trainer.devices and trainer.num_nodes"
+        )
 
 
 def _size(shapes: dict[str, tuple[int, ...]], key: str) -> str:

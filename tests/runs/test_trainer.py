@@ -5,12 +5,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from r2cmn.config import ConfigError
-from r2cmn.runs.trainer import check_num_processes, check_sweep_launcher
+from r2cmn.runs.launchers import COUNTS, without_launcher
+from r2cmn.runs.trainer import check_num_processes, check_started, check_sweep_launcher
 
 
 @pytest.fixture
@@ -72,3 +74,86 @@ def test_slurm_starts_the_processes_itself(hydra_says, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_NAME", "sweep")
     check_sweep_launcher(config(devices=2, num_nodes=2))
     check_num_processes(SimpleNamespace(world_size=4))
+
+
+ALLOCATION = {
+    "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0",
+    "SLURM_JOB_NODELIST": "localhost", "SLURM_NTASKS": "1",
+}  # fmt: skip
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0", "WORLD_SIZE": "1"}
+JSRUN = {"LSB_JOBID": "1", "JSM_NAMESPACE_LOCAL_RANK": "0", "JSM_NAMESPACE_RANK": "0", "JSM_NAMESPACE_SIZE": "1"}
+
+
+@pytest.fixture
+def trainer_in(monkeypatch, tmp_path):
+    """Return what builds a trainer in the environment of a launcher."""
+    (tmp_path / "ranks").write_text("localhost\nlocalhost\n")
+    for name in {*COUNTS, *ALLOCATION, *TORCHRUN, *JSRUN, "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"}:
+        monkeypatch.delenv(name, raising=False)
+
+    def build(environment, devices, **options):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("LSB_DJOB_RANKFILE", str(tmp_path / "ranks"))
+        monkeypatch.setattr("socket.gethostname", lambda: "localhost")
+        strategy = "ddp" if devices > 1 else "auto"
+        return pl.Trainer(accelerator="cpu", devices=devices, strategy=strategy, logger=False, **options)
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("environment", "devices", "name"),
+    [
+        (ALLOCATION, 2, "SLURM"),
+        # each would train the whole run
+        (ALLOCATION | {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1"}, 1, "SLURM"),
+        (ALLOCATION | {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2"}, 2, "SLURM"),
+        (TORCHRUN, 2, "TorchElastic"),
+        (TORCHRUN | {"WORLD_SIZE": "2"}, 1, "TorchElastic"),
+        (JSRUN, 2, "LSF"),
+        (JSRUN | {"JSM_NAMESPACE_SIZE": "2"}, 1, "LSF"),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, 1, "OMPI_COMM_WORLD_SIZE"),  # mpirun without mpi4py
+        ({"PMI_SIZE": "4"}, 2, "PMI_SIZE"),
+        ({"SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_NAME": "interactive"}, 1, "SLURM_STEP_NUM_TASKS"),
+    ],
+)
+def test_another_number_of_processes_than_devices_is_refused(trainer_in, environment, devices, name):
+    started = max(int(environment.get(key, 0)) for key in (*COUNTS, "SLURM_NTASKS"))
+    with pytest.raises(ConfigError, match=rf"{name} starts {started} processes, but .* is {devices}"):
+        check_started(trainer_in(environment, devices))
+
+
+@pytest.mark.parametrize(
+    ("environment", "devices"),
+    [
+        ({}, 1),
+        ({}, 2),
+        (ALLOCATION, 1),
+        (ALLOCATION | {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}, 2),
+        (ALLOCATION | {"SLURM_JOB_NAME": "interactive"}, 2),  # Lightning starts the second
+        (TORCHRUN | {"WORLD_SIZE": "2"}, 2),
+        (JSRUN | {"JSM_NAMESPACE_SIZE": "2"}, 2),
+        ({"WORLD_SIZE": "1"}, 2),  # a container of a cluster; Lightning starts the second
+        ({"OMPI_COMM_WORLD_SIZE": "1"}, 2),
+    ],
+)
+def test_a_process_for_each_device_is_accepted(trainer_in, environment, devices):
+    check_started(trainer_in(environment, devices))
+
+
+def test_an_environment_given_as_a_plugin_is_compared_too(trainer_in):
+    trainer = trainer_in({}, 1)
+    # in place of MPI's, which needs mpi4py
+    trainer._accelerator_connector.cluster_environment = type("MPIEnvironment", (), {"world_size": lambda self: 3})()
+    with pytest.raises(ConfigError, match="MPI starts 3 processes"):
+        check_started(trainer)
+
+
+def test_a_trial_of_the_pool_starts_its_own_processes(trainer_in, monkeypatch):
+    given = {**ALLOCATION, **TORCHRUN, **JSRUN, "SLURM_TMPDIR": "/scratch", "HOME": "/root"}
+    assert without_launcher(given) == {
+        "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "train", "SLURM_JOB_NODELIST": "localhost", "LSB_JOBID": "1",
+        "SLURM_TMPDIR": "/scratch", "HOME": "/root",
+    }  # fmt: skip
+    check_started(trainer_in(without_launcher(given), 2))

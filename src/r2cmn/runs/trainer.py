@@ -14,13 +14,14 @@ from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
-from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from r2cmn.callbacks.restored import CheckRestored
 from r2cmn.checkpoints import AtomicCheckpointIO
 from r2cmn.config import ConfigError, objects
 from r2cmn.runs.labels import run_labels
+from r2cmn.runs.launchers import largest_count
 from r2cmn.runs.pruning import study_reports
 
 _LAUNCHERS = (
@@ -66,6 +67,7 @@ def make_trainer(
         key = re.search(r"full_key: (\S+)", str(error))  # the texts of Lightning and of other libraries name none
         raise ConfigError(f"{f'{key[1]}: ' if key else ''}{error.__cause__ or error}") from error
     check_num_processes(trainer)
+    check_started(trainer)
     return trainer
 
 
@@ -111,6 +113,31 @@ def check_num_processes(trainer: pl.Trainer) -> None:
         raise ConfigError(
             f"trainer.devices found {trainer.world_size} devices: a sweep of such trials needs a launcher that gives "
             f"each {_LAUNCHERS}; or set trainer.devices=1"
+        )
+
+
+def check_started(trainer: pl.Trainer) -> None:
+    """Reject a run if its launcher starts another number of processes than the trainer has devices.
+
+    Lightning divides the data by the devices and compares with no launcher: in a SLURM allocation of one task, one
+    process would train and test on half of the data of two.
+
+    Raises:
+        ConfigError: naming both numbers.
+    """
+    wanted = trainer.num_devices * trainer.num_nodes
+    # private in Lightning, but a strategy of one device has no environment; a test pins it
+    environment = trainer._accelerator_connector.cluster_environment
+    name, started = type(environment).__name__.removesuffix("Environment"), environment.world_size()
+    if isinstance(environment, LightningEnvironment):  # starts its processes itself; a launcher may repeat the command
+        name, started = max(largest_count(), ("", wanted), key=lambda found: found[1])
+    if started != wanted:
+        raise ConfigError(
+            f"{name} starts {started} processes, but trainer.devices x trainer.num_nodes is {wanted}, so a part of the "
+            "data would be left out or repeated: let it start one process per device (srun --nodes="
+            f"{trainer.num_nodes} --ntasks-per-node={trainer.num_devices}, torchrun --nproc-per-node="
+            f"{trainer.num_devices}), or set trainer.devices and trainer.num_nodes to its processes; inside one SLURM "
+            "task, SLURM_JOB_NAME=interactive lets r2cmn start them itself"
         )
 
 

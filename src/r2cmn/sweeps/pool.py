@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
+from r2cmn.runs.launchers import without_launcher
 from r2cmn.sweeps.devices import Slot
 from r2cmn.sweeps.process import Trial, describe_exit, read_last_lines
 
@@ -119,7 +120,8 @@ class Pool:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.environment, **slot.environment},
+                # each trial starts its own processes, whatever started the sweep
+                env={**without_launcher(os.environ), **self.environment, **slot.environment},
                 start_new_session=True,
             )
             return Attempt(trial, slot, process, log_start, time.monotonic())
