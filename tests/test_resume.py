@@ -1,9 +1,11 @@
 """A run that is killed and resumed ends with the same weights as one that was never interrupted."""
 
+import csv
 import functools
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,8 +124,73 @@ def test_killed_runs_end_bit_equal(data, start, finish, straight, tmp_path, num_
     assert last(data, run, workers, "checkpoint=last") == expected
     first, second = (json.loads((r / "result.json").read_text())["scores"] for r in (whole, run))
     assert first == second
-    rows = (run / "metrics.csv").read_text().splitlines()
-    assert sum(",0," in row for row in rows) >= 1, "the rows of the epochs before the kill are gone"
+    assert rows_of(run) == rows_of(whole)
+
+
+def rows_of(run):
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_that_is_killed_in_an_epoch_repeats_no_row_and_leaves_nothing(data, start, finish, straight, tmp_path):
+    whole = straight(0)[0]
+    run = tmp_path / "killed"
+    process = start(data, run, "data.num_workers=0", "trainer.log_every_n_steps=1")
+    wait_for_epoch(run, 1, process)  # the line of an epoch comes before its checkpoint
+    kill(process, signal.SIGKILL)
+    for place in (run, run / "checkpoints"):
+        (place / ".torn.x.part").write_bytes(b"half")
+    finish(data, run, "data.num_workers=0", "trainer.log_every_n_steps=1", "checkpoint=last")
+    rows = rows_of(run)
+    for name in ("train/loss", "val/BLEU_4", "lr/rest", "test/BLEU_4"):
+        logged = [row["step"] for row in rows if row.get(name)]
+        assert sorted(set(logged), key=int) == logged, name
+        assert len(logged) == {"train/loss": 15, "test/BLEU_4": 1}.get(name, 5), (name, logged)
+    names = {path.relative_to(run).as_posix() for path in run.rglob("*")}
+    assert names == {path.relative_to(whole).as_posix() for path in whole.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def changed_data(data, tmp_path_factory):
+    """The data with a study moved from train to val and another one back: the same words."""
+    other = tmp_path_factory.mktemp("changed") / "data"
+    shutil.copytree(data, other)
+    annotation = json.loads((data / "annotation.json").read_text())
+    annotation["train"][0], annotation["val"][0] = annotation["val"][0], annotation["train"][0]
+    (other / "annotation.json").write_text(json.dumps(annotation))
+    return other
+
+
+@pytest.mark.parametrize("where", ["last", "path", "copy", "trial"])
+def test_other_data_do_not_resume_a_run(data, changed_data, one_epoch, run_r2cmn, tmp_path, where):
+    run = tmp_path / "run"
+    shutil.copytree(one_epoch[0], run)
+    last = run / "checkpoints" / "last.ckpt"
+    copied = shutil.copy(last, tmp_path / "copy.ckpt")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and ".hydra" not in path.parts}
+    more = {
+        "last": [f"run_dir={run}", "checkpoint=last"],
+        "path": [f"run_dir={tmp_path / 'new'}", f"checkpoint={last}"],
+        "copy": [f"run_dir={tmp_path / 'new'}", f"checkpoint={copied}"],
+        "trial": [f"run_dir={run}", "sweep.resume=true"],
+    }[where]
+    shared = ["data.num_workers=0", "trainer.max_epochs=2"]
+    if where == "trial":
+        (run / "result.json").unlink()
+        shared[1] = "trainer.max_epochs=1"
+    done = run_r2cmn("train", *TINY, f"data.dir={changed_data}", *shared, *more)
+    assert done.code == 1, done.out + done.err
+    assert "data" in done.err
+    assert "Traceback" not in done.err
+    kept = ("last.ckpt", "best-epoch000.ckpt", "metrics.csv", "predictions.csv", "trial.json")
+    assert all(path.read_bytes() == content for path, content in before.items() if path.name in kept)
+
+
+def test_the_same_data_in_another_folder_resume_a_run(data, one_epoch, finish, tmp_path):
+    other, run = tmp_path / "moved", tmp_path / "run"
+    shutil.copytree(data, other)
+    shutil.copytree(one_epoch[0], run)
+    assert finish(other, run, "data.num_workers=0", "trainer.max_epochs=2", "checkpoint=last")[1] == 1
 
 
 FEATURES = [

@@ -209,6 +209,28 @@ def test_files_of_another_run_are_not_taken_for_its_best(run, tmp_path, stored, 
     assert (run / "checkpoints" / "best-epoch001.ckpt").read_bytes() == kept
 
 
+def test_a_best_that_a_kill_left_beside_a_better_one_is_removed(run):
+    last = run / "checkpoints" / "last.ckpt"
+    fit(run, 4, last)
+    (best,) = (run / "checkpoints").glob("best-*.ckpt")
+    for name in ("best-epoch000.ckpt", "best-epoch001.ckpt"):  # as if the process had died before it removed them
+        (run / "checkpoints" / name).write_bytes(best.read_bytes())
+    fit(run, 4, last)  # nothing is left to train
+    assert sorted(each.name for each in (run / "checkpoints").iterdir()) == [best.name, "last.ckpt"]
+
+
+def test_a_run_that_starts_anew_does_not_leave_the_last_checkpoint_of_another(run, monkeypatch):
+    def die(*_):
+        raise RuntimeError("before the first step")
+
+    last = run / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] > 0
+    monkeypatch.setattr(Toy, "training_step", die)
+    with pytest.raises(RuntimeError, match="before the first step"):
+        fit(run, 1)
+    assert torch.load(last, weights_only=True)["global_step"] == 0
+
+
 def test_a_best_that_is_gone_is_chosen_anew(run, caplog):
     (run / "checkpoints" / "best-epoch001.ckpt").unlink()
     trainer = fit(run, 4, run / "checkpoints" / "last.ckpt")

@@ -24,10 +24,19 @@ _SCALES = ("scale", "growth_factor", "backoff_factor", "growth_interval")
 
 
 class CheckRestored(pl.Callback):
-    """Refuses a checkpoint whose loops, callbacks, optimizers or schedulers do not fit, before anything is restored."""
+    """Refuses a checkpoint whose loops, callbacks, optimizers or schedulers do not fit, before anything is restored.
 
-    def __init__(self) -> None:
+    Args:
+        data: fingerprint of the training data; checkpoints record it.
+    """
+
+    def __init__(self, data: str = "") -> None:
+        self.data = data
         self._content: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the fingerprint of the data; see `data_of`."""
+        return {"data": self.data}
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -57,6 +66,11 @@ class CheckRestored(pl.Callback):
                 f"{trainer.ckpt_path}: '{key}' does not fit this run: the file is damaged, was edited, or belongs to "
                 "another optimizer or schedule"
             )
+
+
+def data_of(content: dict[str, Any]) -> Any:
+    """Return the fingerprint of the data on which a checkpoint was trained; None if it is not recorded."""
+    return content.get("callbacks", {}).get(CheckRestored.__qualname__, {}).get("data")
 
 
 def _loops(trainer: pl.Trainer, content: dict[str, Any]) -> Iterable[str]:

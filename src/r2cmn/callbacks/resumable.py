@@ -78,13 +78,36 @@ class Checkpoints(ModelCheckpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
-        # the untrained state, so that a run interrupted in its first epoch can resume; all processes must save or none
-        if not trainer.strategy.broadcast(self._last.exists()):
+        # the untrained state, so that a run interrupted in its first epoch can resume, and not from the checkpoint of
+        # an earlier run in its folder; all processes must save or none
+        if not trainer.strategy.broadcast(self._is_resumed and self._last.exists()):
             trainer.save_checkpoint(self._last)
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._remove_superseded(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        _flush(trainer)
+        super().on_validation_end(trainer, pl_module)
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        _flush(trainer)
         super().on_train_epoch_end(trainer, pl_module)
         trainer.save_checkpoint(self._last)  # Lightning's `save_last` saves only after a better epoch
+        self._remove_superseded(trainer)
+
+    def _remove_superseded(self, trainer: pl.Trainer) -> None:
+        """Remove the best checkpoints that a kill has left between the writing of a better one and their removal."""
+        if not (self._is_resumed and self.best_k_models and trainer.is_global_zero):
+            return
+        kept = {Path(path).name for path in self.best_k_models}
+        for file in Path(str(self.dirpath)).glob("best-epoch*.ckpt"):
+            if _BEST.fullmatch(file.name) and file.name not in kept and is_regular(file):
+                file.unlink(missing_ok=True)
+
+    @property
+    def _is_resumed(self) -> bool:
+        return self._source is not None and self._is_own
 
     @property
     def _last(self) -> Path:
@@ -160,6 +183,12 @@ class Checkpoints(ModelCheckpoint):
             f"{self._source or 'the checkpoint'}: the state of Checkpoints is damaged or was edited: {key} is {shown}, "
             "but it must be the name, or the score, of a checkpoint file of this run"
         )
+
+
+def _flush(trainer: pl.Trainer) -> None:
+    """Write what loggers buffer: a run that resumes from the following checkpoint does not log it again."""
+    for logger in trainer.loggers:
+        logger.save()
 
 
 def _is_score(value: Any) -> bool:

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from r2cmn.build import RENAMED
+from r2cmn.files import expand_user
 
 VOLATILE = {
     "hydra": "how a run is started",
@@ -68,6 +69,10 @@ _SAME = {"data.cache_features": {False: "none", "float32": "none", True: "float1
 # A class that has moved counts by its first path, so that the trials of older sweeps are found.
 _FIRST_PATHS = {new: old for old, new in RENAMED.items()}
 _DIGITS = 32
+
+
+_USE = ("text", "images", "batch_size", "cache_features", "on_bad_sample", "license_class")
+"""Options of a data module that say how data are used; those of generated data also say what they are."""
 
 
 class FingerprintError(ValueError):
@@ -169,8 +174,10 @@ def _data(config: DictConfig, values: dict[str, Any]) -> str:
         raise FingerprintError("data.dir has no value: give data.dir=PATH")
     folder = OmegaConf.select(config, "data.dir")
     if folder is None:
-        return _digest(values.get("data"))
-    folder = Path(folder).expanduser()
+        generated = values.get("data")
+        is_mapping = isinstance(generated, dict)
+        return _digest({k: v for k, v in generated.items() if k not in _USE} if is_mapping else generated)
+    folder = expand_user(folder)
     try:
         stamp = (folder / "annotation.json").stat()
     except OSError:

@@ -6,7 +6,6 @@ The launcher, which Hydra loads at every start, reads these files too: nothing h
 from __future__ import annotations
 
 import contextlib
-import csv
 import datetime
 import functools
 import math
@@ -16,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from r2cmn.files import read_json, read_object, read_tail, write_json, write_whole
+from r2cmn.files import read_json, read_object, read_tail, remove_unfinished, write_json, write_whole
+from r2cmn.files.metrics_log import read_log, without_repeats
 from r2cmn.files.yaml import read_yaml
 
 REUSED = "reused.json"
@@ -99,7 +99,8 @@ class RunFolder:
         self.__dict__.pop("identity", None)
 
     def start(self, identity: Mapping[str, Any]) -> None:
-        """Write `trial.json`; the result and the failure of an earlier start are removed first."""
+        """Write `trial.json`; the result and the failure of an earlier start, and what a kill left, go first."""
+        remove_unfinished(self.path, ".*.part", "*/.*.part")
         self.result_json.unlink(missing_ok=True)
         self.failed.unlink(missing_ok=True)
         self.write_identity(identity)
@@ -207,12 +208,9 @@ class RunFolder:
         return sorted(own_overrides([str(each) for each in found]))
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """Return the rows of `metrics.csv` without empty fields; unreadable fields of a truncated row are left out."""
-        if not self.metrics_csv.is_file():
-            return []
-        with self.metrics_csv.open(newline="", encoding="utf-8", errors="replace") as file:
-            rows = list(csv.DictReader(line.replace("\0", "") for line in file))
-        return [{str(key): value for key, text in row.items() if (value := _number(text)) is not None} for row in rows]
+        """Return the rows of `metrics.csv`, without unreadable fields and without what a resumed run has repeated."""
+        rows = without_repeats(read_log(self.metrics_csv)[1])
+        return [{key: value for key, text in row.items() if (value := _number(text)) is not None} for row in rows]
 
     def read_logged_parameters(self) -> dict[str, float]:
         """Return the numbers of parameters that `train.log` names, for runs without `trial.json`."""

@@ -38,7 +38,7 @@ def read_initial(config: DictConfig) -> dict[str, Any] | None:
                 "of the same model that was trained with objective=cross_entropy"
             )
         return None
-    content = read_checkpoint(Path(config.init_from).expanduser(), complete=True)
+    content = read_checkpoint(expand_user(config.init_from), complete=True)
     model = model_description(config, pretrained=False)
     try:
         with torch.device("meta"):

@@ -20,6 +20,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from r2cmn.callbacks.restored import CheckRestored
 from r2cmn.checkpoints import AtomicCheckpointIO
 from r2cmn.config import ConfigError, objects
+from r2cmn.loggers.metrics_csv import NoRepeatedRows
 from r2cmn.runs.labels import run_labels
 from r2cmn.runs.launchers import largest_count
 from r2cmn.runs.pruning import study_reports
@@ -31,7 +32,12 @@ _LAUNCHERS = (
 
 
 def make_trainer(
-    config: DictConfig, folder: Path, license_class: str, continued: bool = False, replaced: Sequence[str] = ()
+    config: DictConfig,
+    folder: Path,
+    license_class: str,
+    continued: bool = False,
+    replaced: Sequence[str] = (),
+    data: str = "",
 ) -> pl.Trainer:
     """Build the trainer with the callbacks and loggers of a configuration.
 
@@ -41,6 +47,7 @@ def make_trainer(
         license_class: of the data; passed to loggers with an option of this name.
         continued: whether the run resumes from a checkpoint; passed to loggers whose `continued` is null.
         replaced: parts that a tested checkpoint replaces, see `run_labels`.
+        data: fingerprint of the data, which checkpoints record.
 
     Raises:
         ValueError: if a value is invalid, with the message of the class that rejects it.
@@ -54,7 +61,8 @@ def make_trainer(
             config.trainer,
             **options,
             callbacks=[
-                CheckRestored(),
+                CheckRestored(data),
+                NoRepeatedRows(),
                 *(instantiate(node, _convert_="all") for node in objects(config.callbacks).values()),
                 *study_reports(),
             ],

@@ -110,10 +110,13 @@ def _make_run(
     if content is not None and checkpoint is None:
         load_initial(module, content)
     elif content is not None:
+        if "fit" in stages:
+            trial.check_data(content)
         _match_data(module, data, content, stages)
     if data.license_class == "dua":  # a checkpoint holds the license of the data that it was trained on
         module.license_class = "dua"
-    trainer = make_trainer(config, trial.folder.path, module.license_class, checkpoint is not None, replaced)
+    is_continued, fingerprint = checkpoint is not None, trial.identity["parts"]["data"]
+    trainer = make_trainer(config, trial.folder.path, module.license_class, is_continued, replaced, fingerprint)
     return _Run(config, trial, data, module, trainer, checkpoint, replaced)
 
 

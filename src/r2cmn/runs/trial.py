@@ -16,7 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities import rank_zero_only
 from yaml import YAMLError
 
-from r2cmn.checkpoints import newest_intact
+from r2cmn.callbacks.restored import data_of
+from r2cmn.checkpoints import CheckpointError, newest_intact
 from r2cmn.runs.fingerprint import difference, fingerprint
 from r2cmn.runs.folder import RunFolder, own_overrides
 from r2cmn.runs.lock import FolderLock
@@ -89,6 +90,19 @@ class Trial:
             )
         self.result = result
         self.checkpoint = newest_intact(self.folder.checkpoints)
+
+    def check_data(self, content: dict[str, Any]) -> None:
+        """Check that a training resumes on the data of its checkpoint, wherever that is.
+
+        Raises:
+            CheckpointError: if the checkpoint records other data.
+        """
+        if data_of(content) not in (None, self.identity["parts"]["data"]):
+            raise CheckpointError(
+                "the checkpoint was trained on other data: annotation.json, the size of an image or the options of "
+                "generated data have changed since. Restore them, or start anew in another run_dir without checkpoint= "
+                "(init_from=CHECKPOINT starts from its weights)"
+            )
 
     def start(self, parameters: dict[str, int]) -> None:
         """Write `trial.json`; the result and the failure of an earlier start are removed."""

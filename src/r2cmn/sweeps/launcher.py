@@ -11,6 +11,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from r2cmn.files import remove_unfinished
 from r2cmn.runs.fingerprint import fingerprint
 from r2cmn.runs.folder import RunFolder, own_overrides
 from r2cmn.runs.lock import SWEEP_LOCK, FolderInUseError, FolderLock
@@ -166,6 +167,7 @@ class PoolLauncher(Launcher):
             except FolderInUseError as error:
                 raise PoolError(f"{error}.") from None
             self._lock = lock
+            remove_unfinished(folder, ".*.part")
 
     def _identify(self, config: DictConfig, number: int) -> dict[str, Any]:
         set_number(config, number)
