@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from r2cmn.files import damaged_member
+from r2cmn.files import damaged_member, expand_user
 from r2cmn.kernels.dropout import Dropout
 from r2cmn.kernels.kept import Kept
 from r2cmn.kernels.trunk import run_trunk
@@ -139,7 +139,7 @@ def _create_trunk(name: str, pretrained: bool | str, image_size: int) -> Any:
         options["img_size"] = image_size
     if isinstance(pretrained, str):
         trunk = timm.create_model(name, pretrained=False, **options)
-        _load_file(trunk, Path(pretrained).expanduser(), name)
+        _load_file(trunk, expand_user(pretrained), name)
         return trunk
     if pretrained:
         options["pretrained_cfg_overlay"] = _locate_weights(cfg, name)

@@ -10,7 +10,7 @@ import torch
 from packaging.version import InvalidVersion, Version
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from r2cmn.files import PRIVATE_FILE, damaged_member, whole_file
+from r2cmn.files import PRIVATE_FILE, damaged_member, expand_user, whole_file
 
 MAX_COUNT = 2**53
 """The largest number of epochs, steps or batches that a checkpoint may hold."""
@@ -197,7 +197,7 @@ def find_checkpoint(choice: str | None, folder: Path) -> Path | None:
                 "name the run to resume: run_dir=RUN checkpoint=last"
             )
         return found
-    path = Path(choice).expanduser()
+    path = expand_user(choice)
     if not path.is_file():
         raise CheckpointError(f"checkpoint={choice}: there is no such file")
     return path

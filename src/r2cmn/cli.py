@@ -21,6 +21,7 @@ from r2cmn.commands.generate import generate
 from r2cmn.commands.models import models
 from r2cmn.commands.prepare import app as prepare
 from r2cmn.commands.results import results
+from r2cmn.files import settle_home
 
 app = typer.Typer(
     help="Train, compare and use chest X-ray report generators built on cross-modal memory networks.",
@@ -37,6 +38,7 @@ app.command()(models)
 
 def main() -> None:
     """Run the command line; bad input ends with one sentence on stderr and a non-zero exit code."""
+    settle_home()
     try:
         app()
     except (ValueError, OSError) as error:

@@ -119,7 +119,8 @@ def test_metrics_are_read_up_to_a_truncated_row(tmp_path):
     assert folder.read_metrics() == []
     folder.metrics_csv.write_text("epoch,step,train/loss,val/loss\n0,9,1.5,\n0,9,,2.25\n1,1\0")
     assert folder.read_metrics() == [
-        {"epoch": 0, "step": 9, "train/loss": 1.5}, {"epoch": 0, "step": 9, "val/loss": 2.25}, {"epoch": 1}  # step 1 may be 19
+        {"epoch": 0, "step": 9, "train/loss": 1.5}, {"epoch": 0, "step": 9, "val/loss": 2.25},
+        {"epoch": 1},  # a step of 1 may be the beginning of 19
     ]  # fmt: skip
 
 

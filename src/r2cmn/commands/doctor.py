@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from r2cmn.files import cache_dir
+from r2cmn.files import cache_dir, expand_user
 
 PACKAGES = (
     "r2cmn", "torch", "torchvision", "timm", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf",
@@ -58,7 +58,7 @@ def _java() -> tuple[str, str, str]:
 
 
 def _wandb() -> tuple[str, str, str]:
-    known = "WANDB_API_KEY" in os.environ or "api.wandb.ai" in (_text(Path.home() / ".netrc"))
+    known = "WANDB_API_KEY" in os.environ or "api.wandb.ai" in (_text(expand_user("~/.netrc")))
     return (
         "W&B account",
         "found" if known else "none",

@@ -31,7 +31,7 @@ from r2cmn.data.reports import (
 )
 from r2cmn.data.tokenizer import TEXT_RULES, Tokenizer
 from r2cmn.data.views import CACHES, StudyViews, read_images
-from r2cmn.files import check_choice
+from r2cmn.files import check_choice, expand_user
 from r2cmn.types import Batch
 
 
@@ -139,7 +139,7 @@ class ReportDataModule(pl.LightningDataModule):
             raise DataError(
                 f"no data folder is given: set data.dir=/path/to/folder (annotation.json, images/){variable}"
             )
-        return Path(dir).expanduser()
+        return expand_user(dir)
 
     def prepare_data(self) -> None:
         """Check the images in one process per machine; the others find the result in the index of images."""

@@ -264,7 +264,7 @@ def expand_user(path: str | Path) -> Path:
 
 
 def cache_dir(*parts: str) -> Path:
-    """Return `$R2CMN_CACHE` or `~/.cache/r2cmn`, or a folder in it; it is not created.
+    """Return `$R2CMN_CACHE` or `~/.cache/r2cmn`, or a folder in it.
 
     Without a home folder that can be written, it is a private folder in the temporary folder; one line says so.
     """
@@ -276,8 +276,11 @@ def cache_dir(*parts: str) -> Path:
 @functools.cache
 def _home_cache(_home: str | None) -> Path:
     folder = expand_user("~/.cache/r2cmn")
-    if folder.is_absolute() and os.access(next(path for path in (folder, *folder.parents) if path.exists()), os.W_OK):
-        return folder
+    with suppress(OSError):
+        if folder.is_absolute():
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return folder
     user = os.getuid() if hasattr(os, "getuid") else "user"
     folder = Path(tempfile.gettempdir()) / f"r2cmn-{user}"
     with suppress(OSError):

@@ -174,9 +174,7 @@ def _data(config: DictConfig, values: dict[str, Any]) -> str:
         raise FingerprintError("data.dir has no value: give data.dir=PATH")
     folder = OmegaConf.select(config, "data.dir")
     if folder is None:
-        generated = values.get("data")
-        is_mapping = isinstance(generated, dict)
-        return _digest({k: v for k, v in generated.items() if k not in _USE} if is_mapping else generated)
+        return _digest({key: value for key, value in dict(values.get("data") or {}).items() if key not in _USE})
     folder = expand_user(folder)
     try:
         stamp = (folder / "annotation.json").stat()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from omegaconf import DictConfig
 from r2cmn.build import DescriptionError, find_class
 from r2cmn.checkpoints import CheckpointError, read_checkpoint
 from r2cmn.config import ConfigError, plain
+from r2cmn.files import expand_user
 from r2cmn.groups import MODEL
 from r2cmn.module import CMNModule
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from r2cmn.files import expand_user
 from r2cmn.runs.folder import MULTIRUN, RunFolder, own_overrides
 from r2cmn.sweeps.devices import PoolError
 
@@ -45,7 +46,7 @@ class SweepSettings:
         if code not in ("same", "any"):
             raise PoolError(f"sweep.code={code} must be same or any.")
         names = reuse if isinstance(reuse, ListConfig | list) else [reuse]
-        folders = [Path(str(name)).expanduser() for name in names]
+        folders = [expand_user(str(name)) for name in names]
         for folder in folders:
             if not folder.is_dir():
                 raise PoolError(f"sweep.reuse names {folder}, which is not a folder: give the folder of a sweep.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from r2cmn.data.annotations.sentences import split_sentences
 from r2cmn.data.observations import OBSERVATIONS
-from r2cmn.files import read_json
+from r2cmn.files import expand_user, read_json
 from r2cmn.files.tables import iter_csv
 from r2cmn.files.yaml import read_yaml
 
@@ -131,7 +131,7 @@ def annotate_tags(
         return _positions(names, of_studies)
     if source == "labels":
         return _positions(list(OBSERVATIONS), _tagged("labels", [_positive(study) for study in studies]))
-    given = read_tags(Path(source).expanduser())
+    given = read_tags(expand_user(source))
     tagged = _tagged(source, [given.get(study.id) for study in studies])
     counts = Counter(tag for tags in tagged if tags for tag in tags)
     names = sorted(tag for tag, count in counts.items() if count >= least and tag != OTHER)

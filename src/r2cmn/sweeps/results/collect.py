@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from r2cmn.files import read_json
+from r2cmn.files import expand_user, read_json
 from r2cmn.runs.folder import MULTIRUN, REUSED, RunFolder
 from r2cmn.sweeps.results.grid import Grid, read_grid, trial_key
 from r2cmn.sweeps.results.trial import Trial, read_trial
@@ -127,7 +127,7 @@ def _folders(arguments: Iterable[str]) -> list[Path]:
     """Return the folders that arguments name; glob, since pathlib's own takes no absolute pattern."""
     folders: list[Path] = []
     for argument in arguments:
-        path = Path(argument).expanduser()
+        path = expand_user(argument)
         matches = [path] if path.is_dir() else sorted(map(Path, glob.glob(str(path))))  # noqa: PTH207
         matches = [match for match in matches if match.is_dir()]
         if not matches:
