@@ -28,7 +28,8 @@ from r2cmn.data.features import check_frozen
 from r2cmn.data.tokenizer import UNKNOWN, Tokenizer
 from r2cmn.encoder_decoder.wording import annotate
 from r2cmn.groups import MODEL, PARTS, ConfigError, conf_dir
-from r2cmn.model import build_model
+from r2cmn.model import CMN, build_model
+from r2cmn.objectives import check_model
 from r2cmn.types import Config
 
 _LEAST = {"seed": 0, "dim": 1, "trainer.accumulate_grad_batches": 1, "trainer.check_val_every_n_epoch": 1}
@@ -120,10 +121,10 @@ def check(config: DictConfig) -> None:
     for name, description in {"trainer": config.trainer, **listed}.items():
         _check_library(name, OmegaConf.to_container(description, resolve=False))
     check_options(find_class(parts["data"]["_target_"]), options_of(parts["data"]), "data")
-    _check_model(parts)
+    model = _check_model(parts)
     build({"max_length": 1, **parts["generation"]}, "generation")
-    for name in ("objective", "metrics"):
-        build(parts[name], name)
+    build(parts["metrics"], "metrics")
+    check_model(build(parts["objective"], "objective"), model.encoder_decoder)
     _check_optimizer(parts["optimizer"])
 
 
@@ -171,22 +172,23 @@ def _check_optimizer(description: Config) -> None:
         build(schedule, "optimizer.schedule", optimizer=optimizer)
 
 
-def _check_model(parts: dict[str, Config]) -> None:
+def _check_model(parts: dict[str, Config]) -> CMN:
     model = {name: dict(parts[name]) for name in MODEL}
     if model["backbone"].get("pretrained"):
         model["backbone"]["pretrained"] = False
     size = (parts["data"].get("images") or {}).get("size")
     tokenizer = Tokenizer([".", UNKNOWN])  # in place of the data's own, which is not built yet
     with torch.device("meta"):
-        backbone = build_model(model, tokenizer, annotate(model["encoder_decoder"], [], tokenizer)).eval().backbone
+        built = build_model(model, tokenizer, annotate(model["encoder_decoder"], [], tokenizer)).eval()
         if parts["data"].get("cache_features", "none") not in ("none", False):
-            check_frozen(backbone)
+            check_frozen(built.backbone)
         if not isinstance(size, int) or size < 1:  # the data module refuses it
-            return
+            return built
         try:
-            backbone(torch.empty(1, 1, 3, size, size))
+            built.backbone(torch.empty(1, 1, 3, size, size))
         except (AssertionError, RuntimeError) as error:
             raise ConfigError(f"backbone does not take images of data.images.size={size}: {error}") from error
+        return built
 
 
 def objects(config: Any) -> dict[str, Any]:

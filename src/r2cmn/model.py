@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from r2cmn.build import DescriptionError, build, check_allowed, has_option
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.kernels.pairs import unique_pairs
-from r2cmn.types import Config, EncoderDecoder, Memory, Source, State
+from r2cmn.types import Config, EncoderDecoder, Memory, QueriedMemory, Source, State
 
 
 class CMN(nn.Module):
@@ -91,6 +91,12 @@ def build_model(model: Config, tokenizer: Tokenizer, annotations: Config | None 
         if part not in model:
             raise DescriptionError(f"the model has no '{part}': it needs backbone, memory and encoder_decoder")
     backbone, memory = build(model["backbone"], "backbone"), build(model["memory"], "memory")
+    wanted = memory.visual_network.query.in_features if isinstance(memory, QueriedMemory) else None
+    if wanted is not None and getattr(backbone, "patch_dim", wanted) != wanted:
+        raise ValueError(
+            f"memory.dim is {wanted}, but the patches have {backbone.patch_dim} values: with a memory, set "
+            "backbone.projection to linear or relu, and backbone.dim to memory.dim"
+        )
     offered: Config = {"tokenizer": tokenizer, "vocabulary_size": tokenizer.vocabulary_size}
     offered |= {name: getattr(backbone, name) for name in ("feature_dim", "patch_dim") if hasattr(backbone, name)}
     if annotations is not None:

@@ -15,8 +15,9 @@ from torch import Tensor
 from r2cmn.build import build, check_allowed, find_class, has_option
 from r2cmn.data.images import ImageTransform, Study, read_studies
 from r2cmn.data.tokenizer import Tokenizer
-from r2cmn.encoder_decoder.wording import annotate, rewrites, to_targets, to_words
+from r2cmn.encoder_decoder.wording import annotate, max_tokens, rewrites, to_targets, to_words
 from r2cmn.model import build_model
+from r2cmn.objectives import check_model
 from r2cmn.types import Batch, Config, Generation, Hypotheses, Source
 
 GENERATION: Config = {"_target_": "r2cmn.generation.BeamSearch", "num_beams": 3}
@@ -69,10 +70,14 @@ class CMNModule(pl.LightningModule):
         self.transform = ImageTransform(**{k: v for k, v in data["images"].items() if k != "num_views"})
         self.license_class: str = data["license_class"]
         self.model = build_model(model, self.tokenizer, data.get("annotations"))
-        generation = {"max_length": self.tokenizer.max_length, **(generation or GENERATION)}
+        generation = {
+            "max_length": max_tokens(self.model.encoder_decoder, self.tokenizer),
+            **(generation or GENERATION),
+        }
         self.generation = build(generation, "generation")
         offered = {"annotations": data["objective_annotations"]} if "objective_annotations" in data else {}
         self.objective = build(objective or OBJECTIVE, "objective", offered)
+        check_model(self.objective, self.model.encoder_decoder)
         self.val_metrics = build(metrics or METRICS, "metrics")
         self.test_metrics = build(metrics or METRICS, "metrics")
         self.reports: list[tuple[int, str, str]] = []

@@ -104,11 +104,12 @@ class EncoderDecoder(Protocol):
 
     Its constructor gets `tokenizer`, `vocabulary_size`, `annotations` and the backbone's `feature_dim` and `patch_dim`
     if it names them. If `encode` has a second parameter `features`, it also gets the trunk's features (B, S, F) of the
-    patches. Three more methods are optional; their defaults are in `r2cmn.encoder_decoder.wording`:
+    patches. More methods are optional; their defaults are in `r2cmn.encoder_decoder.wording`:
 
     - `annotate(studies, tokenizer, ...)`, a class method: plain data made from the training studies;
     - `to_targets(report, tokenizer)`: the ids that the model learns to write for a report;
-    - `to_words(tokens, tokenizer)`: the words of the ids that the model has written.
+    - `to_words(tokens, tokenizer)`: the words of the ids that the model has written;
+    - `max_tokens(max_length)`: the maximum number of ids to write for a report of at most `max_length`.
     """
 
     def encode(self, patches: Tensor) -> Source:

@@ -49,6 +49,13 @@ def to_targets(encoder_decoder: Any, report: str, tokenizer: Tokenizer) -> list[
     return tokenizer.encode(report)
 
 
+def max_tokens(encoder_decoder: Any, tokenizer: Tokenizer) -> int:
+    """Return the maximum number of ids of a report; a model may write tokens beside those of the words."""
+    count = getattr(encoder_decoder, "max_tokens", None)
+    most: int = tokenizer.max_length if count is None else count(tokenizer.max_length)
+    return most
+
+
 def to_words(encoder_decoder: Any, tokens: Sequence[int], tokenizer: Tokenizer) -> str:
     """Return the report of token ids without their opening 0; by default each token is a word."""
     make = getattr(encoder_decoder, "to_words", None)
