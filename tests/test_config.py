@@ -18,9 +18,9 @@ CHOICES = sorted(f"{p.parent.name}={p.stem}" for p in CONF.glob("*/*.yaml"))
 TRUNKS = sorted(p.stem for p in (CONF / "backbone").glob("*.yaml"))
 
 
-def checked(choice):
-    """Compose and check a choice, with a data folder if its data set needs one."""
-    config = compose([choice])
+def checked(*choices):
+    """Compose and check choices, with a data folder if their data set needs one."""
+    config = compose(list(choices))
     if OmegaConf.is_missing(config.data, "dir"):
         config.data.dir = "nowhere"
     check(config)
