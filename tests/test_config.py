@@ -127,7 +127,7 @@ def test_checking_reads_no_data_and_takes_no_memory(monkeypatch):
         raise AssertionError("the data module was built")
 
     monkeypatch.setattr(IUXRayDataModule, "__init__", never)
-    check(compose(["memory.num_vectors=1000000000", "data=phantom"]))  # 256 GB, were it allocated
+    check(compose(["memory.num_vectors=1000000", "dim=8192", "data=phantom"]))  # 33 GB, were it allocated
     with pytest.raises(AssertionError, match=r"was built"):
         IUXRayDataModule("nowhere")
 

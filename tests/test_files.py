@@ -61,7 +61,7 @@ def _fail_after_writing(file):
 
 
 def test_a_full_disk_names_the_file_and_not_its_temporary_name(tmp_path):
-    with pytest.raises(OSError, match="No space") as caught, whole_file(tmp_path / "file.txt"):
+    with pytest.raises(OSError, match="the disk is full") as caught, whole_file(tmp_path / "file.txt"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "file.txt"))
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from r2cmn.files import damaged_member, expand_user
+from r2cmn.files import expand_user
+from r2cmn.files.weights import find_damage, find_nonfinite
 from r2cmn.kernels.dropout import Dropout
 from r2cmn.kernels.kept import Kept
 from r2cmn.kernels.trunk import run_trunk
@@ -197,9 +198,9 @@ def _load_file(trunk: Any, path: Path, name: str) -> None:
 
     if not path.is_file():
         raise ValueError(f"backbone.pretrained: there is no file '{path}'")
-    damaged = damaged_member(path)
-    if damaged is not None:
-        raise ValueError(f"backbone.pretrained: '{path}' is damaged: the checksum of {damaged} in it is wrong")
+    damage = find_damage(path)
+    if damage is not None:
+        raise ValueError(f"backbone.pretrained: '{path}' is damaged: {damage}")
     try:
         found = {_plain(key): value for key, value in timm.models.load_state_dict(str(path), weights_only=True).items()}
     except Exception as error:  # torch's own text recommends to open the file without its safe loader
@@ -215,6 +216,9 @@ def _load_file(trunk: Any, path: Path, name: str) -> None:
             what = "has no" if tensor is None else f"has {tuple(tensor.shape)}, not {tuple(value.shape)}, for"
             raise ValueError(f"backbone.pretrained: '{path}' does not fit '{name}': it {what} '{key}'")
         filled[key] = tensor
+    fault = find_nonfinite(filled.items())
+    if fault is not None:
+        raise ValueError(f"backbone.pretrained: '{path}' cannot be used: {fault}")
     trunk.load_state_dict(filled)
 
 

@@ -16,6 +16,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from r2cmn.files import first_line
+from r2cmn.limits import find_excess
+
 if TYPE_CHECKING:  # types imports torch, and Hydra's plugins import this module
     from r2cmn.types import Config
 
@@ -193,6 +196,9 @@ def build(
     if "_target_" not in description:
         raise DescriptionError(f"{named} has no '_target_', the full path of a class")
     check_allowed(description)
+    excess = find_excess(options_of(description), named, is_part=not named.startswith("optimizer"))
+    if excess is not None:
+        raise DescriptionError(excess)
     cls = find_class(description["_target_"])
     taken = {name: value for name, value in (offered or {}).items() if has_option(cls, name)}
     options = {**options_of(description), **taken, **more}
@@ -204,4 +210,4 @@ def build(
             raise
         raise DescriptionError(f"{named}: {error}") from error
     except (TypeError, ArithmeticError, RuntimeError) as error:  # torch may compute before it checks arguments
-        raise DescriptionError(f"{named} cannot be built: {str(error).splitlines()[0]}") from error
+        raise DescriptionError(f"{named} cannot be built: {first_line(error)}") from error

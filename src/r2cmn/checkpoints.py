@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import zipfile
+import logging
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,11 @@ import torch
 from packaging.version import InvalidVersion, Version
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from r2cmn.files import PRIVATE_FILE, damaged_member, expand_user, whole_file
+from r2cmn.files import PRIVATE_FILE, expand_user
+from r2cmn.files.weights import find_damage, find_nonfinite, is_zip, write_sealed
+from r2cmn.limits import find_excess
+
+log = logging.getLogger("r2cmn")
 
 MAX_COUNT = 2**53
 """The largest number of epochs, steps or batches that a checkpoint may hold."""
@@ -34,18 +40,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self._folders: set[Path] = set()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write `checkpoint` to `path`; on failure an earlier file stays as it was.
+        """Write `checkpoint` to `path`, with a checksum; on failure an earlier file stays as it was.
 
         Raises:
             OSError: if the disk is full or the folder cannot be written.
         """
         target = Path(path)
-        try:
-            with whole_file(target, PRIVATE_FILE) as file:
-                torch.save(checkpoint, file)
-        except RuntimeError as error:
-            # torch's zip writer reports a full disk as "PytorchStreamWriter failed writing file"
-            raise OSError(f"the checkpoint {target} could not be written: {error}") from error
+        write_sealed(target, partial(torch.save, checkpoint), PRIVATE_FILE)
         self._folders.add(target.parent.resolve())
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
@@ -78,9 +79,15 @@ def is_regular(path: Path) -> bool:
 
 
 def newest_intact(folder: Path) -> Path | None:
-    """Return the newest undamaged checkpoint in a folder, or None."""
-    files = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return next((path for path in files if zipfile.is_zipfile(path) and damaged_member(path) is None), None)
+    """Return the newest checkpoint in a folder that can be read and has no NaN, or None; log those that are skipped."""
+    for path in sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            read_checkpoint(path)
+        except CheckpointError as error:
+            log.warning("%s: an earlier checkpoint is used", error)
+        else:
+            return path
+    return None
 
 
 def read_checkpoint(path: str | Path, complete: bool = False) -> dict[str, Any]:
@@ -92,17 +99,17 @@ def read_checkpoint(path: str | Path, complete: bool = False) -> dict[str, Any]:
 
     Raises:
         CheckpointError: if the file is missing, empty, damaged, contains code, is of another program, or has values
-            that Lightning would not load as plain data.
+            that Lightning would not load as plain data; if a weight or a moment of the optimizer is NaN or infinite.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}")
-    if not zipfile.is_zipfile(path):
+    if not is_zip(path):
         what = "is empty" if path.stat().st_size == 0 else "is not a whole torch file: it is torn or of another kind"
         raise CheckpointError(f"{path} {what}")
-    damaged = damaged_member(path)
-    if damaged is not None:
-        raise CheckpointError(f"{path} is damaged: the checksum of {damaged} in it is wrong")
+    damage = find_damage(path)
+    if damage is not None:
+        raise CheckpointError(f"{path} is damaged: {damage}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's own text recommends to open the file without its safe loader
@@ -115,10 +122,27 @@ def read_checkpoint(path: str | Path, complete: bool = False) -> dict[str, Any]:
     parameters = content.get("hyper_parameters") if isinstance(content, dict) else None
     if not isinstance(parameters, dict) or "model" not in parameters:
         raise CheckpointError(f"{path} is a torch file, but not a checkpoint of r2cmn's CMNModule")
+    excess = find_excess(parameters, "hyper_parameters")
+    if excess is not None:
+        raise CheckpointError(f"{path}: {excess}")
     for key, is_good in _plain_values(content, complete).items():
         if not is_good:
             raise CheckpointError(f"{path}: '{key}' is not what r2cmn writes: the file is damaged or was edited")
+    fault = find_nonfinite(_tensors(content))
+    if fault is not None:
+        raise CheckpointError(f"{path}: {fault}: the training has diverged, or the file was edited")
     return content
+
+
+def _tensors(content: dict[str, Any]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the weights and the moments of the optimizers, by name."""
+    yield from content["state_dict"].items()
+    for index, optimizer in enumerate(content.get("optimizer_states", [])):
+        states = optimizer.get("state")
+        for number, state in states.items() if isinstance(states, dict) else ():
+            for name, value in state.items() if isinstance(state, dict) else ():
+                if isinstance(value, torch.Tensor):
+                    yield f"optimizer_states.{index}.state.{number}.{name}", value
 
 
 def _plain_values(content: dict[str, Any], complete: bool) -> dict[str, bool]:

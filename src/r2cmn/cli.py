@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -21,7 +23,12 @@ from r2cmn.commands.generate import generate
 from r2cmn.commands.models import models
 from r2cmn.commands.prepare import app as prepare
 from r2cmn.commands.results import results
-from r2cmn.files import settle_home
+from r2cmn.files import first_line, os_reason, settle_home
+
+_EMPTY = re.compile(
+    r"""\s*|--[\w-]+=|\+*[\w.@/]*(dir|path|pretrained|checkpoint|storage)=\s*(''|"")?\s*"""
+    r"""|\+*(run_dir|hydra\.(run|sweep)\.dir)=null"""
+)
 
 app = typer.Typer(
     help="Train, compare and use chest X-ray report generators built on cross-modal memory networks.",
@@ -39,7 +46,10 @@ app.command()(models)
 def main() -> None:
     """Run the command line; bad input ends with one sentence on stderr and a non-zero exit code."""
     settle_home()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a report may hold what the terminal cannot show
     try:
+        _check_arguments(sys.argv[1:])
         app()
     except (ValueError, OSError) as error:
         fail(error)
@@ -48,11 +58,16 @@ def main() -> None:
         sys.exit(130)
 
 
+def _check_arguments(arguments: list[str]) -> None:
+    """Reject empty arguments: an empty path is the current folder, and nobody asks for it in this way."""
+    for argument in arguments:
+        if _EMPTY.fullmatch(argument):
+            raise ValueError(f"the argument '{argument}' has no value: is a variable of the shell unset?")
+
+
 def fail(error: Exception) -> None:
     """Print an error in one sentence and exit with code 1."""
-    reason = str(error)
-    if isinstance(error, OSError) and error.strerror:
-        reason = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    reason = os_reason(error) if isinstance(error, OSError) else str(error).strip() or first_line(error)
     print(f"r2cmn: error: {reason}", file=sys.stderr)
     sys.exit(1)
 
@@ -155,6 +170,7 @@ def _quiet() -> None:
     # if SLURM is installed: running without it is intended, and under submitit SLURM started the run
     warnings.filterwarnings("ignore", message=r".*The `srun` command is available.*")
     warnings.filterwarnings("ignore", message=r".*Checkpoint directory .* exists and is not empty.*")
+    logging.raiseExceptions = False  # if the disk is full, its error ends the run, not a traceback a log line
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
@@ -181,7 +197,7 @@ def _train(config: Any) -> float | None:
         sys.exit(130)
     except (ValueError, OSError) as error:
         _keep_traceback(RunFolder(folder).error_txt)
-        log.error("%s", str(error).strip())
+        log.error("%s", os_reason(error) if isinstance(error, OSError) else str(error).strip() or first_line(error))
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             record_failure(folder, error)
             raise  # a launcher that runs trials in this process continues with the next

@@ -27,7 +27,9 @@ from r2cmn.build import (
 from r2cmn.data.features import check_frozen
 from r2cmn.data.tokenizer import UNKNOWN, Tokenizer
 from r2cmn.encoder_decoder.wording import annotate
-from r2cmn.groups import MODEL, PARTS, ConfigError, conf_dir
+from r2cmn.files import check_choice, first_line
+from r2cmn.groups import MODEL, PARTS, SWEEP_CODES, ConfigError, conf_dir
+from r2cmn.limits import find_excess
 from r2cmn.model import CMN, build_model
 from r2cmn.objectives import check_model
 from r2cmn.types import Config
@@ -63,7 +65,7 @@ def compose(
 def composition_error(error: Exception) -> ConfigError:
     """Return an error of Hydra or OmegaConf as one sentence that names the override, key or choice at fault."""
     if isinstance(error, OverrideParseException):
-        return ConfigError(f"the override '{error.override}' cannot be read: {str(error).splitlines()[0]}")
+        return ConfigError(f"the override '{error.override}' cannot be read: {first_line(error)}")
     return ConfigError(_sentence(error))
 
 
@@ -100,7 +102,7 @@ def plain(config: Any) -> Any:
         if isinstance(error, MissingMandatoryValue):
             what = "PATH" if str(key).endswith(("dir", "path")) else "VALUE"
             raise ConfigError(f"{key} has no value: give {key}={what}") from error
-        text = str(error).splitlines()[0]
+        text = first_line(error)
         raise ConfigError(f"{key}: {text}" if key else text) from error
 
 
@@ -111,6 +113,9 @@ def check(config: DictConfig) -> None:
         ValueError: naming the invalid key.
     """
     _check_run(config)
+    excess = find_excess(OmegaConf.to_container(config, resolve=False))
+    if excess is not None:
+        raise ConfigError(excess)
     parts = {name: plain(config[name]) for name in PARTS}
     for name, part in parts.items():
         if not isinstance(part, dict) or not isinstance(part.get("_target_"), str):
@@ -120,6 +125,9 @@ def check(config: DictConfig) -> None:
     listed = {f"{group}.{k}": v for group in ("callbacks", "logger") for k, v in objects(config[group]).items()}
     for name, description in {"trainer": config.trainer, **listed}.items():
         _check_library(name, OmegaConf.to_container(description, resolve=False))
+    excess = find_excess(parts["data"], "data", is_part=True)
+    if excess is not None:
+        raise ConfigError(excess)
     check_options(find_class(parts["data"]["_target_"]), options_of(parts["data"]), "data")
     model = _check_model(parts)
     build({"max_length": 1, **parts["generation"]}, "generation")
@@ -130,6 +138,22 @@ def check(config: DictConfig) -> None:
 
 def _check_run(config: DictConfig) -> None:
     """Check the keys of no class: stages, seed, dim, checkpoint, switches, and numbers that Lightning accepts."""
+    for key in (
+        "stages",
+        "checkpoint",
+        "init_from",
+        "run_dir",
+        "compile",
+        "baselines",
+        "trainer",
+        "callbacks",
+        "logger",
+        *PARTS,
+    ):
+        if key not in config:
+            raise ConfigError(f"{key} is missing: ~ cannot delete it")
+    if not str(config.run_dir or "").strip():
+        raise ConfigError("run_dir is empty: give run_dir=PATH")
     stages = config.stages
     if not isinstance(stages, ListConfig) or not stages or any(stage not in ("fit", "test") for stage in stages):
         raise ConfigError(f"stages must be [fit], [test] or [fit,test], not {stages}")
@@ -144,9 +168,14 @@ def _check_run(config: DictConfig) -> None:
     for key, kinds in {"checkpoint": "neither a file nor 'last'", "init_from": "not a file"}.items():
         if not isinstance(config[key], str | None):
             raise ConfigError(f"{key}: {config[key]!r} is {kinds}")
-    for key in ("compile", "baselines"):
-        if not isinstance(config[key], bool):
-            raise ConfigError(f"{key}: {config[key]!r} is not true or false")
+    sweep = config.get("sweep") or {}
+    for key, value in {**{k: config[k] for k in ("compile", "baselines")}, "sweep.resume": sweep.get("resume")}.items():
+        if not isinstance(value, bool) and not (value is None and key == "sweep.resume"):
+            raise ConfigError(f"{key}: {value!r} is not true or false")
+    check_choice("sweep.code", sweep.get("code", SWEEP_CODES[0]), SWEEP_CODES)
+    reuse = sweep.get("reuse")
+    if not isinstance(reuse, str | ListConfig | None):
+        raise ConfigError(f"sweep.reuse: {reuse!r} is not a list of folders")
 
 
 def _check_library(name: str, description: Any) -> None:
@@ -187,7 +216,9 @@ def _check_model(parts: dict[str, Config]) -> CMN:
         try:
             built.backbone(torch.empty(1, 1, 3, size, size))
         except (AssertionError, RuntimeError) as error:
-            raise ConfigError(f"backbone does not take images of data.images.size={size}: {error}") from error
+            raise ConfigError(
+                f"backbone does not take images of data.images.size={size}: {first_line(error)}"
+            ) from error
         return built
 
 

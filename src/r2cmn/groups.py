@@ -26,6 +26,10 @@ TAGGED = ("model", *COMPARED, "data", "experiment")
 """The groups that name a run in tags and tables."""
 
 
+SWEEP_CODES = ("same", "any")
+"""Values of `sweep.code`: whether trials run by other versions of the code count."""
+
+
 class ConfigError(ValueError):
     """A configuration names an unknown key or choice, or holds an invalid value."""
 

@@ -21,7 +21,7 @@ from r2cmn.build import allow_targets
 from r2cmn.checkpoints import CheckpointError, read_checkpoint
 from r2cmn.data.image_errors import ImageError, no_image
 from r2cmn.data.images import IMAGE_SUFFIXES, is_image, load_image
-from r2cmn.files import check_choice, name_some, repeated, walk_files, write_whole
+from r2cmn.files import check_choice, first_line, name_some, repeated, walk_files, write_whole
 from r2cmn.files.tables import read_csv
 from r2cmn.module import CMNModule
 
@@ -59,7 +59,7 @@ def load_module(checkpoint: Path, device: str = "auto", allow: list[str] | None 
     try:
         return module.to(torch.device(device)).eval()
     except (RuntimeError, AssertionError) as error:
-        raise CheckpointError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(f"--device {device} cannot be used: {first_line(error)}") from error
 
 
 class Found(NamedTuple):

@@ -80,7 +80,7 @@ def test_a_missing_row_raises_key_error(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", None])
-def test_a_damaged_file_is_made_again(tmp_path, content):
+def test_a_damaged_file_is_made_again(tmp_path, content, caplog):
     RowCache(tmp_path, "s", DIGESTS, 11).fill(make, "making")
     path = next(tmp_path.glob("*.rows"))
     path.write_bytes(path.read_bytes()[:-1] if content is None else content)
@@ -89,6 +89,40 @@ def test_a_damaged_file_is_made_again(tmp_path, content):
         damaged[0]
     damaged.fill(make, "making")
     assert equal(damaged)
+    (line,) = [record.getMessage() for record in caplog.records if "damaged" in record.getMessage()]
+    assert str(path) in line
+
+
+def test_a_file_with_one_flipped_bit_is_made_again(tmp_path, caplog):
+    rows = [torch.randn(40, generator=torch.Generator().manual_seed(number)).half() for number in range(4)]
+    RowCache(tmp_path, "s", DIGESTS[:4], 4).fill(lambda _: rows, "making")
+    path = next(tmp_path.glob("*.rows"))
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):  # values, headers, the directory and the checksum itself
+        content = bytearray(whole)
+        content[place] ^= 1 << place % 8
+        path.write_bytes(content)
+        caplog.clear()
+        cache, made = RowCache(tmp_path, "s", DIGESTS[:4], 4), []
+        cache.fill(lambda positions, made=made: made.append(positions) or rows, "making")
+        assert len(made) == 1, place
+        assert all(torch.equal(cache[number], row) for number, row in enumerate(rows))
+        assert sum("is damaged and is made again" in record.getMessage() for record in caplog.records) == 1
+    assert path.read_bytes() == whole
+    caplog.clear()
+    RowCache(tmp_path, "s", DIGESTS[:4], 4).fill(never, "making")
+    assert caplog.records == []
+
+
+def test_a_file_is_verified_once_by_a_process(tmp_path, monkeypatch):
+    RowCache(tmp_path, "s", DIGESTS, 4).fill(make, "making")
+    verified = []
+    monkeypatch.setattr(cache_module, "find_damage", lambda path: verified.append(path))
+    cache = RowCache(tmp_path, "s", DIGESTS, 4)
+    for _ in range(2):
+        cache.fill(never, "making")
+        assert equal(cache)
+    assert len(verified) == len(set(verified)) == 3
 
 
 def test_open_files_hold_no_file_descriptor(tmp_path):
@@ -127,7 +161,7 @@ def test_a_failed_write_leaves_no_file(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         cache = RowCache(tmp_path, "s", DIGESTS, 4)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match="the disk is full"):
             cache.fill(make, "making")
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
     cache.fill(make, "making")

@@ -170,7 +170,7 @@ def test_a_full_disk_raises_with_advice(paths, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match=r"data\.cache_features: No space left on device; set R2CMN_CACHE to a folder"):
+    with pytest.raises(OSError, match=r"data\.cache_features: the disk is full; set R2CMN_CACHE to a folder"):
         read(make(), paths)
 
 

@@ -1,6 +1,7 @@
 import io
 import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,6 +133,23 @@ def test_a_truncated_png_a_folder_and_floating_point_values_raise(tmp_path):
         load_image(_save(Image.new("F", (4, 4)), tmp_path / "f.tif"))
     with pytest.raises(ImageError, match="outside 0 to 65,535"):
         load_image(_save(Image.fromarray(np.array([[70_000]], dtype=np.int32)), tmp_path / "i.tif"))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.dcm", "a"])
+def test_a_pipe_or_a_device_is_refused_and_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    for path in (tmp_path / name, Path("/dev/zero")):
+        with pytest.raises(ImageError, match="it is a folder, a pipe or a device"):
+            load_image(path)
+
+
+def test_images_that_become_too_large_when_they_are_resized_raise(tmp_path):
+    with pytest.raises(ImageError, match=r"line\.png has 60000 x 1 pixels: one side is more than 1000 times"):
+        load_image(_save(Image.new("L", (60_000, 1)), tmp_path / "line.png"))
+    narrow = load_image(_save(Image.new("L", (1, 500)), tmp_path / "narrow.png"))
+    with pytest.raises(ImageError, match="1000 x 500000 pixels, more than 100,000,000"):
+        ImageTransform(1000, 1000).train(narrow)
+    assert ImageTransform(4, 4).train(narrow).shape == (3, 4, 4)
 
 
 def test_too_large_images_raise_before_they_are_decoded(tmp_path, monkeypatch):

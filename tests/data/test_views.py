@@ -147,7 +147,7 @@ def test_a_full_disk_is_a_warning(paths, cache, monkeypatch, caplog):
     with caplog.at_level(logging.WARNING):
         kept = read_images(paths, preparation, "disk")
     assert [record.getMessage() for record in caplog.records] == [
-        f"data.cache=disk: No space left on device ({cache}): missing images are decoded each epoch; set R2CMN_CACHE "
+        f"data.cache=disk: the disk is full ({cache}): missing images are decoded each epoch; set R2CMN_CACHE "
         "to a folder with room, or data.cache=none"
     ]
     plain = read_images(paths, preparation)

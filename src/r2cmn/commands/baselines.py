@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from r2cmn.limits import MAX_NUMBER
+
 
 def baselines(
     arguments: Annotated[
@@ -17,7 +19,9 @@ def baselines(
     out: Annotated[Path, typer.Option(help="Folder for NAME.csv of each baseline and scores.json.")] = Path(
         "baselines"
     ),
-    draws: Annotated[int, typer.Option(min=1, help="Draws of the random baselines; their scores are means.")] = 5,
+    draws: Annotated[
+        int, typer.Option(min=1, max=MAX_NUMBER, help="Draws of the random baselines; their scores are means.")
+    ] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")] = "auto",
     meteor: Annotated[bool, typer.Option(help="Compute METEOR, too; starts Java for each draw, for seconds.")] = False,
@@ -101,10 +105,11 @@ def _changed(path: Path, overrides: list[str]) -> Any:
     from omegaconf.errors import OmegaConfBaseException
 
     from r2cmn.config import ConfigError
+    from r2cmn.files import first_line
 
     try:
         data = OmegaConf.create({"data": OmegaConf.load(path).data})
         OmegaConf.set_struct(data, True)
         return OmegaConf.merge(data, OmegaConf.from_dotlist(overrides)).data
     except (OmegaConfBaseException, AttributeError) as error:
-        raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{path}: {first_line(error)}") from error

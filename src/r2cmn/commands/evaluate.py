@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from r2cmn.limits import MAX_NUMBER
+
 
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="CSV or JSON with ids, reports and maybe references.")],
@@ -36,7 +38,9 @@ def evaluate(
     meteor: Annotated[
         bool | None, typer.Option("--meteor/--no-meteor", help="Require METEOR or leave it out; default: if Java runs.")
     ] = None,
-    resamples: Annotated[int, typer.Option(min=1, help="Resamples of the bootstrap and of the randomization.")] = 1000,
+    resamples: Annotated[
+        int, typer.Option(min=1, max=MAX_NUMBER, help="Resamples of the bootstrap and of the randomization.")
+    ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of both.")] = 0,
     json: Annotated[Path | None, typer.Option("--json", help="Write every score to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with plots to this file.")] = None,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from r2cmn.limits import MAX_BATCH
+
 
 def generate(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of r2cmn.")],
@@ -15,7 +17,7 @@ def generate(
         list[Path], typer.Argument(help="Views of one study (PNG, JPEG, TIFF, DICOM), or one folder or CSV of studies.")
     ],
     out: Annotated[Path, typer.Option(help="CSV file for the reports of a folder or CSV.")] = Path("reports.csv"),
-    batch_size: Annotated[int, typer.Option(min=1, help="Studies per batch.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Studies per batch.")] = 16,
     on_bad: Annotated[
         str, typer.Option(help="error, or skip: write the reports of the other studies and list the bad ones.")
     ] = "error",

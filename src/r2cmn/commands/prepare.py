@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from r2cmn.commands.audit import WithAudit, audit_beside
+from r2cmn.limits import MAX_COUNT, MAX_SIDE
 
 if TYPE_CHECKING:
     from r2cmn.prepare.images import Rendering
@@ -22,7 +23,9 @@ app = typer.Typer(
 Out = Annotated[Path, typer.Argument(help="The data folder to create or to resume.")]
 Side = Annotated[
     int | None,
-    typer.Option(min=0, help="Pixels of the short side; 0: no limit. Images are never enlarged. [default: 512]"),
+    typer.Option(
+        min=0, max=MAX_SIDE, help="Pixels of the short side; 0: no limit. Images are never enlarged. [default: 512]"
+    ),
 ]
 Save = Annotated[str, typer.Option(help="png or jpeg: 8-bit gray; copy or link: the unchanged files.")]
 _OUTSIDE = {"link": " data.allow_outside=true"}  # links lead out of the data folder
@@ -86,8 +89,12 @@ def mimic_cxr(
         bool,
         typer.Option("--radiologist", help="Labels of test studies from the radiologist of 2.1.0, if there are some."),
     ] = False,
-    side: Annotated[int, typer.Option(min=1, help="Pixels of the short side. Images are never enlarged.")] = 512,
-    workers: Annotated[int | None, typer.Option(min=1, help="Number of threads. [default: one a core]")] = None,
+    side: Annotated[
+        int, typer.Option(min=1, max=MAX_SIDE, help="Pixels of the short side. Images are never enlarged.")
+    ] = 512,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=MAX_COUNT, help="Number of threads. [default: one a core]")
+    ] = None,
     audit: WithAudit = True,
 ) -> None:
     """MIMIC-CXR from MIMIC-CXR-JPG 2.0.0 or 2.1.0 and the reports of MIMIC-CXR.

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from r2cmn.limits import MAX_NUMBER
+
 _WIDTH = 160  # characters of a row in a file or pipe
 
 
@@ -41,7 +43,9 @@ def results(
     reports: Annotated[
         bool, typer.Option("--reports/--no-reports", help="Also test over the reports in predictions.csv.")
     ] = True,
-    resamples: Annotated[int, typer.Option(min=1, help="Number of exchanges in the test over reports.")] = 5000,
+    resamples: Annotated[
+        int, typer.Option(min=1, max=MAX_NUMBER, help="Number of exchanges in the test over reports.")
+    ] = 5000,
     meteor: Annotated[bool, typer.Option(help="Also test METEOR over reports; starts Java for each trial.")] = False,
     any_code: Annotated[bool, typer.Option("--any-code", help="Average trials of different code versions.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace existing files.")] = False,

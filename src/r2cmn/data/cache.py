@@ -1,8 +1,8 @@
 """Cache of tensors that are computed once: memory-mapped files shared by all processes, or the memory of one process.
 
 A file holds some hundred tensors. Its name is a hash of everything that they depend on, so an outdated file is never
-read. Files are written whole or not at all: if a process is killed, the next one continues. Processes that fill a
-cache at the same time share the work.
+read. It has a checksum, which each process verifies once: a damaged file is made again. Files are written whole or not
+at all: if a process is killed, the next one continues. Processes that fill a cache at the same time share the work.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from rich.progress import track
 from torch import Tensor
 
 from r2cmn.data.rows import Rows
-from r2cmn.files import PRIVATE_FILE, remove_stale, whole_file
+from r2cmn.files import PRIVATE_FILE, remove_stale
+from r2cmn.files.weights import find_damage, write_sealed
 
 try:
     import fcntl
@@ -116,9 +118,9 @@ class RowCache:
 
     def _has(self, number: int) -> bool:
         if number not in self._files and self.folder is not None:
-            # a missing file is an OSError, a damaged one any of the others
-            with contextlib.suppress(OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
-                self._files[number] = Rows(*torch.load(self._path(number), mmap=True))
+            rows = _load(self._path(number))
+            if rows is not None:
+                self._files[number] = rows
         return number in self._files
 
     def _make(self, number: int, make: Make) -> bool:
@@ -133,8 +135,7 @@ class RowCache:
                 return False
             rows = Rows.of(make(self._positions(number)))
             self._check_room(number, rows, shutil.disk_usage(self.folder).free, f"the disk of {self.folder}")
-            with whole_file(self._path(number), PRIVATE_FILE) as file:
-                torch.save((rows.values, rows.shapes), file)
+            write_sealed(self._path(number), partial(torch.save, (rows.values, rows.shapes)), PRIVATE_FILE)
         return True
 
     def _check_room(self, number: int, rows: Rows, room: int, where: str) -> None:
@@ -143,6 +144,22 @@ class RowCache:
         needed = rows.values.numel() * rows.values.element_size() / len(rows) * left
         if needed > room:
             raise OSError(errno.ENOSPC, f"{needed / 1e9:.1f} GB are needed and {where} has {room / 1e9:.1f} GB")
+
+
+def _load(path: Path) -> Rows | None:
+    """Return the rows of a file; None if it is missing or damaged: a damaged file is removed."""
+    damage = find_damage(path)
+    if damage is None:
+        try:
+            return Rows(*torch.load(path, mmap=True))
+        except FileNotFoundError:
+            return None
+        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
+            damage = "it is torn"
+    log.warning("%s is damaged and is made again: %s", path, damage)
+    with contextlib.suppress(OSError):
+        path.unlink()
+    return None
 
 
 def _name(settings: str, digests: Sequence[bytes]) -> str:

@@ -134,7 +134,7 @@ class ReportDataModule(pl.LightningDataModule):
     def _find_folder(self, dir: str | Path | None) -> Path:
         if dir is None and self.dir_variable:
             dir = os.environ.get(self.dir_variable) or None
-        if dir is None:
+        if dir is None or not str(dir).strip():
             variable = f" or the environment variable {self.dir_variable}" if self.dir_variable else ""
             raise DataError(
                 f"no data folder is given: set data.dir=/path/to/folder (annotation.json, images/){variable}"

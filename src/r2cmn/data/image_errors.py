@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-MAX_PIXELS = 89_478_485
-"""Largest number of pixels of an image: Pillow's own limit, five times that of the largest chest X-ray detector."""
+from r2cmn.files import first_line
+from r2cmn.limits import MAX_ASPECT, MAX_PIXELS
 
 
 class ImageError(ValueError):
@@ -15,11 +15,14 @@ class ImageError(ValueError):
 
 
 def check_size(name: str | Path, width: int, height: int) -> None:
-    """Check the size of an image before it is decoded.
+    """Check the size of an image before it is decoded or resized.
 
     Raises:
-        ImageError: if it has more than `MAX_PIXELS` pixels.
+        ImageError: if it has more than `MAX_PIXELS` pixels, or one side is more than `MAX_ASPECT` times the other, so
+            that it would have too many when its short side is resized.
     """
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ImageError(f"{name} has {width} x {height} pixels: one side is more than {MAX_ASPECT} times the other")
     if width * height > MAX_PIXELS:
         raise ImageError(f"{name} has {width} x {height} pixels, more than {MAX_PIXELS:,}")
 
@@ -35,5 +38,5 @@ def read_fault(name: str | Path, error: Exception) -> str:
         return no_image(name)
     if isinstance(error, Image.DecompressionBombError):
         return f"{name} has more than {MAX_PIXELS:,} pixels"
-    reason = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)
+    reason = getattr(error, "strerror", None) or first_line(error)
     return f"{name} cannot be read whole: {reason}"

@@ -45,6 +45,8 @@ def load_image(path: str | Path, stream: BinaryIO | None = None, any_modality: b
         ImageError: if the file is missing, truncated, empty, not an image, too large or has an unknown value range.
     """
     path = Path(path)
+    if stream is None and path.exists() and not path.is_file():
+        raise ImageError(f"{path} cannot be read whole: it is a folder, a pipe or a device")
     if path.suffix.lower() in DICOM_SUFFIXES:
         return read_dicom(path, stream, any_modality=any_modality).image.convert("RGB")
     try:
@@ -210,6 +212,7 @@ class ImageTransform:
         return normalize(preparation.cut(preparation.resize(image)))
 
     def _resize_short_side(self, image: Image.Image) -> Tensor:
+        check_size(_name(image), *(side * self.resize // min(image.size) for side in image.size))
         return v2.functional.pil_to_tensor(v2.functional.resize(image, [self.resize]))
 
     def _resize_to_square(self, image: Image.Image) -> Tensor:

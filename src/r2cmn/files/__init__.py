@@ -18,8 +18,6 @@ import stat
 import sys
 import tempfile
 import time
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -29,6 +27,8 @@ from typing import IO, Any
 PUBLIC_FILE = 0o644
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+DISK_FULL = "the disk is full"
+DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 _TAIL_BYTES = 65_536
 """Characters of the longest field of a CSV; the csv module stops at 131,072."""
 
@@ -61,13 +61,21 @@ def whole_file(path: Path, mode: int = PUBLIC_FILE) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         Path(temporary).chmod(mode)
         Path(temporary).replace(path)
-    except OSError as error:
-        if error.errno is None or error.filename not in (None, temporary):
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__  # torch's writer hides the system's error
+        if not isinstance(cause, OSError) or cause.errno is None or cause.filename not in (None, temporary):
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        reason = DISK_FULL if cause.errno in DISK_FULL_ERRORS else cause.strerror
+        raise OSError(cause.errno, reason, str(path)) from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def os_reason(error: OSError) -> str:
+    """Return what an error of the system says and the file that it names; a full disk is called so."""
+    reason = DISK_FULL if error.errno in DISK_FULL_ERRORS else error.strerror or first_line(error)
+    return f"{reason}: {error.filename}" if error.filename else reason
 
 
 def check_writable(path: Path) -> None:
@@ -170,6 +178,11 @@ def first_lines(lines: Sequence[str], most: int = 20) -> list[str]:
     return [*lines[:most], *([f"and {rest:,} more"] if rest > 0 else [])]
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message; the name of its class if the message is empty."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def repeated(names: Iterable[str]) -> list[str]:
     """Return the names that occur more than once."""
     return [name for name, count in Counter(names).items() if count > 1]
@@ -210,20 +223,6 @@ def utf8_fault(text: str) -> str | None:
         half = f"U+{ord(text[error.start]):04X}"
         return f"cannot be written as UTF-8: it has half of a surrogate pair ({half}) at character {error.start + 1}"
     return None
-
-
-def damaged_member(path: Path) -> str | None:
-    """Return the first member of a zip file that is damaged; None if all are whole, or for a file of another kind.
-
-    torch saves zip files, but verifies no checksum when it loads them.
-    """
-    if not zipfile.is_zipfile(path):
-        return None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        return str(error)
 
 
 def make_private_folder(folder: Path) -> None:

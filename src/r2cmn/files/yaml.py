@@ -7,6 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from r2cmn.files import first_line
+
+_DEEPEST = 50
 _FLOAT = re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$")
 
 
@@ -14,16 +17,29 @@ def read_yaml(path: Path) -> Any:
     """Read a YAML file; None if it is missing.
 
     Raises:
-        ValueError: naming the file, if it cannot be read.
+        ValueError: naming the file, if it cannot be read, is nested too deeply or refers to a part of itself: a few
+            lines of such references stand for more values than fit into memory.
     """
     import yaml
 
     if not path.is_file():
         return None
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _yaml_loader())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        content = yaml.load(path.read_text(encoding="utf-8"), _yaml_loader())
+        _check_tree(content, set())
+        return content
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:  # TypeError: a list as a key
+        raise ValueError(f"{path} cannot be read: {first_line(error)}") from error
+
+
+def _check_tree(content: Any, seen: set[int], depth: int = 0) -> None:
+    if not isinstance(content, dict | list):
+        return
+    if id(content) in seen or depth > _DEEPEST:
+        raise ValueError(f"it refers to a part of itself (&, *), or is nested more than {_DEEPEST} deep")
+    seen.add(id(content))
+    for value in content.values() if isinstance(content, dict) else content:
+        _check_tree(value, seen, depth + 1)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from r2cmn.files import write_json
+from r2cmn.files import first_line, write_json
 from r2cmn.groups import COMPARED
 
 NUMBERS = {
@@ -96,7 +96,7 @@ def find_entity() -> str:
     try:
         return str(wandb.Api().default_entity)
     except (wandb.errors.Error, OSError, ValueError) as error:
-        raise ValueError(f"W&B cannot be reached ({_first_line(error)}): --out FILE writes the workspace") from error
+        raise ValueError(f"W&B cannot be reached ({first_line(error)}): --out FILE writes the workspace") from error
 
 
 def save(workspace: Any) -> str:
@@ -116,12 +116,8 @@ def save(workspace: Any) -> str:
         KeyError,
         TypeError,
     ) as error:  # KeyError, TypeError: a response without a view
-        raise ValueError(f"W&B did not save it ({_first_line(error)}): --out FILE writes the workspace") from error
+        raise ValueError(f"W&B did not save it ({first_line(error)}): --out FILE writes the workspace") from error
     return str(workspace.url)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def write(workspace: Any, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from r2cmn.files import damaged_member
+from r2cmn.files.weights import find_damage, find_nonfinite, is_zip
 
 _PREFIX = "module."  # of every key in files written on more than one GPU
 _KINDS: dict[str, Any] = {
@@ -78,9 +77,9 @@ def read_released(path: str | Path) -> ReleasedFile:
 def _load(path: Path) -> Any:
     if not path.is_file():
         raise ReleasedFileError(f"there is no file {path}")
-    damaged = damaged_member(path)
-    if damaged is not None:
-        raise ReleasedFileError(f"{path} is damaged: the checksum of {damaged} in it is wrong")
+    damage = find_damage(path)
+    if damage is not None:
+        raise ReleasedFileError(f"{path} is damaged: {damage}")
     scalar: Any = np.float64(0).__reduce__()[0]
     allowed: list[Any] = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     types: list[Any] = [np.dtype, type(np.dtype("float64")), type(np.dtype("float32"))]
@@ -88,7 +87,7 @@ def _load(path: Path) -> Any:
         with torch.serialization.safe_globals([*allowed, *types]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's own text recommends to open the file without its safe loader
-        torn = "" if zipfile.is_zipfile(path) else "is torn or not a file of torch, or "
+        torn = "" if is_zip(path) else "is torn or not a file of torch, or "
         raise ReleasedFileError(f"{path} {torn}holds more than plain data: it is not opened") from error
 
 
@@ -97,6 +96,9 @@ def _weights(path: Path, state: dict[Any, Any], notes: list[str]) -> tuple[dict[
     for key, value in state.items():
         if not (isinstance(key, str) and isinstance(value, Tensor)):
             raise ReleasedFileError(f"{path} is no file of the released trainer: '{key}' of its weights is no tensor")
+    fault = find_nonfinite(state.items())
+    if fault is not None:
+        raise ReleasedFileError(f"{path}: {fault}: the training has diverged, or the file is damaged")
     prefix = _PREFIX if state and all(key.startswith(_PREFIX) for key in state) else ""
     half = {str(value.dtype) for value in state.values()} & {"torch.float16", "torch.bfloat16"}
     if half:

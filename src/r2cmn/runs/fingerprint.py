@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from r2cmn.build import RENAMED
-from r2cmn.files import expand_user
+from r2cmn.files import expand_user, first_line
 
 VOLATILE = {
     "hydra": "how a run is started",
@@ -116,7 +116,7 @@ def counted(config: Mapping[str, Any], without: Collection[str] = (), keep: Coll
         return _values(config, "", frozenset(VOLATILE).difference(keep).union(without))
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
-        text = str(error).splitlines()[0]
+        text = first_line(error)
         raise FingerprintError(f"{key}: {text}" if key else text) from error
 
 

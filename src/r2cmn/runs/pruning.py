@@ -18,6 +18,7 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from r2cmn.files import first_line
 from r2cmn.runs.study import STUDY_VARIABLE, open_storage
 
 log = logging.getLogger("r2cmn")
@@ -126,6 +127,6 @@ class StudyReport(pl.Callback):
                     continue
                 log.warning(
                     "the study does not answer (%s): the training continues, and this score is not reported",
-                    (str(error) or type(error).__name__).splitlines()[0],
+                    first_line(error),
                 )
         return None

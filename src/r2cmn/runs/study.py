@@ -6,6 +6,8 @@ from typing import Any
 
 from hydra.errors import CompactHydraException
 
+from r2cmn.files import first_line
+
 STUDY_VARIABLE = "R2CMN_STUDY"
 """Environment variable that describes the study to the processes of its trials, as JSON."""
 
@@ -29,6 +31,4 @@ def open_storage(url: str) -> Any:
         return RDBStorage(url, engine_kwargs=options)
     except Exception as error:  # of SQLAlchemy, of the database driver, or of Optuna
         shown = url if url.startswith("sqlite") else url.partition("://")[0]  # without the password
-        raise SearchError(
-            f"the study cannot be opened ({shown}): {(str(error) or repr(error)).splitlines()[0]}"
-        ) from error
+        raise SearchError(f"the study cannot be opened ({shown}): {first_line(error)}") from error

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from r2cmn.files import expand_user
+from r2cmn.groups import SWEEP_CODES
 from r2cmn.runs.folder import MULTIRUN, RunFolder, own_overrides
 from r2cmn.sweeps.devices import PoolError
 
@@ -43,7 +44,7 @@ class SweepSettings:
         resume, reuse, code = node.get("resume", False), node.get("reuse") or [], node.get("code", "same")
         if not isinstance(resume, bool):
             raise PoolError(f"sweep.resume={resume} must be true or false.")
-        if code not in ("same", "any"):
+        if code not in SWEEP_CODES:
             raise PoolError(f"sweep.code={code} must be same or any.")
         names = reuse if isinstance(reuse, ListConfig | list) else [reuse]
         folders = [expand_user(str(name)) for name in names]

@@ -17,6 +17,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from r2cmn.files import first_line
 from r2cmn.runs.folder import override_key
 from r2cmn.runs.study import SearchError
 from r2cmn.sweeps.constraints import Constraint
@@ -71,7 +72,7 @@ def read_space(params: Mapping[str, Any], arguments: Sequence[str], parser: Over
         searched = {key: override for key, override in given.items() if override.is_sweep_override()}
         distributions = {key: read_distribution(override) for key, override in searched.items()}
     except (HydraException, ValueError) as error:
-        raise SearchError(f"hydra.sweeper.params: {str(error).splitlines()[0]}") from error
+        raise SearchError(f"hydra.sweeper.params: {first_line(error)}") from error
     written = {key: str(override.input_line).partition("=")[2] for key, override in searched.items()}
     fixed = [str(o.input_line) for o in overrides if o.is_delete()]
     fixed += [str(override.input_line) for key, override in given.items() if key not in searched]

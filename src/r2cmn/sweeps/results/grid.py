@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from r2cmn.files import first_line
 from r2cmn.runs.folder import MULTIRUN, own_overrides
 
 _MOST_TRIALS = 100_000
@@ -46,14 +47,14 @@ def read_grid(sweep: Path) -> Grid:
         hydra = content["hydra"]
         sweeper, task = _options(hydra["sweeper"]), [str(each) for each in hydra["overrides"]["task"]]
     except Exception as error:  # whatever a YAML reader raises on a torn file
-        return Grid(unknown=f"{path} cannot be read: {str(error).splitlines()[0]}")
+        return Grid(unknown=f"{path} cannot be read: {first_line(error)}")
     if not str(sweeper.get("_target_", "")).endswith(".BasicSweeper"):
         return Grid(swept=_keys(sweeper.get("params")), unknown="its sweeper searches and has no grid")
     params = [f"{key}={value}" for key, value in _options(sweeper.get("params")).items()]
     try:
         return _expand([*params, *task])
     except HydraException as error:
-        return Grid(unknown=f"the overrides in {path} cannot be read: {str(error).splitlines()[0]}")
+        return Grid(unknown=f"the overrides in {path} cannot be read: {first_line(error)}")
 
 
 def trial_key(overrides: Sequence[str]) -> tuple[str, ...]:
