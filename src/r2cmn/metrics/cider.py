@@ -6,6 +6,7 @@ Shapes: n reports.
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
@@ -23,7 +24,7 @@ def count_ngrams(text: str) -> tuple[Counter[NGram], ...]:
 
     The latest texts are cached: samples of a study share their reference, and BLEU and CIDEr-D their counts.
     """
-    words = text.split()
+    words = list(map(sys.intern, text.split()))
     return tuple(Counter(zip(*(words[start:] for start in range(n)), strict=False)) for n in range(1, ORDERS + 1))
 
 
@@ -76,7 +77,9 @@ class CiderD:
         """ln(documents / documents with the n-gram), of n-grams in two or more."""
         total = self._rarest
         texts = ((math.log(n), text) for n, text in self.frequencies["ngrams"].items())
-        return {tuple(ngram.split(" ")): total - log for log, text in texts for ngram in text.split("\n")}
+        return {
+            tuple(map(sys.intern, ngram.split(" "))): total - log for log, text in texts for ngram in text.split("\n")
+        }
 
     @property
     def _rarest(self) -> float:
@@ -91,7 +94,7 @@ class CiderD:
     def _vector(self, text: str) -> _Vector:
         rarity, rarest, counts = self._rarity.get, self._rarest, count_ngrams(text)
         weights = [{ngram: count * rarity(ngram, rarest) for ngram, count in of_n.items()} for of_n in counts]
-        norms = [math.sqrt(sum(weight * weight for weight in of_n.values())) for of_n in weights]
+        norms = [math.hypot(*of_n.values()) for of_n in weights]
         return _Vector(weights, norms, counts[1].total())
 
     def _score(self, ours: _Vector, theirs: _Vector) -> float:

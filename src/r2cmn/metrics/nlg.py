@@ -94,7 +94,8 @@ def bleu_statistics(generated: Sequence[str], references: Sequence[str]) -> np.n
     rows = []
     for report, reference in zip(generated, references, strict=True):
         ours, theirs = count_ngrams(report), count_ngrams(reference)
-        matched = [sum(min(count, b[ngram]) for ngram, count in a.items()) for a, b in zip(ours, theirs, strict=True)]
+        pairs = zip(ours, theirs, strict=True)
+        matched = [sum(min(a[ngram], b[ngram]) for ngram in a.keys() & b.keys()) for a, b in pairs]
         rows.append((*matched, *(a.total() for a in ours), ours[0].total(), theirs[0].total()))
     return np.array(rows, dtype=np.float64).reshape(-1, NUM_BLEU_STATISTICS)
 
