@@ -92,6 +92,17 @@ def test_each_score_is_logged_once(straight):
     assert len([row for row in rows if row["test/BLEU_4"]]) == 1
 
 
+def test_two_processes_train_with_rewards(straight, folder, data, weights):
+    run = folder / "rewarded"
+    more = [f"init_from={straight[0] / 'checkpoints' / 'last.ckpt'}", "trainer.max_epochs=1", "trainer=ddp"]
+    more += ["objective=self_critical", "objective.num_samples=2", "trainer.log_every_n_steps=1"]
+    returncode, out, err = wait(start(folder, data, run, *more), run)
+    assert returncode == 0, out + err
+    assert weights(run)[1:] == (0, 2)
+    with (run / "metrics.csv").open(newline="") as file:
+        assert len([row for row in csv.DictReader(file) if row.get("train/reward")]) == 2
+
+
 def test_an_odd_number_of_studies_is_written_once_each(straight, data):
     with (straight[0] / "predictions.csv").open(newline="") as file:
         ids = [row["id"] for row in csv.DictReader(file)]

@@ -190,6 +190,23 @@ def test_an_objective_scores_text(rewarded):
     assert any(p.grad.abs().sum() > 0 for p in module.model.encoder_decoder.parameters())
 
 
+def test_rewards_read_the_words_of_templates(package, data):
+    module = make(data, "objective=self_critical", "objective.num_samples=4")
+    make_trainer(max_steps=0).fit(module, datamodule=data)
+    assert set(module.hparams["data"]) >= {"annotations", "objective_annotations"}
+    module.log = lambda *_, **__: None
+    batch = next(iter(data.val_dataloader()))
+    references = [f"{module.tokenizer.decode(row[1:])} <eos>" for row in batch.tokens.tolist()]
+    rewards = module.objective._score(module, batch, batch.targets[:, 1:])
+    assert (batch.targets >= module.tokenizer.vocabulary_size).any()
+    assert rewards.flatten().tolist() == module.objective.rewards(references, references).tolist()
+    module.train()
+    loss = module.objective(module, batch)
+    loss.backward()
+    assert loss.isfinite()
+    assert any(p.grad.abs().sum() > 0 for p in module.model.encoder_decoder.parameters())
+
+
 def test_a_checkpoint_holds_the_annotations_and_asks_for_the_package(package, data, tmp_path, monkeypatch):
     module = make(data)
     trainer = make_trainer(max_steps=1)

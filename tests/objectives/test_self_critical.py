@@ -9,7 +9,7 @@ import torch
 from r2cmn import CMNModule, ReportDataModule, compose
 from r2cmn.build import build
 from r2cmn.config import plain
-from r2cmn.groups import MODEL
+from r2cmn.groups import MODEL, conf_dir
 from r2cmn.objectives import CrossEntropy, SelfCritical
 from r2cmn.types import Hypotheses
 
@@ -244,6 +244,24 @@ def test_a_checkpoint_holds_the_frequencies_and_is_resumed_tested_and_loaded(dat
     other = make(data, "objective.rewards.cider_d=0.0", "objective.rewards.rouge_l=1.0")
     with pytest.raises(ValueError, match="objective annotations"):
         trainer(max_epochs=2).fit(other, datamodule=data, ckpt_path=path)
+
+
+MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_learns_from_rewards(data, model):
+    small = ["experiment=small", "dim=16", "num_vectors=32", "num_heads=2", "metrics.meteor=false"]
+    config = compose([*small, f"model={model}", "objective=self_critical", "objective.num_samples=2"])
+    assert config.objective._target_ == "r2cmn.objectives.SelfCritical"
+    parts = {name: plain(config[name]) for name in ("objective", "metrics", "optimizer", "generation")}
+    module = CMNModule.for_data({name: plain(config[name]) for name in MODEL}, data, **parts)
+    before = copy.deepcopy(dict(module.model.encoder_decoder.named_parameters()))
+    fit = trainer(max_steps=1, log_every_n_steps=1)
+    fit.fit(module, datamodule=data)
+    assert torch.isfinite(fit.callback_metrics["train/loss"])
+    assert float(fit.callback_metrics["train/advantage_std"]) > 0
+    assert any(not torch.equal(before[name], p) for name, p in module.model.encoder_decoder.named_parameters())
 
 
 @pytest.mark.parametrize(

@@ -161,10 +161,13 @@ def test_a_run_from_cross_entropy_to_rewards_is_resumed_and_tested(tmp_path, cal
     ]
     assert texts
     assert not any("objective_annotations" in text or "num_documents" in text for text in texts)
-    start.unlink()
+    again = tmp_path / "first.ckpt"
+    start.rename(again)
     resumed = call_r2cmn(*rewarded, "trainer.max_epochs=2", "checkpoint=last")
     assert resumed.code == 0, resumed.out + resumed.err
-    assert weights(second)[1] == 1
+    straight = tmp_path / "straight"
+    assert call_r2cmn(*rewarded[:-2], f"init_from={again}", f"run_dir={straight}", "trainer.max_epochs=2").code == 0
+    assert weights(second) == weights(straight)
     tested = call_r2cmn(
         *common, "stages=[test]", f"checkpoint={second / 'checkpoints' / 'last.ckpt'}", f"run_dir={tmp_path / 'test'}"
     )
