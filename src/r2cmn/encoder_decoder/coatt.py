@@ -145,6 +145,7 @@ class CoAtt(Hierarchical):
         """Read patches (B, P, ...) and the trunk's features of the same patches (B, P, F)."""
         tag_logits = self.tagger(features.mean(1))
         tags = self.tag_embedding(tag_logits.topk(self.num_picked).indices)  # (B, M, D)
+        tags = tags + 0 * tag_logits.sum()  # with DDP every parameter needs a gradient, also if no tag has a loss
         return {
             "tag_logits": tag_logits,
             "patches": patches,

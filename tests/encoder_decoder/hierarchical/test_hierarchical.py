@@ -160,6 +160,25 @@ def test_a_vocabulary_without_full_stops_is_refused():
         Hierarchical(Tokenizer(["<unk>", "clear"]), 3, 4)
 
 
+def test_the_cross_entropy_alone_gives_every_parameter_a_gradient(system):
+    with torch.enable_grad():
+        CrossEntropy()(system, Batch(torch.arange(8), system.images, system.targets)).backward()
+    missing = [name for name, parameter in system.model.named_parameters() if parameter.grad is None]
+    assert not missing
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_in_half_precision(system, dtype):
+    batch = Batch(torch.arange(8), system.images.float(), system.targets)
+    system.model.float()
+    single = CrossEntropy()(system, batch)
+    with torch.autocast("cpu", dtype=dtype):
+        log_p = system.model(batch.images, batch.tokens)
+        half = CrossEntropy()(system, batch)
+    torch.testing.assert_close(log_p.exp().sum(-1), torch.ones(log_p.shape[:2]), rtol=0, atol=1e-5)
+    torch.testing.assert_close(half, single, rtol=0.05, atol=0)
+
+
 def test_eight_reports_are_learnt_by_heart(system, make_system, make_model):
     torch.manual_seed(0)
     model, images = make_model(make_system(system.name, dim=32)[0]).float().train(), torch.randn(8, 5, 32)
