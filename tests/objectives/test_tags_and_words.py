@@ -103,8 +103,11 @@ def test_attention_over_the_sentences_of_the_report(context, batch):
         sentences = coatt.read(read, coatt.embed(read, torch.zeros(1)), state)[0].sentences
         for weights, size in ((sentences.patch_weights, NUM_PATCHES), (sentences.tag_weights, PICKED)):
             for place in range(size):
-                wanted += (1 - sum(weights[0, s, place] for s in range(number))) ** 2 / 3
-    torch.testing.assert_close(loss(context, batch, lambda_attention=1.0), wanted, rtol=0, atol=1e-12)
+                wanted += (1 - sum(weights[0, s, place] for s in range(number))) ** 2
+    count = (batch.tokens > 0).sum() + 3
+    torch.testing.assert_close(loss(context, batch, lambda_attention=2.0), 2 * wanted / count, rtol=0, atol=1e-12)
+    total = loss(context, batch, lambda_attention=2.0, per_token=False)
+    torch.testing.assert_close(total, 2 * wanted / 3, rtol=0, atol=1e-12)
 
 
 def test_padding_changes_nothing_and_every_parameter_has_a_gradient(context, batch):

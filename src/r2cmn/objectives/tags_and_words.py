@@ -21,9 +21,9 @@ class TagsAndWords:
         lambda_stop: of the negative log-likelihood that the report goes on before each sentence, and ends.
         lambda_word: of that of the words, full stops included.
         lambda_attention: of the squared difference between 1 and the attention that each patch, and each tag, gets
-            from all sentences; summed over patches and tags, averaged over the studies.
-        per_token: divide the terms of stops and words by the tokens of the batch, as the cross entropy does; False
-            divides them by the studies, as in the paper.
+            from all sentences, summed over patches and tags.
+        per_token: divide the terms of stops, words and attention by the tokens of the batch, as the cross entropy does,
+            so that a word weighs as much as there; False divides them by the studies, as in the paper.
     """
 
     needs = CoAtt
@@ -55,11 +55,11 @@ class TagsAndWords:
         goes_on = going(written.starts, select(written.sentences.stop, written.number)).to(chosen.dtype)
         stop = torch.where(written.starts & ends, chosen, goes_on.masked_fill(~counted, 0.0))
         text = self.lambda_stop * stop + self.lambda_word * (chosen - stop)
-        total = -text.sum() / (counted.sum() if self.per_token else len(read))
-        if self.lambda_tag and model.training:
+        attention = _attention_term(written, counted & ~ends)
+        size = counted.sum() if self.per_token else len(read)
+        total = (self.lambda_attention * attention - text.sum()) / size
+        if model.training:
             total = total + self.lambda_tag * _tag_term(source["tag_logits"], coatt.tag_targets(batch.index))
-        if self.lambda_attention:
-            total = total + self.lambda_attention * _attention_term(written, counted & ~ends)
         return total
 
 
@@ -79,4 +79,4 @@ def _attention_term(written: Written, counted: Tensor) -> Tensor:
         (1 - (weights * given[..., None]).sum(1)).square().sum(1)
         for weights in (sentences.patch_weights, sentences.tag_weights)
     ]
-    return (terms[0] + terms[1]).mean()
+    return (terms[0] + terms[1]).sum()
