@@ -54,7 +54,7 @@ class HRGR(Hierarchical):
         num_templates: maximum of K; read by `annotate` alone. The paper has 28 for IU X-Ray.
 
     Raises:
-        ValueError: if the vocabulary lacks a word of a template, or ".".
+        ValueError: if `num_templates` is below 1, or the vocabulary lacks a word of a template, or ".".
     """
 
     recurrent = ("sentence_hidden", "sentence_cell", "topic", "hidden", "cell")
@@ -68,6 +68,8 @@ class HRGR(Hierarchical):
         num_templates: int = 28,
     ) -> None:
         super().__init__(tokenizer, vocabulary_size, dim)
+        if num_templates < 1:
+            raise ValueError(f"encoder_decoder.num_templates must be at least 1, not {num_templates}")
         self.templates = encode_templates(annotations["templates"], tokenizer)
         self.index = TemplateIndex(annotations["templates"])
         self.sentence_attention = SoftAttention(dim, dim, dim)

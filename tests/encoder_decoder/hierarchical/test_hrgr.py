@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from r2cmn.config import check, compose
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.encoder_decoder.hrgr import HRGR
 
@@ -92,6 +93,11 @@ def test_templates_beyond_the_vocabulary_are_refused(make_system):
     made = {"templates": [{"text": "lungs are clear", "keys": ["clear lung"]}]}
     with pytest.raises(ValueError, match="vocabulary"):
         HRGR(Tokenizer([".", "<unk>", "lungs"]), 4, made, dim=4)
+
+
+def test_no_templates_cannot_be_asked_for():
+    with pytest.raises(ValueError, match=r"encoder_decoder\.num_templates"):
+        check(compose(["model=hrgr", "encoder_decoder.num_templates=0"]))
 
 
 def test_no_templates_are_refused_before_the_first_step():
