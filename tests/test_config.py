@@ -93,7 +93,12 @@ def test_objects_leaves_out_what_is_null():
 
 @pytest.mark.parametrize("choice", [c for c in CHOICES if not c.startswith(("backbone=", "experiment="))])
 def test_every_choice_fits_its_class(choice):
-    needs = {"objective=tags_and_words": ["model=coatt"], "objective=imitation": ["model=cmas_rl"]}
+    needs = {
+        "objective=tags_and_words": ["model=coatt"],
+        "objective=imitation": ["model=cmas_rl"],
+        "objective=reinforce_hrgr": ["model=hrgr"],
+        "objective=reinforce_cmas": ["model=cmas_rl"],
+    }
     checked(*needs.get(choice, []), choice)
 
 

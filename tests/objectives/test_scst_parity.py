@@ -53,7 +53,9 @@ class Recorded:
     """A context whose samples, greedy reports and log-probabilities are the recorded ones."""
 
     def __init__(self, log_p, tokens, greedy=None):
-        self.model = SimpleNamespace(training=True, encode=lambda images: {"source": images}, decode=self.decode)
+        self.model = SimpleNamespace(
+            training=True, encode=lambda images: {"source": images}, decode=self.decode, encoder_decoder=None
+        )
         self.tokenizer = SimpleNamespace(max_length=tokens.shape[1], decode=self.words)
         self.log_p, self.tokens, self.greedy, self.logged = log_p, tokens, greedy, {}
 

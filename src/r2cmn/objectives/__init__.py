@@ -6,10 +6,11 @@ from typing import Any
 
 from r2cmn.objectives.cross_entropy import CrossEntropy
 from r2cmn.objectives.imitation import Imitation
+from r2cmn.objectives.reinforce import ReinforceCMAS, ReinforceHRGR
 from r2cmn.objectives.self_critical import SelfCritical
 from r2cmn.objectives.tags_and_words import TagsAndWords
 
-__all__ = ["CrossEntropy", "Imitation", "SelfCritical", "TagsAndWords", "check_model"]
+__all__ = ["CrossEntropy", "Imitation", "ReinforceCMAS", "ReinforceHRGR", "SelfCritical", "TagsAndWords", "check_model"]
 
 
 def check_model(objective: Any, encoder_decoder: Any) -> None:

@@ -17,7 +17,7 @@ from r2cmn.metrics.cider import CiderD, document_frequencies
 from r2cmn.metrics.efficacy import example_f1, label_pairs
 from r2cmn.metrics.labeler import RuleLabeler
 from r2cmn.metrics.nlg import bleu_of_sums, bleu_statistics, rouge_l_per_report
-from r2cmn.types import Config
+from r2cmn.types import Batch, Config
 
 if TYPE_CHECKING:
     from r2cmn.data.reports import Study
@@ -91,6 +91,12 @@ def training_frequencies(studies: Iterable[Study], tokenizer: Tokenizer) -> Conf
     if not found["num_documents"]:
         raise ValueError("objective.rewards.cider_d weighs n-grams by the training reports, but there are none")
     return found
+
+
+def marked_references(batch: Batch, tokenizer: Tokenizer) -> list[str]:
+    """Return the reports of a batch with `END`, if they are not cut."""
+    words = batch.tokens[:, 1:]
+    return mark_ends(map(tokenizer.decode, words.tolist()), words)
 
 
 def mark_ends(texts: Iterable[str], tokens: Tensor) -> list[str]:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from r2cmn.build import check_options
+from r2cmn.encoder_decoder.wording import max_tokens
 from r2cmn.generation import BeamSearch, Greedy, Sample
 from r2cmn.objectives.cross_entropy import chosen_log_p, negative_log_likelihood
-from r2cmn.objectives.rewards import Rewards, mark_ends, training_frequencies
+from r2cmn.objectives.rewards import Rewards, mark_ends, marked_references, training_frequencies
 from r2cmn.types import Batch, Config, ObjectiveContext, Source
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class SelfCritical:
 
     def _draw(self, context: ObjectiveContext, source: Source, repeated: Source) -> Tensor:
         """Return the tokens (B * S, L) of samples, those of a study one after another."""
-        max_length = context.tokenizer.max_length
+        max_length = max_tokens(context.model.encoder_decoder, context.tokenizer)
         if self.baseline == "beam_mean":
             search = BeamSearch(self.num_samples, max_length, temperature=self.temperature)
             drawn = context.sample(source, partial(search.best, number=self.num_samples), self.dropout)
@@ -123,7 +124,7 @@ class SelfCritical:
         elif self.baseline == "beam_mean":
             baseline = reward.mean(1, keepdim=True)
         elif self.baseline == "greedy":
-            greedy = context.sample(batch.images, Greedy(context.tokenizer.max_length))
+            greedy = context.sample(batch.images, Greedy(max_tokens(context.model.encoder_decoder, context.tokenizer)))
             baseline = self._score(context, batch, greedy.tokens)
         advantage = (reward - baseline).flatten()
         length = (tokens > 0).sum(1).float()
@@ -135,9 +136,8 @@ class SelfCritical:
 
     def _score(self, context: ObjectiveContext, batch: Batch, tokens: Tensor) -> Tensor:
         """Return the rewards (B, S) of tokens (B * S, L), float64 on the CPU."""
-        words = batch.tokens[:, 1:]
-        references = mark_ends(map(context.tokenizer.decode, words.tolist()), words)
-        num_samples = len(tokens) // len(words)
+        references = marked_references(batch, context.tokenizer)
+        num_samples = len(tokens) // len(references)
         repeated = [reference for reference in references for _ in range(num_samples)]
         rewards = self.rewards(mark_ends(context.to_words(tokens), tokens), repeated)
-        return torch.from_numpy(rewards).view(len(words), num_samples)
+        return torch.from_numpy(rewards).view(len(references), num_samples)
