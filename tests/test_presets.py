@@ -17,7 +17,7 @@ SAID, UNSAID = re.findall(r"(?:^\|.*\n)+", (ROOT / "docs" / "train" / "presets.m
 DECIDING = ("backbone", "memory", "encoder_decoder", "init", "generation", "objective", "optimizer", "metrics", "data")
 OF_THE_MACHINE = {
     "data.dir", "data.num_workers", "data.cache", "data.cache_features", "data.on_bad_sample", "data.license_class",
-    "data.allow_outside",
+    "data.allow_outside", "data.max_unknown",
 }  # fmt: skip
 # referred to by other keys, which the table has
 REFERRED_TO = {"dim", "num_vectors"}

@@ -5,10 +5,11 @@ import pytest
 from rich.console import Console
 
 from r2cmn.data import index
-from r2cmn.data.check import Funnel, check_studies
+from r2cmn.data.check import Funnel, check_studies, check_vocabulary
 from r2cmn.data.images import load_image
 from r2cmn.data.index import measure_images
 from r2cmn.data.reports import DataError, read_annotation
+from r2cmn.data.tokenizer import Tokenizer
 
 
 @pytest.fixture
@@ -21,9 +22,9 @@ def opened(monkeypatch):
     """The images that were decoded."""
     seen = []
 
-    def load(path):
+    def load(path, **options):
         seen.append(path)
-        return load_image(path)
+        return load_image(path, **options)
 
     monkeypatch.setattr(index, "load_image", load)
     return seen
@@ -54,13 +55,42 @@ def test_good_studies_are_kept_in_order(studies, opened):
     assert kept == studies
     assert len(opened) == 24
     counts = {"train": 6, "val": 3, "test": 3}
-    assert funnel == Funnel(read=counts, kept=counts, repeated={"val": 0.0, "test": 1 / 3})
+    assert funnel == Funnel(read=counts, kept=counts, repeated={"val": 0.0, "test": 1 / 3}, num_views=2)
     assert "33.3%" in _printed(funnel)
 
 
 def test_only_the_views_that_are_used_are_opened(studies, opened):
     check_studies(studies, num_views=1)
     assert {path.name for path in opened} == {"0.png"}
+
+
+def test_images_that_are_not_used_are_counted(studies):
+    _change(studies, "val", 0, images=studies["val"][0].images[:1])
+    _, funnel = check_studies(studies, num_views=1)
+    assert (funnel.more_views, funnel.unused_images) == (11, 11)
+    assert "11 images of 11 studies are not used: the model reads 1 of each study" in _printed(funnel)
+    assert "not used" not in _printed(check_studies({"train": studies["train"]}, num_views=2)[1])
+
+
+@pytest.mark.parametrize("name", ["id", "report", "patient"])
+def test_text_that_is_no_utf8_is_refused_by_study(studies, name):
+    _change(studies, "train", 2, **{name: "half\ud800"})
+    with pytest.raises(DataError, match=rf"train/.*: its {name} cannot be written as UTF-8.*U\+D800") as caught:
+        check_studies(studies, num_views=2)
+    str(caught.value).encode()  # the sentence itself can be written
+    kept, funnel = check_studies(studies, num_views=2, on_bad_sample="skip")
+    assert (len(kept["train"]), len(funnel.bad)) == (5, 1)
+
+
+def test_reports_of_mostly_unknown_words_are_refused_with_the_share(studies):
+    tokenizer = Tokenizer.build([study.report for study in studies["train"]], threshold=1)
+    check_vocabulary(studies, tokenizer, 0.5)
+    for text in ("肺野清晰。心影不大。", "sub-1001_ses-1.dcm", "\x89PNG\r\n\x1a\n\0\0\0\rIHDR"):
+        for position in range(3):
+            _change(studies, "test", position, report=f"{text} {position}")
+        with pytest.raises(DataError, match=r"(100|[5-9]\d)% of the words of the test reports.*data\.max_unknown=1"):
+            check_vocabulary(studies, tokenizer, 0.5)
+        check_vocabulary(studies, tokenizer, 1)
 
 
 def _spoil(studies):
@@ -102,6 +132,8 @@ def test_bad_samples_are_an_error_by_default_and_cheap_checks_come_first(studies
     with pytest.raises(DataError, match=rf"^1 of 12 studies cannot be used \(train/{empty.id}: its report") as caught:
         check_studies(studies, num_views=2)
     assert str(caught.value).endswith("or set data.on_bad_sample=skip to leave them out")
+    with pytest.raises(DataError, match=r"it has 2 of 3 images.*or set data\.images\.num_views to read fewer"):
+        check_studies(studies, num_views=3)
     assert opened == []
     _change(studies, "train", 2, report="Clear.")
     with pytest.raises(DataError, match=rf"test/{broken.id}: .*0\.png is empty"):

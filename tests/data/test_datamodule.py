@@ -71,19 +71,51 @@ def test_the_vocabulary_comes_from_train_only(tiny_dataset):
     assert "the" in data.tokenizer.words
 
 
-def test_num_views_defaults_to_the_smallest_number_of_images(make_dataset, tmp_path):
+def test_num_views_defaults_to_the_most_frequent_number_of_images(make_dataset, tmp_path):
     path = make_dataset(tmp_path / "d", num_views=3, size=8)
     content = json.loads((path / "annotation.json").read_text())
     del content["train"][2]["image_path"][2]
     content["train"][3]["image_path"] = []
     (path / "annotation.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"^2 of 12 studies .*it has 2 of 3 images.*it has 0 of 3 images"):
+        _data(path).setup()
     data = _data(path, on_bad_sample="skip")
     data.setup()
-    assert data.num_views == 2
-    assert [sample.reason for sample in data.funnel.bad] == ["it has 0 of 2 images"]
-    assert next(iter(data.test_dataloader())).images.shape[1] == 2
-    with pytest.raises(DataError, match=r"train/.*: it has 2 of 3 images"):
-        _data(path, images=SMALL | {"num_views": 3}).setup()
+    assert (data.num_views, len(data.studies["train"])) == (3, 4)
+    assert [sample.reason for sample in data.funnel.bad] == ["it has 2 of 3 images", "it has 0 of 3 images"]
+    assert next(iter(data.test_dataloader())).images.shape[1] == 3
+    for split in content.values():
+        for entry in split[: 3 if len(split) > 3 else 2]:  # 7 of 12
+            entry["image_path"] = entry["image_path"][:1] or ["study_0/0.png"]
+    (path / "annotation.json").write_text(json.dumps(content))
+    data = _data(path, images=SMALL | {"num_views": None}, on_bad_sample="skip")
+    data.setup()
+    assert (data.num_views, data.funnel.more_views) == (1, 4)
+
+
+def test_of_two_equally_frequent_numbers_of_images_the_smaller_is_used(make_dataset, tmp_path):
+    path = make_dataset(tmp_path / "d", num_views=2, size=8)
+    content = json.loads((path / "annotation.json").read_text())
+    for entry in content["train"]:
+        del entry["image_path"][1]
+    (path / "annotation.json").write_text(json.dumps(content))
+    data = _data(path)
+    data.setup()
+    assert (data.num_views, data.funnel.bad, data.funnel.unused_images) == (1, (), 6)
+
+
+def test_reports_of_unknown_words_are_refused_unless_allowed(make_dataset, tmp_path):
+    path = make_dataset(tmp_path / "d", size=8)
+    content = json.loads((path / "annotation.json").read_text())
+    for number, entry in enumerate(entry for split in content.values() for entry in split):
+        entry["report"] = f"肺野清晰，第{number}例。"
+    (path / "annotation.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="100% of the words of the train reports"):
+        _data(path, text={"threshold": 2}).setup()
+    _data(path, text={"threshold": 2}, max_unknown=1).setup()
+    for wrong in (2, "all", True, -0.1):
+        with pytest.raises(ValueError, match=r"data\.max_unknown"):
+            _data(path, max_unknown=wrong)
 
 
 def test_data_is_read_once_and_the_funnel_printed_once(tiny_dataset, monkeypatch, capsys):
@@ -170,7 +202,8 @@ def test_shipped_configurations_equal_the_defaults_of_the_classes(name, tiny_dat
     description = OmegaConf.to_container(config, resolve=True)
     assert (description["text"], description["images"]) == (cls.text_defaults, cls.images_defaults)
     assert description["license_class"] == cls.license_default
-    data = build(description, "data")
+    assert description["max_unknown"] == 0.5
+    data = build({**description, "max_unknown": 1}, "data")  # no word occurs ten times
     assert type(data) is cls
     assert data.describe()["license_class"] == cls.license_default
 

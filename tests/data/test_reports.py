@@ -33,6 +33,9 @@ def test_annotation_becomes_studies(tmp_path):
     images = (tmp_path / "images" / "a" / "0.png", tmp_path / "images" / "a" / "1.png")
     assert studies["train"][0] == Study("a", "Clear.", images, "train", "10000032", tuple(labels))
     assert (studies["train"][1].patient, studies["train"][1].labels) == ("p7", None)
+    for patient, keys in {"0": {"patient": 0}, "7": {"subject_id": None, "patient": 7}}.items():
+        _write(tmp_path, [_entry(**keys)])
+        assert read_annotation(tmp_path)["train"][0].patient == patient
 
 
 @pytest.mark.parametrize("kind", ["absolute", "dots", "file link", "folder link", "images link", "loop", "null"])
@@ -93,6 +96,9 @@ def test_missing_folder_and_file_are_named(tmp_path):
         (b"[]", "holds no object with the splits train, val, test"),
         (b'{"train": [], "val": [], "    ": []}', "lacks a list 'test': it holds 'train', 'val', '    '"),
         (b'{"train": {}}', "lacks a list 'train'"),
+        (b'{"Train": [], "val": [], "test": []}', r"lacks a list 'train': it holds 'Train'.*lower case"),
+        (b'{"train": [], "train": [], "val": [], "test": []}', "'train' more than once"),
+        (b'{"train": [{"ID": "a"}], "val": [], "test": []}', "lacks 'id': it has 'ID'"),
         (b"{}", "lacks a list 'train': it holds nothing"),
     ],
 )

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from r2cmn.data.index import measure_images
 from r2cmn.data.reports import DataError, Study, has_words
-from r2cmn.files import check_choice, first_lines, read_object
+from r2cmn.data.tokenizer import UNKNOWN, Tokenizer
+from r2cmn.files import check_choice, first_lines, read_object, utf8_fault
 
 log = logging.getLogger("r2cmn")
 
@@ -40,12 +41,18 @@ class Funnel:
         kept: number of studies by split that are used.
         repeated: by split other than train, the share (0 to 1) of used reports that equal a report of train.
         bad: the studies that are left out.
+        num_views: images of a study that are used; 0 if it is not known.
+        more_views: number of studies that have more images.
+        unused_images: number of images of the used studies that are not used.
     """
 
     read: dict[str, int]
     kept: dict[str, int]
     repeated: dict[str, float]
     bad: tuple[BadSample, ...] = ()
+    num_views: int = 0
+    more_views: int = 0
+    unused_images: int = 0
 
     def __rich__(self) -> Group:
         table = Table(
@@ -54,7 +61,11 @@ class Funnel:
         for split, read in self.read.items():
             share = f"{self.repeated[split]:.1%}" if split in self.repeated else ""
             table.add_row(split, str(read), str(read - self.kept[split]), str(self.kept[split]), share)
-        return Group(table, *map(Text, _lines(self.bad)))
+        lines = _lines(self.bad)
+        if self.more_views:
+            unused = f"{self.unused_images:,} images of {self.more_views:,} studies are not used"
+            lines.insert(0, f"{unused}: the model reads {self.num_views} of each study (data.images.num_views)")
+        return Group(table, *map(Text, lines))
 
 
 def warn_license(folder: Path, license_class: str) -> None:
@@ -70,7 +81,7 @@ def warn_license(folder: Path, license_class: str) -> None:
 def check_studies(
     studies_by_split: dict[str, list[Study]], num_views: int, on_bad_sample: str = "error"
 ) -> tuple[dict[str, list[Study]], Funnel]:
-    """Check for repeated ids, empty reports, missing views and images that cannot be decoded.
+    """Check for repeated ids, empty or unwritable texts, missing views and images that cannot be decoded.
 
     Images are checked last; those that were decoded before and did not change are not opened (`r2cmn.data.index`).
 
@@ -104,7 +115,35 @@ def check_studies(
             raise DataError(
                 f"split '{split}' has no studies left: {len(studies_by_split[split])} were in the annotation"
             )
-    return kept, _funnel(studies_by_split, kept, bad)
+    return kept, _funnel(studies_by_split, kept, bad, num_views)
+
+
+_SAMPLED = 10_000  # reports of a split: the share of 270,000 takes a minute and is the same
+
+
+def check_vocabulary(studies_by_split: Mapping[str, Sequence[Study]], tokenizer: Tokenizer, max_unknown: float) -> None:
+    """Check that the vocabulary has most words of the reports of each split.
+
+    Args:
+        studies_by_split: the studies to use.
+        tokenizer: has the vocabulary.
+        max_unknown: largest share of unknown words that is accepted.
+
+    Raises:
+        DataError: naming the split and the share.
+    """
+    unknown = tokenizer.words.index(UNKNOWN) + 1
+    no_words = {0, *(number for number, word in enumerate(tokenizer.words, 1) if word == ".")}
+    for split, studies in studies_by_split.items():
+        reports = [tokenizer.encode(study.report) for study in studies[:: len(studies) // _SAMPLED + 1]]
+        words = [number for ids in reports for number in ids if number not in no_words]
+        share = words.count(unknown) / max(len(words), 1)
+        if share > max_unknown:
+            raise DataError(
+                f"{share:.0%} of the words of the {split} reports are not in the vocabulary and would become <unk> "
+                "because train has them less than data.text.threshold times: is it another language, a wrong column or "
+                "binary data? If not, lower data.text.threshold, or set data.max_unknown=1"
+            )
 
 
 _Bad = dict[tuple[str, int], BadSample]
@@ -127,15 +166,16 @@ def _bad_entries(studies_by_split: dict[str, list[Study]], num_views: int) -> _B
         uses: Counter[str] = Counter()
         for position, study in enumerate(studies):
             uses[study.id] += 1
-            reason = None
+            texts = {"id": study.id, "report": study.report, "patient": study.patient or ""}
+            faults = [f"its {name} {fault}" for name, text in texts.items() if (fault := utf8_fault(text))]
             if uses[study.id] > 1:
-                reason = "its id is that of an earlier study"
-            elif not has_words(study.report):
-                reason = "its report has no words"
-            elif len(study.images) < num_views:
-                reason = f"it has {len(study.images)} of {num_views} images"
-            if reason:
-                bad[split, position] = BadSample(split, study.id, reason)
+                faults.append("its id is that of an earlier study")
+            if not has_words(study.report):
+                faults.append("its report has no words")
+            if len(study.images) < num_views:
+                faults.append(f"it has {len(study.images)} of {num_views} images")
+            if faults:
+                bad[split, position] = BadSample(split, study.id, "; ".join(faults))
     return bad
 
 
@@ -158,14 +198,18 @@ def _without(studies_by_split: dict[str, list[Study]], bad: _Bad) -> dict[str, d
     }
 
 
-def _funnel(read: dict[str, list[Study]], kept: dict[str, list[Study]], bad: _Bad) -> Funnel:
+def _funnel(read: dict[str, list[Study]], kept: dict[str, list[Study]], bad: _Bad, num_views: int) -> Funnel:
     known = {study.report.strip() for study in kept.get("train", [])}
     repeated = {
         split: sum(study.report.strip() in known for study in studies) / len(studies)
         for split, studies in kept.items()
         if split != "train"
     }
+    more = [len(study.images) - num_views for studies in kept.values() for study in studies]
     return Funnel(
+        num_views=num_views,
+        more_views=sum(number > 0 for number in more),
+        unused_images=sum(more),
         read={split: len(studies) for split, studies in read.items()},
         kept={split: len(studies) for split, studies in kept.items()},
         repeated=repeated,
@@ -175,11 +219,14 @@ def _funnel(read: dict[str, list[Study]], kept: dict[str, list[Study]], bad: _Ba
 
 def _refusal(bad: _Bad, studies_by_split: dict[str, list[Study]]) -> str:
     total = sum(len(studies) for studies in studies_by_split.values())
+    fewer = any(" images" in sample.reason for sample in bad.values())
+    choice = ", or set data.images.num_views to read fewer of each study" if fewer else ""
     return (
         f"{len(bad)} of {total} studies cannot be used ({'; '.join(_lines(bad.values()))}): repair or remove them, "
-        "or set data.on_bad_sample=skip to leave them out"
+        f"or set data.on_bad_sample=skip to leave them out{choice}"
     )
 
 
 def _lines(bad: Iterable[BadSample]) -> list[str]:
-    return first_lines([f"{sample.split}/{sample.id}: {sample.reason}" for sample in bad])
+    lines = (f"{sample.split}/{sample.id}: {sample.reason}" for sample in bad)
+    return first_lines([line.encode(errors="backslashreplace").decode() for line in lines])

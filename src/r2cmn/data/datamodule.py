@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from r2cmn.data.check import ON_BAD_SAMPLE, Funnel, check_studies, warn_license
+from r2cmn.data.check import ON_BAD_SAMPLE, Funnel, check_studies, check_vocabulary, warn_license
 from r2cmn.data.features import PRECISIONS, FrozenTrunk, check_frozen, read_features
 from r2cmn.data.images import ImageTransform
 from r2cmn.data.reports import (
@@ -52,7 +53,7 @@ class ReportDataModule(pl.LightningDataModule):
         dir: the data folder; None for the value of the environment variable `dir_variable`.
         text: `max_length`, `threshold` and `cleaning` of `Tokenizer.build`.
         images: `resize`, `size`, `horizontal_flip` and `random_crop` of `ImageTransform`, and `num_views`: images of
-            a study, None for the smallest number that a study with images has.
+            a study, None for the most frequent number; a study with fewer is a bad one, further images are not used.
         batch_size: studies in a batch.
         num_workers: worker processes that load data; 0 loads in the main process.
         on_bad_sample: "error" raises an error if there are bad studies, "skip" leaves them out.
@@ -62,6 +63,8 @@ class ReportDataModule(pl.LightningDataModule):
         cache_features: "float16" (or True) or "float32" caches the features of a frozen trunk in
             `$R2CMN_CACHE/features`, and batches carry features instead of images; "none" (or False) does not.
         allow_outside: whether images may be outside the folder, by absolute paths, `..` or links.
+        max_unknown: largest share, 0 to 1, of words of a split's reports that the vocabulary may lack; 1 accepts all
+            reports.
 
     Raises:
         DataError: if no folder is given.
@@ -92,6 +95,7 @@ class ReportDataModule(pl.LightningDataModule):
         cache: str = "none",
         cache_features: bool | str = "none",
         allow_outside: bool = False,
+        max_unknown: float = 0.5,
     ):
         super().__init__()
         for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
@@ -99,6 +103,8 @@ class ReportDataModule(pl.LightningDataModule):
                 raise ValueError(f"{name} must be at least {least}, not {value}")
         if not isinstance(allow_outside, bool):
             raise ValueError(f"data.allow_outside must be true or false, not {allow_outside!r}")
+        if isinstance(max_unknown, bool) or not isinstance(max_unknown, int | float) or not 0 <= max_unknown <= 1:
+            raise ValueError(f"data.max_unknown must be a share of words, 0 to 1, not {max_unknown!r}")
         if isinstance(cache_features, bool):
             cache_features = "float16" if cache_features else "none"
         license_class = self.license_default if license_class is None else license_class
@@ -108,6 +114,7 @@ class ReportDataModule(pl.LightningDataModule):
         self.on_bad_sample = check_choice("data.on_bad_sample", on_bad_sample, ON_BAD_SAMPLE)
         self.license_class = check_choice("data.license_class", license_class, LICENSE_CLASSES)
         self.allow_outside = allow_outside
+        self.max_unknown = max_unknown
         self.cache = check_choice("data.cache", cache, CACHES)
         self.cache_features = check_choice("data.cache_features", cache_features, PRECISIONS)
         self._text = _merged("text", self.text_defaults, text)
@@ -155,9 +162,10 @@ class ReportDataModule(pl.LightningDataModule):
             return
         studies = read_annotation(self.dir, self.allow_outside)
         rank_zero_only(warn_license)(self.dir, self.license_class)
-        self.num_views = self._num_views or _fewest_views(studies)
+        self.num_views = _usual_views(studies) if self._num_views is None else self._num_views
         self.studies, self.funnel = check_studies(studies, self.num_views, self.on_bad_sample)
         self.tokenizer = Tokenizer.build((study.report for study in self.studies["train"]), **self._text)
+        check_vocabulary(self.studies, self.tokenizer, self.max_unknown)
         rank_zero_only(Console(stderr=True).print)(self.funnel)
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -258,6 +266,7 @@ def _merged(name: str, defaults: Mapping[str, Any], given: Mapping[str, Any] | N
     return merged
 
 
-def _fewest_views(studies_by_split: dict[str, list[Study]]) -> int:
-    views = [len(study.images) for studies in studies_by_split.values() for study in studies if study.images]
-    return min(views, default=1)
+def _usual_views(studies_by_split: dict[str, list[Study]]) -> int:
+    """Return the most frequent number of images; of equally frequent ones the smallest."""
+    uses = Counter(len(study.images) for studies in studies_by_split.values() for study in studies if study.images)
+    return min(uses, key=lambda views: (-uses[views], views), default=1)

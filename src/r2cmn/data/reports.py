@@ -84,7 +84,8 @@ def read_annotation(dir: str | Path, allow_outside: bool = False) -> dict[str, l
         entries = content.get(split)
         if not isinstance(entries, list):
             found = ", ".join(repr(key) for key in content) or "nothing"
-            raise DataError(f"{path} lacks a list '{split}': it holds {found}")
+            case = " (names are in lower case)" if split in map(str.lower, content) and split not in content else ""
+            raise DataError(f"{path} lacks a list '{split}': it holds {found}{case}")
         studies[split] = [_study(path, split, index, entry) for index, entry in enumerate(entries)]
     if not allow_outside:
         _check_inside(dir, studies)
@@ -117,7 +118,7 @@ def _read_object(path: Path) -> dict[str, Any]:
             fault = f"there is no data folder {path.parent}"
         raise DataError(f"{fault}: set data.dir to the folder that holds {path.name}")
     try:
-        content = read_json(path)
+        content = read_json(path, unique_keys=True)
     except ValueError as error:
         raise DataError(str(error)) from None
     if not isinstance(content, dict):
@@ -133,12 +134,12 @@ def _study(path: Path, split: str, index: int, entry: Any) -> Study:
         name = f"{name} (id {entry['id']})"
     for key, kind in (("id", str), ("report", str), ("image_path", list)):
         if key not in entry:
-            raise DataError(f"{name} lacks '{key}'")
+            raise DataError(f"{name} lacks '{key}': it has {', '.join(map(repr, entry)) or 'no key'}")
         if not isinstance(entry[key], kind):
             raise DataError(f"{name} has a '{key}' of type {type(entry[key]).__name__} instead of {kind.__name__}")
     if not all(isinstance(image, str) for image in entry["image_path"]):
         raise DataError(f"{name} has an 'image_path' with a value that is not a string")
-    patient = entry.get("subject_id", entry.get("patient"))
+    patient = entry.get("patient") if entry.get("subject_id") is None else entry["subject_id"]
     return Study(
         id=entry["id"],
         report=entry["report"],

@@ -41,6 +41,7 @@ VOLATILE = {
     "data.dir": "location of the data; their content is the part `data`",
     "data.num_workers": "number of loaders; the random crops differ, their distribution does not",
     "data.cache": "the images are the same",
+    "data.max_unknown": "which reports are accepted; those that are do not change",
     "data.allow_outside": "which images are accepted; those that are do not change",
     "callbacks.*.dirpath": "output folder",
     "callbacks.*.path": "output folder",
