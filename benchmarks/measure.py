@@ -87,7 +87,7 @@ def _megabytes(prepare: Callable[..., Callable[[], Any]], threads: int, given: t
 def _peak() -> float:
     status = Path("/proc/self/status")
     if status.is_file():  # what getrusage says begins, on Linux, with the peak of the process that started this one
-        return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1e3
+        return int(status.read_text(encoding="utf-8").partition("VmHWM:")[2].split()[0]) / 1e3
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS
 
 

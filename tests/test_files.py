@@ -5,8 +5,10 @@ import errno
 import gzip
 import io
 import os
+import re
 import stat
 import time
+from pathlib import Path
 
 import pytest
 
@@ -204,6 +206,11 @@ def test_all_files_below_a_folder_are_walked_once(tmp_path):
     assert list(walk_files(tmp_path)) == [
         ("a", False), (".git/x", True), ("b/1", False), ("b/2", False), ("c/d/3", False), ("e/1", False), ("e/2", False)
     ]  # fmt: skip
+
+
+def test_output_of_programs_is_read_as_utf8():  # what ruff's PLW1514 does not look at
+    for path in (Path(__file__).parents[1] / "src").rglob("*.py"):
+        assert not re.search(r"\btext=True|universal_newlines=|FileHandler\(", path.read_text(encoding="utf-8")), path
 
 
 def test_half_of_a_surrogate_pair_is_named():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import logging
 import os
@@ -46,8 +47,10 @@ app.command()(models)
 def main() -> None:
     """Run the command line; bad input ends with one sentence on stderr and a non-zero exit code."""
     settle_home()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a report may hold what the terminal cannot show
+    codecs.register_error("r2cmn", _unwritable)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="r2cmn")
     try:
         _check_arguments(sys.argv[1:])
         app()
@@ -63,6 +66,14 @@ def _check_arguments(arguments: list[str]) -> None:
     for argument in arguments:
         if _EMPTY.fullmatch(argument):
             raise ValueError(f"the argument '{argument}' has no value: is a variable of the shell unset?")
+
+
+def _unwritable(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write a letter that the locale lacks as an escape instead of ending the command; bytes of a path as they are."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.backslashreplace_errors(error)
 
 
 def fail(error: Exception) -> None:

@@ -21,7 +21,7 @@ from r2cmn.build import allow_targets
 from r2cmn.checkpoints import CheckpointError, read_checkpoint
 from r2cmn.data.image_errors import ImageError, no_image
 from r2cmn.data.images import IMAGE_SUFFIXES, is_image, load_image
-from r2cmn.files import check_choice, first_line, name_some, repeated, walk_files, write_whole
+from r2cmn.files import check_choice, first_line, name_some, native_name, repeated, walk_files, write_whole
 from r2cmn.files.tables import read_csv
 from r2cmn.module import CMNModule
 
@@ -125,7 +125,7 @@ def _studies_of_csv(path: Path) -> list[StudyFiles]:
         if not row["id"].strip():
             raise ValueError(f"{path}: study {number} has no id")
         names = (name.strip() for name in row["images"].split(";"))
-        studies.append(StudyFiles(row["id"], tuple(path.parent / name for name in names if name)))
+        studies.append(StudyFiles(row["id"], tuple(path.parent / native_name(name) for name in names if name)))
     return studies
 
 

@@ -36,7 +36,7 @@ def record(out: Path, work: Path, only: list[str], old: Path | None) -> None:
     for name, make in makers.items():
         start = time.monotonic()
         recorded[name] = make(session)
-        out.write_text(json.dumps(recorded, indent=1) + "\n")  # a later section may fail
+        out.write_text(json.dumps(recorded, indent=1) + "\n", encoding="utf-8")  # a later section may fail
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
 
 
@@ -52,9 +52,9 @@ def compare(one: Path, other: Path) -> int:
 
 def structure(recorded: Path, out: Path) -> None:
     """Write the part of a record that no machine changes."""
-    kept = {name: section["structure"] for name, section in json.loads(recorded.read_text()).items()}
+    kept = {name: section["structure"] for name, section in json.loads(recorded.read_text(encoding="utf-8")).items()}
     sections = [f" {json.dumps(name)}: {{\n{_lines(content)}\n }}" for name, content in kept.items()]
-    out.write_text("{\n" + ",\n".join(sections) + "\n}\n")
+    out.write_text("{\n" + ",\n".join(sections) + "\n}\n", encoding="utf-8")
 
 
 def _lines(content: dict[str, Any]) -> str:

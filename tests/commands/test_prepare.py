@@ -232,3 +232,23 @@ def test_a_bad_download_of_mimic_cxr_is_one_sentence(made, tmp_path, process, sp
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out" / "annotation.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_names_and_reports_need_no_utf8_locale(tmp_path, locale):
+    folder = tmp_path / "données"
+    folder.mkdir()
+    for number in range(12):
+        Image.effect_noise((9, 9), 9 + number).save(folder / f"ü{number}.png")
+    rows = (f"é{number},ü{number}.png,Größe normal.\n" for number in range(12))
+    (folder / "études.csv").write_text("id,images,report\n" + "".join(rows), encoding="utf-8")
+    environment = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    out = folder / "prêt"
+    command = [sys.executable, "-m", "r2cmn", "prepare", "folder", str(folder), str(out), "--no-audit"]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert os.fsdecode(done.stdout).strip() == str(out)  # another program can use it
+    content = (out / "annotation.json").read_text(encoding="utf-8")
+    assert "Größe normal." in content
+    assert "é11" in content

@@ -31,7 +31,7 @@ def opened(monkeypatch):
 
 
 def _printed(funnel):
-    console = Console(width=160, record=True, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
+    console = Console(width=160, record=True, file=open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     console.print(funnel)
     return console.export_text()
 

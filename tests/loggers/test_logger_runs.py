@@ -295,7 +295,7 @@ def test_under_an_agreement_no_call_of_a_logger_holds_text(protected):
     run, _ = protected
     recorded = Path(f"{run}.recorded")
     assert marks_in(recorded) == set()
-    names = {line.split()[0] for line in recorded.read_text().splitlines()}
+    names = {line.split()[0] for line in recorded.read_text(encoding="utf-8").splitlines()}
     assert {"log_metrics", "log_hyperparams"} <= names
     assert not names & {"log_table", "log_text", "log_image", "add_text", "add_image"}
 

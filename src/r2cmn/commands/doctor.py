@@ -51,7 +51,9 @@ def _java() -> tuple[str, str, str]:
     if java is None:
         return ("Java (METEOR)", "missing", "METEOR reads n/a without it: install a Java runtime, version 8 or newer")
     try:
-        done = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(
+            [java, "-version"], capture_output=True, encoding="utf-8", errors="replace", timeout=20, check=True
+        )
     except (subprocess.SubprocessError, OSError):  # on some systems `java` is a stub that only prints an error
         return ("Java (METEOR)", f"{java} does not answer", "METEOR reads n/a: repair the Java installation")
     return ("Java (METEOR)", next(iter(done.stderr.splitlines()), java), "")
@@ -68,7 +70,7 @@ def _wandb() -> tuple[str, str, str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
 

@@ -23,7 +23,7 @@ from r2cmn.data.images import normalize
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.rows import Rows
 from r2cmn.data.tokenizer import Tokenizer
-from r2cmn.files import read_json
+from r2cmn.files import native_name, read_json
 from r2cmn.types import Batch
 
 SPLITS = ("train", "val", "test")
@@ -143,7 +143,7 @@ def _study(path: Path, split: str, index: int, entry: Any) -> Study:
     return Study(
         id=entry["id"],
         report=entry["report"],
-        images=tuple(path.parent / "images" / image for image in entry["image_path"]),
+        images=tuple(path.parent / "images" / native_name(image) for image in entry["image_path"]),
         split=split,
         patient=None if patient is None else str(patient),
         labels=_labels(name, entry.get("labels")),

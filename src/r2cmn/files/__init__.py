@@ -225,6 +225,14 @@ def utf8_fault(text: str) -> str | None:
     return None
 
 
+def native_name(name: str) -> str:
+    """Return a file name of a UTF-8 table as the system writes it, whatever the locale."""
+    try:
+        return os.fsdecode(name.encode(errors="surrogateescape"))
+    except UnicodeEncodeError:  # half of a surrogate pair; no file has this name
+        return name
+
+
 def make_private_folder(folder: Path) -> None:
     """Create a folder and its missing parents, each with mode 0700."""
     missing = [folder, *folder.parents]

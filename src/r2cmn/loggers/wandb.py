@@ -252,7 +252,7 @@ def summary_of(result: dict[str, Any]) -> dict[str, float]:
 
 def without_references(predictions: Path, out: IO[str]) -> None:
     """Copy the columns id and generated of `predictions.csv`; the others hold text of the data set."""
-    with predictions.open(newline="") as file:
+    with predictions.open(encoding="utf-8", newline="") as file:
         rows = csv.writer(out)
         rows.writerow(["id", "generated"])
         rows.writerows([row["id"], row["generated"]] for row in csv.DictReader(file))

@@ -14,6 +14,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import NamedTuple
 
+from r2cmn.files import native_name
 from r2cmn.prepare.archives import RawFile
 from r2cmn.prepare.folder import DataFolder, ManifestRow
 
@@ -55,7 +56,7 @@ class Journal:
         """Whether an image was finished, from a source that has not changed."""
         known = self._known.get(image)
         try:
-            size = (self._folder.images / image).stat().st_size if known is not None else None
+            size = (self._folder.images / native_name(image)).stat().st_size if known is not None else None
         except OSError:
             return False
         if known is None or (known.stamp, known.size) != (stamp, size):
@@ -70,7 +71,7 @@ class Journal:
             OutputError: if the disk is full or the folder cannot be written; no partial file is left.
         """
         with self._folder.explained(self.rows):
-            target = self._folder.images / row.image
+            target = self._folder.images / native_name(row.image)
             self._folder.make_folder(target.parent)
             temporary = self._unfinished / str(threading.get_ident())
             if content is None:

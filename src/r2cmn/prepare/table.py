@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from r2cmn.data.index import measure_images
 from r2cmn.data.reports import LICENSE_CLASSES, SPLITS, Study, has_words
-from r2cmn.files import check_choice, is_clutter, utf8_fault
+from r2cmn.files import check_choice, is_clutter, native_name, utf8_fault
 from r2cmn.prepare.archives import RawError, RawFile
 from r2cmn.prepare.convert import Picture, convert
 from r2cmn.prepare.folder import TERMS, DataFolder
@@ -202,7 +202,7 @@ def _row(path: Path, number: int, value: dict[str, Any], problems: list[Problem]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         fault("images is not a list of file names")
         names = []
-    images = tuple(path.parent / name.strip() for name in names if name.strip())
+    images = tuple(path.parent / native_name(name.strip()) for name in names if name.strip())
     if not images:
         fault("it has no image")
     split = _SYNONYMS.get(split.strip().lower(), split.strip().lower())

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from r2cmn.build import RENAMED
-from r2cmn.files import expand_user, first_line
+from r2cmn.files import expand_user, first_line, native_name
 
 VOLATILE = {
     "hydra": "how a run is started",
@@ -194,7 +194,7 @@ def _data_folder(folder: Path, _size: int, _changed: int) -> str:
     digest = hashlib.sha256(content)
     for name in sorted(_image_names(content)):
         try:
-            size = (folder / "images" / name).stat().st_size
+            size = (folder / "images" / native_name(name)).stat().st_size
         except OSError:
             size = -1
         digest.update(f"{name}\0{size}\n".encode())
@@ -255,7 +255,12 @@ def _commit() -> str | None:
     try:
         for command in (["ls-files", "--error-unmatch", here.name], ["rev-parse", "HEAD"]):
             done = subprocess.run(
-                ["git", "-C", str(here.parent), *command], capture_output=True, text=True, timeout=10, check=True
+                ["git", "-C", str(here.parent), *command],
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=10,
+                check=True,
             )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -62,7 +62,7 @@ def text(overrides):
 
 
 def write_yaml(path: Path, content):
-    path.write_text(json.dumps(content))  # JSON is YAML, and quicker
+    path.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML, and quicker
 
 
 def write_trial(folder: Path, overrides, bleu, reports=None, parts=None, data=None, files=True):

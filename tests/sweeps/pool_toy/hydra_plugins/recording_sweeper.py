@@ -13,7 +13,7 @@ class RecordingSweeper(BasicSweeper):
     def sweep(self, arguments):
         returns = super().sweep(arguments)
         values = [[r.return_value, r.hydra_cfg.hydra.runtime.output_dir, r.cfg.x] for batch in returns for r in batch]
-        Path(self.config.hydra.sweep.dir, "values.json").write_text(json.dumps(values))
+        Path(self.config.hydra.sweep.dir, "values.json").write_text(json.dumps(values), encoding="utf-8")
         return returns
 
 
