@@ -503,7 +503,7 @@ def test_where_there_is_nothing_to_read_it_is_one_sentence(run, save, tmp_path):
     assert_refused(run("generate", checkpoint, tmp_path / "nowhere"), "no image at .*nowhere", tmp_path)
     assert_refused(run("generate", checkpoint, tmp_path / "nowhere.csv"), "nowhere.csv", tmp_path)
     assert_refused(run("generate", checkpoint, tmp_path / "bad.csv"), "bad.csv has no column 'images'", tmp_path)
-    assert_refused(run("generate", checkpoint, tmp_path / "missing.csv"), "nowhere.png of study 'a'", tmp_path)
+    assert_refused(run("generate", checkpoint, tmp_path / "missing.csv"), "study 'a' .*nowhere.png", tmp_path)
     assert_refused(run("evaluate", tmp_path / "nowhere.csv"), "there is no file .*nowhere.csv", tmp_path)
     assert_refused(run("evaluate", tmp_path / "bad.csv"), "bad.csv has no column 'generated'", tmp_path)
 

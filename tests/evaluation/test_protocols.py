@@ -1,5 +1,7 @@
 """References of each protocol, against the tokenizer and plain loops."""
 
+from dataclasses import replace
+
 import pytest
 
 from r2cmn.data.iu_xray import IUXRayDataModule
@@ -80,6 +82,27 @@ def test_several_images_of_a_study_give_a_protocol_of_studies(tmp_path):
 def test_cleaned_text_does_not_change(tmp_path):
     texts = ["the lungs are <unk>", "", "heart  is\nnormal . ", "no change ."]  # the first was cut by its model
     assert as_words(texts, "iu_xray") == (["the lungs are <unk>", "", "heart is normal .", "no change ."], False)
+
+
+def test_text_as_given_keeps_its_blanks_and_cleaned_text_has_single_ones(tmp_path):
+    read = predictions(tmp_path, [" a  b ."], {"given": ["  a ."]})
+    prepared = prepare(read)
+    assert prepared.references[0].protocol.text == "as-given"
+    assert (prepared.generated, list(prepared.references[0].texts)) == ([" a  b ."], ["  a ."])
+    assert prepared.like_generated([" c "]) == [" c "]
+    cleaned = prepare(read, dataset="iu_xray")
+    assert cleaned.references[0].protocol.text == "cleaned-iu_xray"
+    assert (cleaned.generated, list(cleaned.references[0].texts)) == (["a b ."], ["a ."])
+    assert cleaned.like_generated([" c "]) == ["c"]
+
+
+def test_rows_of_one_study_and_rules_of_another_data_set_are_noted(tmp_path):
+    read = replace(predictions(tmp_path, ["a ."] * 3, {"given": ["a ."] * 3}), columns={"study_id": ["1", "1", "2"]})
+    assert "the 3 reports are of 2 studies (column study_id)" in prepare(read).notes[0]
+    assert prepare(replace(read, columns={"study_id": ["1", "2", "3"]})).notes == []
+    source = annotated(tmp_path, ["A.", "B."], ["A."] * 10, ["s", "t"])
+    read = predictions(tmp_path, ["a .", "b ."], {"raw": source.reports}, source)
+    assert "looks like mimic_cxr, but the text rules of iu_xray are used" in prepare(read, dataset="iu_xray").notes[0]
 
 
 def test_prose_is_cleaned_with_a_note(tmp_path):

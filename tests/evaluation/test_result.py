@@ -11,7 +11,7 @@ from r2cmn.data.reports import Study
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.evaluation.labels import Labels
 from r2cmn.evaluation.protocols import Protocol, References, prepare
-from r2cmn.evaluation.read import Predictions
+from r2cmn.evaluation.read import Predictions, read_predictions
 from r2cmn.evaluation.result import Scorer, evaluate, evaluate_test
 from r2cmn.evaluation.scored import Settings
 from r2cmn.metrics.efficacy import efficacy
@@ -258,3 +258,21 @@ def test_without_patients_reports_are_resampled(studies):
     found = evaluate_test(reports, unnamed, tokenizer, "t", baselines={"constant": ["x ."] * 4}, meteor=False)
     assert found.groups is None
     assert [each.name for each in found.protocols[1].baselines] == ["constant"]
+
+
+@pytest.mark.golden
+def test_text_as_given_scores_as_another_run_logged_it(golden_dir, tmp_path):
+    path = golden_dir.parent / "data" / "metrics" / "r2gen_fork_metric_fixture.json"
+    if not path.is_file():
+        pytest.skip(f"the logged scores are not at {path}: set R2CMN_SHARED to the folder that holds data/")
+    for block in (json.loads(path.read_text(encoding="utf-8"))["A"][number]["test"] for number in (0, 1)):
+        given = {"id": block["ids"], "generated": block["pred"], "reference": block["gt"]}
+        rows = [dict(zip(given, row, strict=True)) for row in zip(*given.values(), strict=True)]
+        (tmp_path / "p.json").write_text(json.dumps(rows), encoding="utf-8")
+        made = prepare(read_predictions(tmp_path / "p.json"))
+        found = evaluate(made.generated, made.references, settings=Settings(num_resamples=1, meteor=False)).protocols[0]
+        assert found.protocol.name.endswith("/as-given/coco")
+        for name, value in block["logged"].items():
+            if name != "METEOR":
+                assert found.ours.scores[name].value == pytest.approx(value, abs=1e-9)
+        assert any(text.startswith(" ") for text in block["pred"])  # which counts in ROUGE-L

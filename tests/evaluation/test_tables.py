@@ -115,3 +115,20 @@ def test_columns_are_found_in_any_spelling(tmp_path):
     assert table.find(("study_id",)) == "Study ID"
     assert table.find(("id",)) is None
     assert plain_name(" Model Prediction ") == "model_prediction"
+
+
+def test_a_semicolon_separates_columns_only_if_there_is_a_header(tmp_path):
+    table = read_table(write(tmp_path / "a.csv", "ID;Generated\na;lungs clear, no effusion .\n"))
+    assert table.column(table.need(("generated",))) == ["lungs clear, no effusion ."]
+    plain = read_table(write(tmp_path / "b.csv", "lungs clear ; no effusion .\nheart normal .\n"))
+    assert plain.columns == ()
+    assert plain.column("") == ["lungs clear ; no effusion .", "heart normal ."]
+
+
+def test_two_columns_of_one_name_and_half_a_surrogate_pair_are_named(tmp_path):
+    table = read_table(write(tmp_path / "a.csv", "id,generated,Generated\na,b,c\n"))
+    with pytest.raises(ValueError, match="several columns 'generated': 'generated', 'Generated'"):
+        table.find(("generated",))
+    with pytest.raises(ValueError, match=r"'report' of 'a' cannot be written as UTF-8") as caught:
+        read_table(write(tmp_path / "a.json", '{"a": "small\\ud800"}'))
+    str(caught.value).encode()

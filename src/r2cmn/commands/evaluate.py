@@ -60,7 +60,7 @@ def evaluate(
     """
     from r2cmn.evaluation.labels import Labels
     from r2cmn.evaluation.page import PageContent, write_page
-    from r2cmn.evaluation.protocols import as_words, prepare
+    from r2cmn.evaluation.protocols import prepare
     from r2cmn.evaluation.published import published as published_numbers
     from r2cmn.evaluation.read import license_class_of, read_baselines, read_predictions
     from r2cmn.evaluation.result import evaluate as evaluate_reports
@@ -83,7 +83,7 @@ def evaluate(
             title=f"{predictions.name}, {len(read.ids)} reports",
             groups=read.groups(groups),
             labels=Labels.read(read.ids, labels_pred, labels_ref, split),
-            baselines={name: as_words(reports, prepared.cleaning)[0] for name, reports in others.items()},
+            baselines={name: prepared.like_generated(reports) for name, reports in others.items()},
             settings=Settings(num_resamples=resamples, seed=seed, meteor="auto" if meteor is None else meteor),
             notes=prepared.notes,
         )

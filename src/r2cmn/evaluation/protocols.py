@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from r2cmn.data.tokenizer import CLEANING, TEXT_RULES, UNKNOWN, Tokenizer
+from r2cmn.evaluation.doubts import notes_on_studies
 from r2cmn.evaluation.read import Annotation, Predictions
 from r2cmn.files import check_choice
 
@@ -28,6 +29,9 @@ MEANING = {
     "given-1": "references as the file has them",
 }
 """One sentence for each protocol."""
+
+AS_GIVEN = "as-given"
+"""Name of text that is scored exactly as the files have it, with all its blanks."""
 
 # a private-use character survives every cleaning, the angle brackets of <unk> do not
 _PLACEHOLDER = "\ue000"
@@ -41,7 +45,7 @@ class Protocol:
     Args:
         version: a key of `MEANING`.
         section: findings, impression, ...; unstated if it is not known.
-        text: cleaning of the text: cleaned-iu_xray, cleaned-mimic_cxr, or as-given.
+        text: cleaning of the text: cleaned-iu_xray, cleaned-mimic_cxr, or as-given, not even single-spaced.
         scorers: coco: those of coco-caption without its tokenizer.
 
     Raises:
@@ -50,7 +54,7 @@ class Protocol:
 
     version: str
     section: str = "findings"
-    text: str = "as-given"
+    text: str = AS_GIVEN
     scorers: str = "coco"
 
     def __post_init__(self) -> None:
@@ -69,7 +73,7 @@ class References:
 
     Attributes:
         protocol: how they were made.
-        texts: a reference for each study, words separated by blanks.
+        texts: a reference for each study, words separated by single blanks unless its text is `as-given`.
         training: training reports, made in the same way; empty if they are not known.
         rows: positions of the studies that count; None for all.
     """
@@ -96,6 +100,11 @@ class Prepared:
     cleaning: str
     notes: list[str]
 
+    def like_generated(self, reports: Sequence[str]) -> list[str]:
+        """Return the reports of another system, made as `generated`."""
+        is_given = self.references[0].protocol.text == AS_GIVEN
+        return list(reports) if is_given and not is_prose(reports) else as_words(reports, self.cleaning)[0]
+
 
 def prepare(predictions: Predictions, dataset: str | None = None, section: str | None = None) -> Prepared:
     """Turn reports and references into words, under all protocols that the files allow.
@@ -109,7 +118,7 @@ def prepare(predictions: Predictions, dataset: str | None = None, section: str |
         ValueError: for an unknown data set.
     """
     annotation = predictions.annotation
-    notes: list[str] = []
+    notes = notes_on_studies(predictions, dataset)
     if dataset is None and annotation is not None and annotation.dataset != "iu_xray":
         notes.append(f"{annotation.path} has subjects and studies: the text rules of mimic_cxr are used")
     name = dataset or (annotation.dataset if annotation else "iu_xray")
@@ -126,6 +135,8 @@ def prepare(predictions: Predictions, dataset: str | None = None, section: str |
     else:
         references, more = _of_columns(predictions, cleaning, section, is_cleaned or dataset is not None)
         notes += more
+        if references[0].protocol.text == AS_GIVEN:
+            generated = list(predictions.generated)
     return Prepared(generated, references, cleaning, notes)
 
 
@@ -205,8 +216,10 @@ def _of_columns(
     texts = {kind: as_words(column, cleaning) for kind, column in predictions.references.items()}
     prose = any(was_cleaned for _, was_cleaned in texts.values())
     notes = [f"the references of {predictions.path} are prose: cleaned as {cleaning}"] if prose else []
-    text = f"cleaned-{cleaning}" if is_cleaned or prose else "as-given"
+    text = f"cleaned-{cleaning}" if is_cleaned or prose else AS_GIVEN
     versions = {"released": "released-1", "full": "full-1", "given": "given-1"}
     if any(UNKNOWN in reference for reference in texts.get("given", ([], False))[0]):
         versions["given"] = "released-1"  # only decoding from a vocabulary writes <unk>
+    if text == AS_GIVEN:  # extra blanks count in coco-caption's ROUGE-L
+        texts = {kind: (list(column), False) for kind, column in predictions.references.items()}
     return [References(Protocol(versions[k], section, text), words) for k, (words, _) in texts.items()], notes

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from r2cmn.evaluation.tables import NAMES, Table, read_table
-from r2cmn.files import check_choice, name_some, read_json, repeated
+from r2cmn.files import check_choice, name_some, read_json, repeated, utf8_fault
 
 SPLITS = ("train", "val", "test")
 _DEIDENTIFIED = "___"
@@ -80,10 +80,16 @@ class Predictions:
             return None
         if name is None:
             found = next((each for each in NAMES["patient"] if each in self.columns), None)
-            return None if found is None else ("patient", self.columns[found])
+            return None if found is None else ("patient", self._groups(found))
         if name not in self.columns:
             raise ValueError(f"--groups {name}: no file has this column; there are {', '.join(self.columns) or 'none'}")
-        return name, self.columns[name]
+        return name, self._groups(name)
+
+    def _groups(self, column: str) -> list[str]:
+        """Return a column; a study without a value is a group of its own."""
+        return [
+            value if value.strip() else f"study {id}" for value, id in zip(self.columns[column], self.ids, strict=True)
+        ]
 
 
 def read_predictions(
@@ -187,6 +193,8 @@ def _entry(name: str, entry: Any) -> dict[str, Any]:
     for key, kinds in (("id", str | int), ("report", str)):
         if not isinstance(entry.get(key), kinds):
             raise ValueError(f"{name} has no '{key}' that is text")
+        if fault := utf8_fault(str(entry[key])):
+            raise ValueError(f"{name}: the {key} {fault}")
     return entry
 
 

@@ -14,13 +14,14 @@ import numpy as np
 
 from r2cmn.data.reports import Study
 from r2cmn.data.tokenizer import Tokenizer
+from r2cmn.evaluation.doubts import notes_on_texts
 from r2cmn.evaluation.labels import Labels
 from r2cmn.evaluation.protocols import References, released_and_full
 from r2cmn.evaluation.scored import Scored, Settings, System, by_observation
 from r2cmn.files import write_whole
 from r2cmn.metrics.degeneracy import degeneracy
 from r2cmn.metrics.names import describe
-from r2cmn.metrics.nlg import normalized, optional_meteor_statistics
+from r2cmn.metrics.nlg import optional_meteor_statistics, single_spaced
 from r2cmn.metrics.significance import Significance
 from r2cmn.metrics.sufficient import SufficientStatistics
 
@@ -122,7 +123,8 @@ def evaluate(
         warnings.simplefilter("always")
         scorer.count_meteor([generated, *baselines.values()], references)
         protocols = [scorer.score(generated, each, baselines) for each in references]
-    further = [*dict.fromkeys(str(warning.message) for warning in caught), *_warnings(protocols[0])]
+    odd = notes_on_texts(generated, references[0].texts)
+    further = [*dict.fromkeys(str(warning.message) for warning in caught), *odd, *_warnings(protocols[0])]
     counted = None if groups is None else (groups[0], len(set(groups[1])))
     return Result(title, protocols, labels.name, settings, counted, (*notes, *further))
 
@@ -182,8 +184,8 @@ class Scorer:
         Raises:
             MeteorError: if `settings.meteor` is True and METEOR cannot be computed.
         """
-        sides = [normalized(reports, each.texts) for each in references for reports in systems]
-        pairs = list(dict.fromkeys(pair for side in sides for pair in zip(*side, strict=True)))
+        sides = [_pairs(reports, each.texts) for each in references for reports in systems]
+        pairs = list(dict.fromkeys(pair for side in sides for pair in side))
         found: dict[tuple[str, str], np.ndarray] = {}
         for start in range(0, len(pairs), _PAIRS_PER_START):
             part = pairs[start : start + _PAIRS_PER_START]
@@ -220,11 +222,16 @@ class Scorer:
     def _statistics(
         self, generated: Sequence[str], references: Sequence[str], labels: LabelPair | None
     ) -> SufficientStatistics:
-        statistics = SufficientStatistics.of(generated, references, labels, meteor=False)
+        statistics = SufficientStatistics.of(generated, references, labels, meteor=False, as_given=True)
         if self._meteor is None:
             return statistics
-        pairs = zip(*normalized(generated, references), strict=True)
+        pairs = _pairs(generated, references)
         return replace(statistics, meteor=np.stack([self._meteor[pair] for pair in pairs]))
+
+
+def _pairs(generated: Sequence[str], references: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the texts as METEOR reads them."""
+    return list(zip(single_spaced(generated), single_spaced(references), strict=True))
 
 
 def _warnings(scored: Scored) -> list[str]:

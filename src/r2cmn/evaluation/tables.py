@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2cmn.files import name_some, read_json, repeated
+from r2cmn.files import name_some, read_json, repeated, utf8_fault
 from r2cmn.files.tables import csv_lines, read_csv
 
 KEY = "key"
@@ -51,9 +51,21 @@ class Table:
     rows: list[dict[str, str]]
 
     def find(self, names: Iterable[str]) -> str | None:
-        """Return the column with the first of these names, in any case, with blanks or hyphens for underscores."""
-        known = {plain_name(column): column for column in reversed(self.columns)}
-        return next((known[name] for name in names if name in known), None)
+        """Return the column with the first of these names, in any case, with blanks or hyphens for underscores.
+
+        Raises:
+            ValueError: if several columns have this name.
+        """
+        plain = [plain_name(column) for column in self.columns]
+        found = next((name for name in names if name in plain), None)
+        if found is None:
+            return None
+        if plain.count(found) > 1:
+            twice = [column for column, name in zip(self.columns, plain, strict=True) if name == found]
+            raise ValueError(
+                f"{self.path} has several columns '{found}': {name_some(twice)}; rename or remove one of them"
+            )
+        return self.columns[plain.index(found)]
 
     def need(self, names: Sequence[str]) -> str:
         """Return the column with the first of these names; without a header, the only one.
@@ -97,12 +109,13 @@ def read_table(path: Path) -> Table:
     """
     if path.suffix.lower() == ".json" and path.is_file():
         return _from_json(path, read_json(path, unique_keys=True))
-    lines = list(csv_lines(path))
-    if not lines:
+    header = next(csv_lines(path), None)
+    if header is None:
         raise ValueError(f"{path} is empty")
-    header = lines[0]
     if {plain_name(name) for name in header} & {name for role in _HEADER for name in NAMES[role]}:
         return Table(path, tuple(header), read_csv(path))
+    lines = list(csv_lines(path, delimiter=","))  # without a header, a semicolon is part of the text
+    header = lines[0]
     if any(len(line) > 1 for line in lines):
         raise ValueError(
             f"{path} has no column of a known name: its first row is {', '.join(header)}; name its columns, such as id "
@@ -143,4 +156,9 @@ def _from_json(path: Path, content: Any) -> Table:
         elif kinds == {str, type(None)}:
             lacking = [key for key, each in objects.items() if each.get(name) is None]
             raise ValueError(f"{path}: '{name}' of {name_some(lacking)} is missing or null; an empty report is \"\"")
-    return Table(path, tuple(columns), [{name: str(each[name]) for name in columns} for each in objects.values()])
+    rows = {key: {name: str(each[name]) for name in columns} for key, each in objects.items()}
+    for key, row in rows.items():
+        for name, text in row.items():
+            if fault := utf8_fault(text):
+                raise ValueError(f"{path}: '{name}' of '{ascii(key)[1:-1]}' {fault}")
+    return Table(path, tuple(columns), list(rows.values()))

@@ -57,7 +57,8 @@ def nlg_scores(
         MeteorError: if `meteor` is True and it could not be computed.
     """
     check_meteor(meteor)
-    generated, references = normalized(generated, references)
+    check_pairs(generated, references)
+    generated, references = single_spaced(generated), single_spaced(references)
     scores = bleu(generated, references)
     counted = optional_meteor_statistics(generated, references, meteor)
     scores["METEOR"] = math.nan if counted is None else float(meteor_of_sums(counted.sum(axis=0, keepdims=True))[0])
@@ -66,8 +67,8 @@ def nlg_scores(
     return scores
 
 
-def normalized(generated: Sequence[str], references: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return both sides with single spaces between words.
+def check_pairs(generated: Sequence[str], references: Sequence[str]) -> None:
+    """Check that every report has one reference.
 
     Raises:
         ValueError: without reports, or if there are not as many references.
@@ -76,7 +77,11 @@ def normalized(generated: Sequence[str], references: Sequence[str]) -> tuple[lis
         raise ValueError(f"every report needs one reference: there are {len(generated)} and {len(references)}")
     if not len(generated):
         raise ValueError("there are no reports to score: call update before compute")
-    return [" ".join(text.split()) for text in generated], [" ".join(text.split()) for text in references]
+
+
+def single_spaced(texts: Sequence[str]) -> list[str]:
+    """Return texts with single spaces between words and none around them."""
+    return [" ".join(text.split()) for text in texts]
 
 
 def bleu(generated: Sequence[str], references: Sequence[str]) -> dict[str, float]:
@@ -165,7 +170,10 @@ def cider_per_report(generated: Sequence[str], references: Sequence[str]) -> np.
 def optional_meteor_statistics(
     generated: Sequence[str], references: Sequence[str], meteor: Literal["auto"] | bool
 ) -> np.ndarray | None:
-    """Return `meteor_statistics`; None if `meteor` is False or, after one warning, if "auto" cannot compute METEOR.
+    """Return `meteor_statistics` of single-spaced texts, as line breaks break METEOR's protocol.
+
+    Returns:
+        None if `meteor` is False or, after one warning, if "auto" cannot compute METEOR.
 
     Raises:
         MeteorError: if `meteor` is True and it could not be computed.
@@ -173,7 +181,7 @@ def optional_meteor_statistics(
     if meteor is False:
         return None
     try:
-        return meteor_statistics(generated, references)
+        return meteor_statistics(single_spaced(generated), single_spaced(references))
     except MeteorError as error:
         if meteor is True:
             raise

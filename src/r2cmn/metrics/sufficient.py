@@ -19,10 +19,11 @@ from r2cmn.metrics.nlg import (
     bleu_of_sums,
     bleu_statistics,
     check_meteor,
+    check_pairs,
     cider_per_report,
-    normalized,
     optional_meteor_statistics,
     rouge_l_per_report,
+    single_spaced,
 )
 
 
@@ -34,7 +35,7 @@ class SufficientStatistics:
     reward its repeated reports.
 
     Attributes:
-        references: the n references with normalized white space; only reports for equal references are compared.
+        references: the n references as they were scored; only reports for equal references are compared.
         reference_labels: (n, 14) labels of the references, or None without clinical efficacy.
         bleu: (n, 10), see `r2cmn.metrics.nlg.bleu_statistics`.
         meteor: (n, 23), see `r2cmn.metrics.meteor.meteor_statistics`, or None if it was left out.
@@ -58,6 +59,7 @@ class SufficientStatistics:
         references: Sequence[str],
         labels: tuple[Any, Any] | None = None,
         meteor: Literal["auto"] | bool = "auto",
+        as_given: bool = False,
     ) -> SufficientStatistics:
         """Count the statistics of a system's reports; Java starts once.
 
@@ -67,6 +69,7 @@ class SufficientStatistics:
             labels: (n, 14) labels of the generated reports and (n, 14) of the references, as in
                 `r2cmn.metrics.efficacy.efficacy`; without them there are no clinical scores.
             meteor: True computes METEOR or raises; False leaves it out; "auto" computes it if it can, else warns once.
+            as_given: score with all white space, as coco-caption does: its ROUGE-L counts each further space as a word.
 
         Raises:
             ValueError: without reports, or if references or labels do not fit the reports.
@@ -75,7 +78,9 @@ class SufficientStatistics:
         check_meteor(meteor)
         if not len(generated) and not len(references):
             raise ValueError("there are no reports to score: give at least one")
-        generated, references = normalized(generated, references)
+        check_pairs(generated, references)
+        if not as_given:
+            generated, references = single_spaced(generated), single_spaced(references)
         efficacy = None if labels is None else efficacy_statistics(*labels)  # before the minutes that texts can take
         if efficacy is not None and len(efficacy) != len(generated):
             raise ValueError(f"every report needs a row of labels: there are {len(generated)} and {len(efficacy)}")
