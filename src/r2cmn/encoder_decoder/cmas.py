@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from r2cmn.data.annotations.normality import is_abnormal
 from r2cmn.data.tokenizer import Tokenizer
-from r2cmn.encoder_decoder.hierarchical import FORBIDDEN, LSTM, Hierarchical, Memory, first_positions, word_log_p
+from r2cmn.encoder_decoder.hierarchical import FORBIDDEN, LSTM, Hierarchical, LSTMState, first_positions, word_log_p
 from r2cmn.encoder_decoder.recurrent import SoftAttention
 from r2cmn.types import Source, State
 
@@ -108,28 +108,28 @@ class CMAS(Hierarchical):
         Returns:
             The global state and the hidden state of the writer after each token, both (B, T, D); the state after all.
         """
-        whole, memory = (state["global"], state["global_cell"]), (state["hidden"], state["cell"])
+        whole, carried = (state["global"], state["global_cell"]), (state["hidden"], state["cell"])
         read = _pick(writers, *(writer.read(words) for writer in self.writers))
         planning, opening = _rows(planned), _rows(opens)
         found = []
         for t, writer in enumerate(writers.unbind(1)):
             if len(rows := opening[t]):  # the global state is the first input of a writer, the opening id 0 the second
-                memory = _put(memory, rows, self._write_on(writer[rows], [w(whole[0][rows]) for w in self.writers]))
-            memory = self._write_on(writer, [w.advance(read[:, t], memory) for w in self.writers])
-            memory = memory[0].masked_fill(first[:, t, None], 0.0), memory[1].masked_fill(first[:, t, None], 0.0)
+                carried = _put(carried, rows, self._write_on(writer[rows], [w(whole[0][rows]) for w in self.writers]))
+            carried = self._write_on(writer, [w.advance(read[:, t], carried) for w in self.writers])
+            carried = carried[0].masked_fill(first[:, t, None], 0.0), carried[1].masked_fill(first[:, t, None], 0.0)
             if len(rows := planning[t]):
-                whole = _put(whole, rows, self._look(memory[0][rows], (whole[0][rows], whole[1][rows]), rows, state))
-            found.append((whole[0], memory[0]))
+                whole = _put(whole, rows, self._look(carried[0][rows], (whole[0][rows], whole[1][rows]), rows, state))
+            found.append((whole[0], carried[0]))
         globals_, hidden = (torch.stack(values, 1) for values in zip(*found, strict=True))
-        following = {"global": whole[0], "global_cell": whole[1], "hidden": memory[0], "cell": memory[1]}
+        following = {"global": whole[0], "global_cell": whole[1], "hidden": carried[0], "cell": carried[1]}
         return globals_, hidden, {**state, **following}
 
-    def _write_on(self, writer: Tensor, memories: Sequence[Memory]) -> Memory:
-        """Return for each row (R,) the memory of its writer."""
-        (normal, normal_cell), (abnormal, abnormal_cell) = memories
+    def _write_on(self, writer: Tensor, states: Sequence[LSTMState]) -> LSTMState:
+        """Return for each row (R,) the state of its writer."""
+        (normal, normal_cell), (abnormal, abnormal_cell) = states
         return _pick(writer, normal, abnormal), _pick(writer, normal_cell, abnormal_cell)
 
-    def _look(self, last: Tensor, whole: Memory, rows: Tensor, state: State) -> Memory:
+    def _look(self, last: Tensor, whole: LSTMState, rows: Tensor, state: State) -> LSTMState:
         """Advance the global state of rows (R,) whose last sentence ended with the hidden state (R, D)."""
         query = torch.cat([last, whole[0]], -1)
         seen, _ = self.attention(query, state["keys"][rows], state["patches"][rows])
@@ -146,7 +146,7 @@ def _rows(mask: Tensor) -> Sequence[Tensor]:
     return mask.T.nonzero()[:, 1].split(mask.sum(0).tolist())
 
 
-def _put(memory: Memory, rows: Tensor, values: Memory) -> Memory:
-    """Replace some rows of a memory."""
-    hidden, cell = (old.index_copy(0, rows, new.to(old.dtype)) for old, new in zip(memory, values, strict=True))
+def _put(carried: LSTMState, rows: Tensor, values: LSTMState) -> LSTMState:
+    """Replace some rows of a state."""
+    hidden, cell = (old.index_copy(0, rows, new.to(old.dtype)) for old, new in zip(carried, values, strict=True))
     return hidden, cell

@@ -167,8 +167,8 @@ class CoAtt(Hierarchical):
         number = (count - 1).clamp(min=0)
         opened = self.word(sentences.topic)  # the topic is the first input, the opening id 0 the second
         read = self.word.read(words)
-        hidden, memory = loop_words(
-            lambda t, memory: self.word.advance(read[:, t], memory),
+        hidden, carried = loop_words(
+            lambda t, carried: self.word.advance(read[:, t], carried),
             starts, (select(opened[0], number), select(opened[1], number)), (state["hidden"], state["cell"]),
         )  # fmt: skip
         log_p = word_log_p(self.output(hidden), starts, self.full_stop)
@@ -177,8 +177,8 @@ class CoAtt(Hierarchical):
             **state,
             "sentence_hidden": latest(state["sentence_hidden"], sentences.hidden, count),
             "sentence_cell": latest(state["sentence_cell"], sentences.cell, count),
-            "hidden": memory[0],
-            "cell": memory[1],
+            "hidden": carried[0],
+            "cell": carried[1],
             "position": state["position"] + tokens.shape[1],
         }
         return Written(log_p, starts, number, sentences), following

@@ -25,7 +25,7 @@ FORBIDDEN = -1e9
 
 FULL_STOP = "."
 
-Memory = tuple[Tensor, Tensor]
+LSTMState = tuple[Tensor, Tensor]
 """Hidden state and content of an LSTM, both (B, D)."""
 
 
@@ -44,12 +44,12 @@ class LSTM(nn.Module):
         self.hidden = nn.Linear(dim, 4 * dim)
         init_uniform(dim**-0.5, self)
 
-    def advance(self, read: Tensor, state: Memory) -> Memory:
+    def advance(self, read: Tensor, state: LSTMState) -> LSTMState:
         """Advance by an input that `read` has mapped (..., 4D)."""
         gates, content = (read + self.hidden(state[0])).split([3 * self.dim, self.dim], -1)
         return lstm(gates, content.tanh(), state[1])
 
-    def forward(self, inputs: Tensor, state: Memory | None = None) -> Memory:
+    def forward(self, inputs: Tensor, state: LSTMState | None = None) -> LSTMState:
         """Advance by an input (..., `input_dim`) from a state, or from zeros."""
         if state is None:
             zeros = inputs.new_zeros(*inputs.shape[:-1], self.dim)
@@ -169,8 +169,8 @@ def select(values: Tensor, number: Tensor) -> Tensor:
 
 
 def loop_words(
-    advance: Callable[[int, Memory], Memory], starts: Tensor, opened: Memory, state: Memory
-) -> tuple[Tensor, Memory]:
+    advance: Callable[[int, LSTMState], LSTMState], starts: Tensor, opened: LSTMState, state: LSTMState
+) -> tuple[Tensor, LSTMState]:
     """Run a word loop whose state is replaced where a sentence starts.
 
     Args:

@@ -20,7 +20,7 @@ from r2cmn.encoder_decoder.hierarchical import (
     FORBIDDEN,
     LSTM,
     Hierarchical,
-    Memory,
+    LSTMState,
     first_positions,
     going,
     latest,
@@ -119,7 +119,7 @@ class HRGR(Hierarchical):
         count = starts.cumsum(1)  # 0: the sentence that the state is in
         hidden, cell, topics = self._loop_sentences(num_sentences(count), state)
         topic = select(torch.cat([state["topic"][:, None], topics], 1), count)  # (B, T, D)
-        outputs, memory = self._loop_words(words, topic, starts, state)
+        outputs, carried = self._loop_words(words, topic, starts, state)
         stop = select(self.stop(hidden).squeeze(-1), (count - 1).clamp(min=0))
         log_p = word_log_p(self.output(outputs), starts, self.full_stop)
         action = self.action(topic).to(log_p.dtype).log_softmax(-1)  # 0: a sentence of its own, k: template k
@@ -131,8 +131,8 @@ class HRGR(Hierarchical):
             "sentence_hidden": latest(state["sentence_hidden"], hidden, count),
             "sentence_cell": latest(state["sentence_cell"], cell, count),
             "topic": topic[:, -1],
-            "hidden": memory[0],
-            "cell": memory[1],
+            "hidden": carried[0],
+            "cell": carried[1],
             "position": state["position"] + tokens.shape[1],
         }
         return torch.cat([log_p, retrieved.masked_fill(inside, FORBIDDEN)], -1), following
@@ -148,14 +148,14 @@ class HRGR(Hierarchical):
         stacked = [torch.stack(values, 1) for values in zip(*found, strict=True)]
         return stacked[0], stacked[1], stacked[2]
 
-    def _loop_words(self, words: Tensor, topic: Tensor, starts: Tensor, state: State) -> tuple[Tensor, Memory]:
+    def _loop_words(self, words: Tensor, topic: Tensor, starts: Tensor, state: State) -> tuple[Tensor, LSTMState]:
         """Run the word LSTM, from zeros in each sentence; it attends to the patches before each word."""
         weight = self.word.read.weight
         read = F.linear(torch.cat([words, topic], -1), weight[:, self.dim :], self.word.read.bias)
 
-        def advance(t: int, memory: Memory) -> Memory:
-            seen, _ = self.word_attention(memory[0], state["word_keys"], state["patches"])
-            return self.word.advance(read[:, t] + F.linear(seen, weight[:, : self.dim]), memory)
+        def advance(t: int, carried: LSTMState) -> LSTMState:
+            seen, _ = self.word_attention(carried[0], state["word_keys"], state["patches"])
+            return self.word.advance(read[:, t] + F.linear(seen, weight[:, : self.dim]), carried)
 
         zeros = torch.zeros_like(topic)
         return loop_words(advance, starts, (zeros, zeros), (state["hidden"], state["cell"]))
