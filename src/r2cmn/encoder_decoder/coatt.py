@@ -105,8 +105,7 @@ class CoAtt(Hierarchical):
         feature_dim: int = 2048,
     ) -> None:
         super().__init__(tokenizer, vocabulary_size, dim)
-        # no names: the tags of a file are not known while a configuration is checked, before the data are read
-        num_tags = len(annotations["tags"]) or num_picked
+        num_tags = len(annotations["tags"])
         if not 1 <= num_picked <= num_tags:
             raise ValueError(
                 f"encoder_decoder.num_picked is {num_picked}, but must be at least 1 and at most {num_tags}, the "

@@ -113,8 +113,12 @@ def test_fewer_tags_than_are_picked_are_refused_before_data_are_read():
 
 def test_fewer_tags_of_a_file_than_are_picked_are_refused_with_the_data(make_studies, tmp_path):
     path = tmp_path / "tags.json"
-    path.write_text(json.dumps({f"s{n}": ["Effusion"] for n in range(3)}))
-    check(compose(["model=coatt", f"encoder_decoder.tags={path}"]))
+    path.write_text(
+        json.dumps({f"s{n}": ["Effusion"] for n in range(3)} | {"elsewhere": [f"Tag {n}" for n in range(9)]})
+    )
+    check(compose(["model=coatt", f"encoder_decoder.tags={path}"]))  # 10 tags in the whole file
+    with pytest.raises(ValueError, match=r"num_picked is 11.*at most 10.*tags\.json"):
+        check(compose(["model=coatt", f"encoder_decoder.tags={path}", "encoder_decoder.num_picked=11"]))
     tokenizer = Tokenizer.build(["Effusion."], threshold=1)
     description = {"_target_": f"{CoAtt.__module__}.CoAtt", "tags": str(path)}
     offered = {"tokenizer": tokenizer, "vocabulary_size": tokenizer.vocabulary_size}

@@ -120,7 +120,7 @@ def annotate_tags(
 
     Returns:
         Plain data: `tags`, the names, and `of_studies`, the positions of the names that each study has; None for a
-        study that is not labeled.
+        study that is not labeled. Without studies, before data are read, the names are all that the source has.
 
     Raises:
         ValueError: if the file cannot be read, or no study has a tag.
@@ -132,6 +132,8 @@ def annotate_tags(
     if source == "labels":
         return _positions(list(OBSERVATIONS), _tagged("labels", [_positive(study) for study in studies]))
     given = read_tags(expand_user(source))
+    if not studies:
+        return _positions(sorted({tag for tags in given.values() for tag in tags or ()}), [])
     tagged = _tagged(source, [given.get(study.id) for study in studies])
     counts = Counter(tag for tags in tagged if tags for tag in tags)
     names = sorted(tag for tag, count in counts.items() if count >= least and tag != OTHER)
