@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from r2cmn.build import DescriptionError, build, check_allowed, has_option
+from r2cmn.build import DescriptionError, build, check_allowed, find_class, has_option
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.kernels.pairs import unique_pairs
 from r2cmn.types import Config, EncoderDecoder, Memory, QueriedMemory, Source, State
@@ -91,12 +91,7 @@ def build_model(model: Config, tokenizer: Tokenizer, annotations: Config | None 
         if part not in model:
             raise DescriptionError(f"the model has no '{part}': it needs backbone, memory and encoder_decoder")
     backbone, memory = build(model["backbone"], "backbone"), build(model["memory"], "memory")
-    wanted = memory.visual_network.query.in_features if isinstance(memory, QueriedMemory) else None
-    if wanted is not None and getattr(backbone, "patch_dim", wanted) != wanted:
-        raise ValueError(
-            f"memory.dim is {wanted}, but the patches have {backbone.patch_dim} values: with a memory, set "
-            "backbone.projection to linear or relu, and backbone.dim to memory.dim"
-        )
+    _check_width(backbone, memory, model["encoder_decoder"])
     offered: Config = {"tokenizer": tokenizer, "vocabulary_size": tokenizer.vocabulary_size}
     offered |= {name: getattr(backbone, name) for name in ("feature_dim", "patch_dim") if hasattr(backbone, name)}
     if annotations is not None:
@@ -109,3 +104,16 @@ def build_model(model: Config, tokenizer: Tokenizer, annotations: Config | None 
     if "init" in model:
         build(model["init"], "init")(cmn)
     return cmn
+
+
+def _check_width(backbone: nn.Module, memory: Memory, encoder_decoder: Config) -> None:
+    """Raise ValueError if the patches have another width than the memory, or than an encoder-decoder of one width."""
+    widths = {"memory.dim": memory.visual_network.query.in_features} if isinstance(memory, QueriedMemory) else {}
+    if "dim" in encoder_decoder and not has_option(find_class(encoder_decoder["_target_"]), "patch_dim"):
+        widths["encoder_decoder.dim"] = encoder_decoder["dim"]
+    for key, width in widths.items():
+        if getattr(backbone, "patch_dim", width) != width:
+            raise ValueError(
+                f"{key} is {width}, but the patches have {backbone.patch_dim} values: set backbone.projection to "
+                f"linear or relu, and backbone.dim to {key}"
+            )

@@ -56,11 +56,6 @@ def test_attention_enters_the_content_alone():
     assert not torch.allclose(*written)
 
 
-def test_raw_features_that_the_backbone_projects_are_refused():
-    with pytest.raises(ValueError, match=r"backbone\.projection"):
-        Att2In(WORDS, DIM, patch_dim=DIM, feature_dim=PATCH, raw_features=True)
-
-
 def test_the_initialization_of_the_form_of_the_paper():
     model = Att2In(300, 64, raw_features=True)
     for module in (model.embedding, model.output):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from r2cmn.config import compose, plain
+from r2cmn.config import check, compose, plain
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.encoder_decoder.adaatt import AdaAtt
 from r2cmn.encoder_decoder.att2in import Att2In
@@ -39,6 +39,22 @@ def test_parameters_at_the_size_of_the_paper(overrides, iu_xray, mimic_cxr):
         with torch.device("meta"):
             model = build_model(described, Tokenizer(["<unk>", *map(str, range(size - 2))]))
         assert sum(p.numel() for p in model.parameters()) == TRUNK + expected
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (["model=st", "backbone.projection=null"], r"encoder_decoder\.dim"),
+        (["model=att2in", *RAW, "memory=cross_modal"], r"memory\.dim"),
+        (["model=att2in", RAW[0]], r"backbone\.projection"),
+        (["model=topdown", "encoder_decoder.hidden_dim=0"], r"encoder_decoder\.hidden_dim"),
+        (["model=adaatt", "encoder_decoder.attention_dim=-3"], r"encoder_decoder\.attention_dim"),
+        (["model=st", "encoder_decoder.cell=gru"], r"encoder_decoder\.cell"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_by_key(overrides, key):
+    with pytest.raises(ValueError, match=key):
+        check(compose(["experiment=small", *overrides]))
 
 
 WORDS, DIM, FEATURES, PATCHES = 7, 16, 18, 5

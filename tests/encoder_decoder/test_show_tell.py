@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from r2cmn.build import DescriptionError, build
 from r2cmn.encoder_decoder.show_tell import ShowTell
 
 EXACT = {"rtol": 0, "atol": 1e-12}
@@ -52,9 +51,3 @@ def test_the_initialization():
         assert module.weight.abs().max().item() == pytest.approx(bound, rel=0.01)
     assert not model.output.bias.any()
     assert ShowTell(300, 64, cell="maxout").embedding.weight.std().item() == pytest.approx(1, rel=0.05)
-
-
-def test_an_unknown_cell_is_refused():
-    description = {"_target_": "r2cmn.encoder_decoder.show_tell.ShowTell", "vocabulary_size": WORDS, "cell": "gru"}
-    with pytest.raises(DescriptionError, match=r"encoder_decoder\.cell"):
-        build(description, "encoder_decoder")

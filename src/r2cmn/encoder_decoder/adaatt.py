@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from r2cmn.encoder_decoder.recurrent import CANDIDATES, Cell, Recurrent, lstm
+from r2cmn.encoder_decoder.recurrent import CANDIDATES, Cell, Recurrent, lstm, size_or
 from r2cmn.types import Source, State
 
 
@@ -31,6 +31,9 @@ class AdaAtt(Recurrent):
         cell: `lstm`, or `maxout`, whose content is the larger of two maps instead of a tanh (`adaattmo` in the public
             code).
         dropout: of words, image, hidden state, sentinel, scores and output.
+
+    Raises:
+        ValueError: if a size is below 1.
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class AdaAtt(Recurrent):
         dropout: float = 0.5,
     ) -> None:
         super().__init__(vocabulary_size, dim, dim, dropout)
-        attention_dim = attention_dim or dim
+        attention_dim = size_or(dim, "attention_dim", attention_dim)
         pieces, self.candidate = CANDIDATES[cell]
         self.sizes = [3 * dim, pieces * dim, dim]  # gates, content, the sentinel's gate
         self.global_feature = nn.Linear(feature_dim, dim)

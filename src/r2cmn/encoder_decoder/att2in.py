@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from r2cmn.encoder_decoder.recurrent import Cell, Recurrent, SoftAttention, init_uniform, lstm, maxout
+from r2cmn.encoder_decoder.recurrent import Cell, Recurrent, SoftAttention, init_uniform, lstm, maxout, size_or
 from r2cmn.types import Source, State
 
 
@@ -27,7 +27,7 @@ class Att2In(Recurrent):
         dropout: of words and output.
 
     Raises:
-        ValueError: if `raw_features` is set, but the backbone projects them.
+        ValueError: if a size is below 1, or if `raw_features` is set, but the backbone projects them.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Att2In(Recurrent):
         raw_features: bool = False,
         dropout: float = 0.5,
     ) -> None:
-        size, patch_dim = hidden_dim or dim, patch_dim or dim
+        size, patch_dim = size_or(dim, "hidden_dim", hidden_dim), patch_dim or dim
         if raw_features and patch_dim != (feature_dim or patch_dim):
             raise ValueError("encoder_decoder.raw_features=true needs the trunk's features: backbone.projection=null")
         super().__init__(vocabulary_size, dim, size, dropout)
@@ -49,7 +49,7 @@ class Att2In(Recurrent):
         self.sizes = [3 * size, 2 * size]
         self.words = nn.Linear(dim, 5 * size)
         self.hidden = nn.Linear(size, 5 * size)
-        self.attention = SoftAttention(patch_dim, size, attention_dim or dim)
+        self.attention = SoftAttention(patch_dim, size, size_or(dim, "attention_dim", attention_dim))
         self.attended = nn.Linear(patch_dim, 2 * size)
         if raw_features:
             init_uniform(0.1, self.embedding, self.output)

@@ -130,6 +130,17 @@ CANDIDATES: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {"lstm": (1, tor
 """The option `cell`: the content to add is made of this many R, by this function."""
 
 
+def size_or(dim: int, key: str, size: int | None) -> int:
+    """Return the value of an option, `dim` if it is None.
+
+    Raises:
+        ValueError: if it is below 1; the message names the key.
+    """
+    if size is not None and size < 1:
+        raise ValueError(f"encoder_decoder.{key} must be null or at least 1, not {size}")
+    return dim if size is None else size
+
+
 def init_uniform(bound: float, *modules: nn.Module) -> None:
     """Draw all parameters of modules from the uniform distribution between -bound and bound."""
     for module in modules:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from r2cmn.encoder_decoder.recurrent import CANDIDATES, Cell, Recurrent, init_uniform, lstm
+from r2cmn.encoder_decoder.recurrent import CANDIDATES, Cell, Recurrent, init_uniform, lstm, size_or
 from r2cmn.types import Source, State
 
 
@@ -25,6 +25,9 @@ class ShowTell(Recurrent):
         cell: `lstm`, without biases; or `maxout`, whose content is the larger of two maps instead of a tanh, with
             biases: `show_tell` and `newfc` of public code (ruotianluo/ImageCaptioning.pytorch).
         dropout: of the output.
+
+    Raises:
+        ValueError: if a size is below 1.
     """
 
     def __init__(
@@ -35,7 +38,7 @@ class ShowTell(Recurrent):
         cell: Literal["lstm", "maxout"] = "lstm",
         dropout: float = 0.5,
     ) -> None:
-        size = hidden_dim or dim
+        size = size_or(dim, "hidden_dim", hidden_dim)
         super().__init__(vocabulary_size, dim, size, dropout)
         pieces, self.candidate = CANDIDATES[cell]
         self.sizes = [3 * size, pieces * size]

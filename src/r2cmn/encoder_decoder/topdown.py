@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from r2cmn.encoder_decoder.recurrent import Cell, Recurrent, SoftAttention, init_uniform, lstm
+from r2cmn.encoder_decoder.recurrent import Cell, Recurrent, SoftAttention, init_uniform, lstm, size_or
 from r2cmn.types import Source, State
 
 
@@ -26,6 +26,9 @@ class TopDown(Recurrent):
         patch_dim: P, what the backbone hands on; None: `dim`.
         feature_dim: F of the trunk's features, whose mean is the image.
         dropout: of words, image and output.
+
+    Raises:
+        ValueError: if a size is below 1.
     """
 
     def __init__(
@@ -38,14 +41,14 @@ class TopDown(Recurrent):
         feature_dim: int = 2048,
         dropout: float = 0.5,
     ) -> None:
-        size, patch_dim = hidden_dim or dim, patch_dim or dim
+        size, patch_dim = size_or(dim, "hidden_dim", hidden_dim), patch_dim or dim
         super().__init__(vocabulary_size, dim, size, dropout)
         self.sizes = [3 * size, size]
         self.global_feature = nn.Linear(feature_dim, size)
         self.words = nn.Linear(dim, 4 * size)
         self.image = nn.Linear(size, 4 * size, bias=False)
         self.hidden = nn.Linear(2 * size, 4 * size)
-        self.attention = SoftAttention(patch_dim, size, attention_dim or dim)
+        self.attention = SoftAttention(patch_dim, size, size_or(dim, "attention_dim", attention_dim))
         self.language = nn.Linear(patch_dim + size, 4 * size)
         self.language_hidden = nn.Linear(size, 4 * size)
         init_uniform(size**-0.5, self.words, self.image, self.hidden, self.language, self.language_hidden)
