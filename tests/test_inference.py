@@ -41,7 +41,7 @@ def test_a_subfolder_is_a_study_and_its_files_its_views_in_order(tmp_path):
         ("b", ["1.JPG", "2.png"]),
         ("p/s", ["1.png"]),
     ]
-    assert (bad, notes) == ({}, ["1 files that are no images"])
+    assert (bad, notes) == ({}, ["files that are no images (1)"])
 
 
 def test_clutter_is_left_out_and_counted(tmp_path):
@@ -51,7 +51,7 @@ def test_clutter_is_left_out_and_counted(tmp_path):
         (tmp_path / name).write_bytes(b"\0\5\x16\7" + bytes(200))
     studies, _, notes = find_studies(tmp_path)
     assert [study.id for study in studies] == ["a"]
-    assert notes == ["5 hidden files, thumbnails and the like"]
+    assert notes == ["hidden files, thumbnails and the like (5)"]
 
 
 def test_without_subfolders_a_file_is_a_study(tmp_path):

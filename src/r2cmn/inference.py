@@ -116,7 +116,7 @@ def _studies_of_folder(folder: Path) -> tuple[list[StudyFiles], list[str]]:
         else:  # the name of a DICOM file may end in a number after a full stop
             own.append(StudyFiles(path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name, (path,)))
     studies = [*own, *(StudyFiles(name, tuple(images)) for name, images in nested.items())]
-    return studies, [f"{number} {what}" for what, number in left_out.items()]
+    return studies, [f"{what} ({number:,})" for what, number in left_out.items()]
 
 
 def _studies_of_csv(path: Path) -> list[StudyFiles]:

@@ -72,6 +72,12 @@ def test_images_that_are_not_used_are_counted(studies):
     assert "not used" not in _printed(check_studies({"train": studies["train"]}, num_views=2)[1])
 
 
+def test_a_path_of_windows_is_explained(studies):
+    _change(studies, "val", 0, images=tuple(path.parent / f"x\\{path.name}" for path in studies["val"][0].images))
+    with pytest.raises(DataError, match=r"there is no image at .*: write / between folders, not"):
+        check_studies(studies, num_views=2)
+
+
 @pytest.mark.parametrize("name", ["id", "report", "patient"])
 def test_text_that_is_no_utf8_is_refused_by_study(studies, name):
     _change(studies, "train", 2, **{name: "half\ud800"})

@@ -82,6 +82,15 @@ def test_a_palette_is_resolved(tmp_path):
     assert np.asarray(transparent).tolist() == [[[10, 20, 30], [0, 0, 0]]]
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_sixteen_bits_that_hold_twelve_are_refused(tmp_path, suffix):
+    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    with pytest.raises(ImageError, match=r"16 bits, but no value above 4,095: .* at most 12 bits"):
+        load_image(_save(Image.fromarray(values), tmp_path / f"a{suffix}"))
+    assert np.asarray(load_image(_save(Image.fromarray(values * 16), tmp_path / f"b{suffix}"))).max() == 255
+    assert not np.asarray(load_image(_save(Image.fromarray(values * 0), tmp_path / f"c{suffix}"))).any()
+
+
 def test_one_bit_and_cmyk_are_read(tmp_path):
     assert np.asarray(load_image(_save(Image.new("1", (2, 2), 1), tmp_path / "a.png"))).min() == 255
     assert np.asarray(load_image(_save(Image.new("CMYK", (8, 8)), tmp_path / "a.jpg"))).min() > 250

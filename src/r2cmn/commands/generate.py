@@ -45,7 +45,7 @@ def generate(
         found = find_studies(images[0], on_bad)
         check_writable(out)
         for note in found.notes:
-            print(f"r2cmn: note: left out {note}", file=sys.stderr)
+            print(f"r2cmn: note: left out: {note}", file=sys.stderr)
         bad = found.bad | write_reports(module, found.studies, out, batch_size, on_bad, any_modality)
         for line in first_lines([f"left out study '{id}': {reason}" for id, reason in bad.items()]):
             print(f"r2cmn: note: {line}", file=sys.stderr)
