@@ -36,18 +36,16 @@ class RelationalMemory(nn.Module):
 
     def forward(self, words: Tensor, memory: Tensor) -> Tensor:
         """Update a memory (B, R, D) by words (B, T, D) in turn: the memory after each word (B, T, R, D)."""
-        # whatever a word alone decides is computed for all words at once
-        word_keys, word_values = self.attention.project(words)
-        word_gates = self.word_gates(words)
+        # what a word alone decides is computed for all words at once; split, as a slice has a gradient of full size
+        word_keys, word_values = (rows.split(1, dim=2) for rows in self.attention.project(words))
+        word_gates = self.word_gates(words).split(1, dim=1)
         memories = []
-        for t in range(words.shape[1]):
-            keys, values = self.attention.project(memory)  # of [M; y], like the next two lines
-            keys = torch.cat([keys, word_keys[:, :, t : t + 1]], dim=2)
-            values = torch.cat([values, word_values[:, :, t : t + 1]], dim=2)
+        for word_key, word_value, word_gate in zip(word_keys, word_values, word_gates, strict=True):
+            keys, values = self.attention.project(memory)
+            keys, values = torch.cat([keys, word_key], dim=2), torch.cat([values, word_value], dim=2)  # of [M; y]
             updated = memory + self.attention(memory, keys, values)
             updated = updated + self.mlp(updated)
-            gates = word_gates[:, t : t + 1] + self.memory_gates(memory.tanh())
-            enters, stays = gates.sigmoid().chunk(2, dim=-1)
+            enters, stays = (word_gate + self.memory_gates(memory.tanh())).sigmoid().chunk(2, dim=-1)
             memory = enters * updated.tanh() + stays * memory
             memories.append(memory)
         return torch.stack(memories, dim=1)
