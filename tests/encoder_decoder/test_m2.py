@@ -155,3 +155,14 @@ def test_wrong_sizes_name_the_key(options):
     with pytest.raises(ValueError, match=f"encoder_decoder.{key} ") as error:
         M2(WORDS, **{"dim": DIM, "num_heads": HEADS, **options})
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("columns", "inner", "count"),
+    [(761, 2048, 27_695_616), (761, 512, 18_249_216), (4336, 2048, 31_356_416), (4336, 512, 21_910_016)],
+)
+def test_parameters_at_the_papers_size(columns, inner, count):
+    """Without the 1,049,088 of the map of patches, which is the backbone's."""
+    with torch.device("meta"):
+        model = M2(columns, dim_feedforward=inner)
+    assert sum(parameter.numel() for parameter in model.parameters()) == count

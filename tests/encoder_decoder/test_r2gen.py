@@ -146,3 +146,14 @@ def test_dropout_acts_on_the_weights_of_the_memory():
     assert not torch.equal(memory(words, memory.start(words)), memory(words, memory.start(words)))
     memory.eval()
     assert torch.equal(memory(words, memory.start(words)), memory(words, memory.start(words)))
+
+
+@pytest.mark.parametrize(("columns", "counts"), [
+    (761, (25_487_097, 30_205_689, 34_924_281, 39_642_873)), (4336, (29_151_472, 33_870_064, 38_588_656, 43_307_248)),
+])  # fmt: skip
+def test_parameters_at_the_papers_size(columns, counts):
+    """Of 1 to 4 slots, without the 1,049,088 of the map of patches, which is the backbone's."""
+    for num_slots, count in enumerate(counts, start=1):
+        with torch.device("meta"):
+            model = R2Gen(columns, num_slots=num_slots)
+        assert sum(parameter.numel() for parameter in model.parameters()) == count

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from r2cmn.config import compose, plain
 from r2cmn.released import optimizer
-from r2cmn.released.weights import ReleasedFileError
+from r2cmn.released.files import ReleasedFileError
 
 NAMES = {  # theirs -> ours, in the released order
     "visual_extractor.model.0.weight": "backbone.trunk.conv1.weight",
@@ -52,3 +53,14 @@ def test_a_state_of_another_model_is_refused():
         optimizer.to_ours(state, theirs, ours, MODEL)
     with pytest.raises(ReleasedFileError, match="not the released one's two groups"):
         optimizer.to_theirs({"state": {}, "param_groups": [{"params": [0, 1]}]}, ours, theirs)
+
+
+@pytest.mark.parametrize(("name", "schedule"), [("r2gen", (50, 0.1)), ("r2gen_mimic_cxr", (1, 0.8)), ("m2", (50, 0.1))])
+def test_the_presets_of_r2gen_and_m2(name, schedule):
+    given = plain(compose([f"optimizer={name}"]).optimizer)
+    steps = given.pop("schedule")
+    assert (steps["step_size"], steps["gamma"]) == schedule
+    assert steps["_target_"] == "torch.optim.lr_scheduler.StepLR"
+    assert given == {
+        "_target_": "torch.optim.Adam", "lr": 1e-4, "backbone_lr": 5e-5, "weight_decay": 5e-5, "amsgrad": True,
+    }  # fmt: skip
