@@ -93,7 +93,10 @@ class HRGR(Hierarchical):
             ValueError: if there are no templates.
         """
         if not self.templates:
-            raise ValueError("there are no templates: no training report has a sentence whose words are frequent")
+            raise ValueError(
+                "HRGR has no templates: no training report has a sentence whose words are all in the vocabulary; lower "
+                "data.text.threshold"
+            )
         return super().to_targets(report, tokenizer)
 
     def rewrite(self, sentence: str, ids: list[int]) -> list[int]:
