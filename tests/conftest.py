@@ -274,10 +274,14 @@ def call_r2cmn(monkeypatch, capfd) -> Callable[..., SimpleNamespace]:
         monkeypatch.setattr(sys, "argv", ["r2cmn", *map(str, arguments)])
         capfd.readouterr()
         code: object = 0
+        umask = os.umask(0o022)
+        os.umask(umask)
         try:
             cli.main()
         except SystemExit as stop:
             code = stop.code or 0
+        finally:
+            os.umask(umask)  # a run of private data sets it
         out, err = capfd.readouterr()
         return SimpleNamespace(code=code, out=out, err=err)
 

@@ -1,6 +1,7 @@
 """Studies on disk in, a table of reports out: whole, in order, and text stays text."""
 
 import csv
+import stat
 import threading
 import time
 
@@ -137,6 +138,7 @@ class Recorder:
     """Writes of each study what it is made of, and remembers the batches."""
 
     num_views = 2
+    license_class = "public"
 
     def __init__(self, fail=False):
         self.batches = []
@@ -180,6 +182,22 @@ def test_reports_are_in_the_order_of_the_studies_whatever_their_views(tmp_path):
     assert rows[1][1] == "0-0, 0-1"
     assert rows[4][1] == "3-0, 3-1, 3-2"
     assert [p.name for p in out.parent.iterdir()] == ["r.csv"]
+
+
+@pytest.mark.usefixtures("no_pixels")
+def test_no_spreadsheet_runs_a_cell_and_private_reports_have_a_private_file(tmp_path):
+    names = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "a=1", ""]
+    found = [StudyFiles(name, (tmp_path / f"{name}.png",)) for name in names]
+    module = Recorder()
+    write_reports(module, found, tmp_path / "r.csv")
+    with (tmp_path / "r.csv").open(newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    assert [row[0] for row in rows] == [*(f"'{name}" for name in names[:6]), "a=1", ""]
+    assert [row[1][0] for row in rows] == ["'"] * 6 + ["a", "."]
+    assert stat.S_IMODE((tmp_path / "r.csv").stat().st_mode) == 0o644
+    module.license_class = "dua"
+    write_reports(module, found, tmp_path / "r.csv")
+    assert stat.S_IMODE((tmp_path / "r.csv").stat().st_mode) == 0o600
 
 
 @pytest.mark.usefixtures("no_pixels")

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import re
+import shlex
 import sys
 import traceback
 import warnings
@@ -190,7 +191,9 @@ def _train(config: Any) -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from r2cmn.config import write_override
     from r2cmn.runs.folder import RunFolder, own_overrides
+    from r2cmn.runs.privacy import private_folder
     from r2cmn.runs.training import InterruptedRunError, train
     from r2cmn.runs.trial import record_failure
 
@@ -200,11 +203,13 @@ def _train(config: Any) -> float | None:
         os.environ.setdefault("R2CMN_SWEEP", Path(HydraConfig.get().sweep.dir).resolve().name)
     _quiet()
     try:
-        result = train(config)
+        with private_folder(folder, config):
+            result = train(config)
     except InterruptedRunError:
         given = own_overrides(HydraConfig.get().overrides.task)
-        kept = " ".join(o for o in given if not o.startswith(("run_dir=", "checkpoint=")))
-        log.warning("stopped; to resume: r2cmn train %s run_dir=%s checkpoint=last", kept, folder)
+        kept = [o for o in given if not o.startswith(("run_dir=", "checkpoint="))]
+        again = shlex.join([*kept, write_override("run_dir", str(folder)), "checkpoint=last"])
+        log.warning("stopped; to resume: r2cmn train %s", again)
         sys.exit(130)
     except (ValueError, OSError) as error:
         _keep_traceback(RunFolder(folder).error_txt)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from r2cmn.model import CMN, build_model
 from r2cmn.objectives import check_model
 from r2cmn.types import Config
 
+_PLAIN = re.compile(r"[\w./:~%@-]*")
 _LEAST = {"seed": 0, "dim": 1, "trainer.accumulate_grad_batches": 1, "trainer.check_val_every_n_epoch": 1}
 
 
@@ -65,8 +68,26 @@ def compose(
 def composition_error(error: Exception) -> ConfigError:
     """Return an error of Hydra or OmegaConf as one sentence that names the override, key or choice at fault."""
     if isinstance(error, OverrideParseException):
-        return ConfigError(f"the override '{error.override}' cannot be read: {first_line(error)}")
+        reason = f"{first_line(error)}{_quoting(str(error.override))}"
+        return ConfigError(f"the override '{error.override}' cannot be read: {reason}")
     return ConfigError(_sentence(error))
+
+
+def write_override(key: str, value: str) -> str:
+    """Return an override whose value Hydra reads as this text."""
+    escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
+    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
+    return f"{key}={value}" if _PLAIN.fullmatch(value) else f'{key}="{escaped}"'
+
+
+def _quoting(override: str) -> str:
+    """Return how an override with a special character is given in a shell; "" if it may be a list with an error."""
+    key, is_given, value = override.partition("=")
+    if not is_given:
+        return "; an override is KEY=VALUE, and a value with a blank needs quotes: 'data.dir=\"a folder\"'"
+    if value.lstrip()[:1] in ("[", "{", "'", '"'):
+        return ""
+    return f". A value with a special character needs quotes: {shlex.quote(write_override(key, value))}"
 
 
 def _sentence(error: Exception) -> str:
@@ -81,6 +102,9 @@ def _sentence(error: Exception) -> str:
             hint = f"{parent.get('_target_') or 'it'} has no options"
         return f"unknown key '{key}' ({hint})"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if lines[0].startswith("Ambiguous value") and "'" in lines[0]:
+        override = lines[0].partition("'")[2].rpartition("'")[0]
+        return f"{lines[0]}: add -m to sweep over its values{_quoting(override)}"
     if lines[0].startswith("Config group override must be"):
         return "GROUP=VALUE needs the name of a choice, such as logger=csv (~GROUP leaves a group out)"
     if len(lines) > 2 and lines[1].startswith("Available options"):
@@ -169,8 +193,9 @@ def _check_run(config: DictConfig) -> None:
         if not isinstance(config[key], str | None):
             raise ConfigError(f"{key}: {config[key]!r} is {kinds}")
     sweep = config.get("sweep") or {}
-    for key, value in {**{k: config[k] for k in ("compile", "baselines")}, "sweep.resume": sweep.get("resume")}.items():
-        if not isinstance(value, bool) and not (value is None and key == "sweep.resume"):
+    switches = {k: config[k] for k in ("compile", "baselines", "print_reports")} | {"sweep.resume": sweep.get("resume")}
+    for key, value in switches.items():
+        if not isinstance(value, bool) and not (value is None and key in ("sweep.resume", "print_reports")):
             raise ConfigError(f"{key}: {value!r} is not true or false")
     check_choice("sweep.code", sweep.get("code", SWEEP_CODES[0]), SWEEP_CODES)
     reuse = sweep.get("reuse")

@@ -21,8 +21,18 @@ from r2cmn.build import allow_targets
 from r2cmn.checkpoints import CheckpointError, read_checkpoint
 from r2cmn.data.image_errors import ImageError, no_image
 from r2cmn.data.images import IMAGE_SUFFIXES, is_image, load_image
-from r2cmn.files import check_choice, first_line, name_some, native_name, repeated, walk_files, write_whole
-from r2cmn.files.tables import read_csv
+from r2cmn.files import (
+    PRIVATE_FILE,
+    PUBLIC_FILE,
+    check_choice,
+    first_line,
+    name_some,
+    native_name,
+    repeated,
+    walk_files,
+    write_whole,
+)
+from r2cmn.files.tables import as_text, read_csv
 from r2cmn.module import CMNModule
 
 Given = TypeVar("Given")
@@ -191,8 +201,8 @@ def write_reports(
     table = io.StringIO()
     writer = csv.writer(table)
     writer.writerow(["id", "report"])
-    writer.writerows([studies[i].id, reports[i]] for i in sorted(reports))
-    write_whole(out, table.getvalue())
+    writer.writerows([as_text(studies[i].id), as_text(reports[i])] for i in sorted(reports))
+    write_whole(out, table.getvalue(), PRIVATE_FILE if module.license_class == "dua" else PUBLIC_FILE)
     return bad
 
 

@@ -42,7 +42,7 @@ def whole_file(path: Path, mode: int = PUBLIC_FILE) -> Iterator[IO[bytes]]:
 
     Args:
         path: the file to write; its folder is created.
-        mode: permissions of the file.
+        mode: permissions of the file; the umask takes more of them away.
 
     Raises:
         OSError: naming `path`, if it is a folder, the disk is full or the folder cannot be written.
@@ -59,7 +59,7 @@ def whole_file(path: Path, mode: int = PUBLIC_FILE) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(mode)
+        Path(temporary).chmod(mode & ~_umask())
         Path(temporary).replace(path)
     except (OSError, RuntimeError) as error:
         cause = error if isinstance(error, OSError) else error.__context__  # torch's writer hides the system's error
@@ -76,6 +76,13 @@ def os_reason(error: OSError) -> str:
     """Return what an error of the system says and the file that it names; a full disk is called so."""
     reason = DISK_FULL if error.errno in DISK_FULL_ERRORS else error.strerror or first_line(error)
     return f"{reason}: {error.filename}" if error.filename else reason
+
+
+def _umask() -> int:
+    """Return the umask, which the system tells only while it is set; meanwhile files of other threads are private."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def check_writable(path: Path) -> None:
@@ -239,6 +246,22 @@ def make_private_folder(folder: Path) -> None:
     missing = missing[: next(i for i, path in enumerate(missing) if path.exists())]
     for path in reversed(missing):
         path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+
+
+def make_private(folder: Path) -> list[Path]:
+    """Take the rights of other users from a folder and all that is in it, links aside; return what refuses it."""
+    refused = []
+    for place, _, names in os.walk(folder):
+        for path in (Path(place), *(Path(place) / name for name in names)):
+            try:
+                mode = path.lstat().st_mode
+                if stat.S_IMODE(mode) & 0o077 and not stat.S_ISLNK(mode):
+                    path.chmod(stat.S_IMODE(mode) & ~0o077)
+            except FileNotFoundError:  # of a process that is still running
+                continue
+            except OSError:
+                refused.append(path)
+    return refused
 
 
 _STALE_SECONDS = 24 * 3600

@@ -148,3 +148,8 @@ def read_csv(path: Path, columns: Collection[str] = (), file: BinaryIO | None = 
     if not rows:
         raise ValueError(f"{path} is empty or has a header but no row")
     return rows
+
+
+def as_text(cell: str) -> str:
+    """Return a cell for people: with a quote before what a spreadsheet would run as a formula."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

@@ -5,6 +5,8 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const dashes = ["solid", "dash", "dot", "dashdot"];
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  // Plotly reads tags and %{...} in texts
+  const plain = (name) => String(name).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/%/g, "&#37;");
   const options = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
 
   function look() {
@@ -49,7 +51,7 @@
       x: each.values[metric].map((pair) => pair[0]), y: each.values[metric].map((pair) => pair[1]),
       mode: "lines+markers", marker: { size: 4 },
       line: { color: shade(each.setting), width: 1.6, dash: dash(each.setting) },
-      hovertemplate: `${each.trial}, seed ${each.seed}<br>${each.setting}<br>epoch %{x}: %{y:.4f}<extra></extra>`,
+      hovertemplate: `${plain(each.trial)}, seed ${each.seed}<br>${plain(each.setting)}<br>epoch %{x}: %{y:.4f}<extra></extra>`,
     }));
     const layout = look();
     const last = Math.max(0, ...traces.flatMap((trace) => trace.x));

@@ -33,6 +33,7 @@ VOLATILE = {
     "num_layers": "only referred to; the keys that refer to it count",
     "num_heads": "only referred to; the keys that refer to it count",
     "baselines": "shown beside the scores",
+    "print_reports": "what is shown",
     "logger": "logging",
     "trainer.default_root_dir": "output folder",
     "trainer.enable_progress_bar": "logging",

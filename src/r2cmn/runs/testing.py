@@ -85,7 +85,7 @@ def _with_parts(config: DictConfig, parts: dict[str, Any], images: dict[str, Any
 def report_test(
     module: CMNModule, data: Any, scores: dict[str, float], folder: RunFolder, title: str, device: torch.device | None
 ) -> dict[str, Any] | None:
-    """Print the tables of a test and three reports; write `scores.json` and the reports of the baselines.
+    """Print the tables of a test; write `scores.json` and the reports of the baselines.
 
     Nothing here is collective: under DDP only the first process calls it.
 
@@ -112,7 +112,6 @@ def report_test(
             compared = compare(data, module, scores, device, folder.baselines, "the model beside its baselines")
         except (ValueError, OSError, RuntimeError) as error:  # the result of a long training must not be lost
             log.warning("the baselines could not be computed; the scores are not affected: %s", error)
-    print_reports(module.reports, NUM_REPORTS)
     return compared
 
 

@@ -26,8 +26,9 @@ from r2cmn.memory import MemoryNetwork
 from r2cmn.module import CMNModule
 from r2cmn.runs.initial import check_vocabulary, load_initial, model_description, read_initial
 from r2cmn.runs.labels import choices_made
+from r2cmn.runs.privacy import keep_private, should_print_reports
 from r2cmn.runs.pruning import is_pruned
-from r2cmn.runs.testing import load_tested, report_test
+from r2cmn.runs.testing import NUM_REPORTS, load_tested, print_reports, report_test
 from r2cmn.runs.trainer import check_sweep_launcher, make_trainer
 from r2cmn.runs.trial import Trial
 
@@ -115,6 +116,8 @@ def _make_run(
         _match_data(module, data, content, stages)
     if data.license_class == "dua":  # a checkpoint holds the license of the data that it was trained on
         module.license_class = "dua"
+    if module.license_class == "dua":
+        keep_private(trial.folder.path)
     is_continued, fingerprint = checkpoint is not None, trial.identity["parts"]["data"]
     trainer = make_trainer(config, trial.folder.path, module.license_class, is_continued, replaced, fingerprint)
     return _Run(config, trial, data, module, trainer, checkpoint, replaced)
@@ -162,6 +165,8 @@ def _test(run: _Run) -> dict[str, Any]:
         title = f"test, {len(run.module.reports)} reports, checkpoint {Path(str(best or run.checkpoint)).name}"
         device = run.trainer.strategy.root_device if run.config.baselines else None
         baselines = report_test(run.module, run.data, scores, run.trial.folder, title, device)
+        if should_print_reports(run.config, run.module.license_class):
+            print_reports(run.module.reports, NUM_REPORTS)
         if run.config.baselines:
             result["baselines"] = baselines
     return result

@@ -1,8 +1,9 @@
 """The launcher `pool`: runs each trial of a sweep in its own process, on its own GPUs."""
 
+import contextlib
 import logging
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from r2cmn.files import remove_unfinished
 from r2cmn.runs.fingerprint import fingerprint
 from r2cmn.runs.folder import RunFolder, own_overrides
 from r2cmn.runs.lock import SWEEP_LOCK, FolderInUseError, FolderLock
+from r2cmn.runs.privacy import keep_private, restrict
 from r2cmn.sweeps.compose import (
     HYDRA_OVERRIDE,
     config_options,
@@ -60,6 +62,7 @@ class PoolLauncher(Launcher):
         self.retries = retries
         self.grace_s = grace_s
         self._lock: FolderLock | None = None
+        self._is_private = False
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take the configuration of the sweep; the processes of the trials run the task function.
@@ -93,7 +96,8 @@ class PoolLauncher(Launcher):
         trials = self._plan([list(overrides) for overrides in job_overrides], initial_job_idx)
         log.info(f"{len(trials)} trials, {len(self.slots)} at once, {self.num_threads} threads each")
         pool = self._make_pool()
-        pool.run(trials)
+        with self._private():
+            pool.run(trials)
         log.info("\n".join(["the trials of this sweep:", *(trial.summary_row() for trial in trials)]))
         if pool.stopped_by is not None:
             raise SystemExit(128 + pool.stopped_by)
@@ -113,12 +117,22 @@ class PoolLauncher(Launcher):
         self._configure_log()
         log.info(f"{len(self.slots)} trials at once, {self.num_threads} threads each")
         pool = self._make_pool()
-        pool.run(
-            (self._make(self._compose(overrides), overrides, number) for number, overrides in jobs),
-            lambda trial: ended(trial.number, trial.reason, trial.status == "stopped"),
-        )
+        with self._private():
+            pool.run(
+                (self._make(self._compose(overrides), overrides, number) for number, overrides in jobs),
+                lambda trial: ended(trial.number, trial.reason, trial.status == "stopped"),
+            )
         if pool.stopped_by is not None:
             raise SystemExit(128 + pool.stopped_by)
+
+    @contextlib.contextmanager
+    def _private(self) -> Iterator[None]:
+        """Make the sweep's folder private at the end if one of its trials is under a data use agreement."""
+        try:
+            yield
+        finally:
+            if self._is_private:
+                keep_private(Path(self.config.hydra.sweep.dir))
 
     def _configure_log(self) -> None:
         setup_globals()
@@ -182,6 +196,7 @@ class PoolLauncher(Launcher):
 
     def _make(self, config: DictConfig, overrides: Sequence[str], number: int, path: Path | None = None) -> Trial:
         set_number(config, number)
+        self._is_private |= restrict(config)  # before the trial's folder and log exist
         path = path or trial_folder(config)
         with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
             config.hydra.runtime.output_dir = str(path)
