@@ -1,7 +1,10 @@
 """The released arithmetic that ours is timed against says the same as ours: else the comparison would not be fair."""
 
 import importlib
+import json
+import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))  # benchmarks/ is not installed
 released = pytest.importorskip("benchmarks.released")
+SEED = 3
 EXACT = {"rtol": 0, "atol": 1e-10}
 
 
@@ -92,3 +96,58 @@ def test_benchmarks_run(module, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", [module, "--json", "--rounds", "1", *options])
     importlib.import_module(f"benchmarks.{module}").main()
     assert '"matmul_peak"' in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_ten_kills_two_disks_and_five_damaged_files_lose_nothing(tmp_path):
+    out = tmp_path / "resilience.json"
+    command = [sys.executable, "-m", "benchmarks.resilience", "--out", str(out)]
+    campaign = [*command, "--kills", "10", "--disks", "2", "--damages", "5", "--seed", str(SEED)]
+    done = subprocess.run(campaign, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    cases = json.loads(out.read_text())["cases"]
+    assert Counter(case["kind"] for case in cases) == {"run": 8, "sweep": 2, "disk": 2, "damage": 5}
+    assert sum(case["kills"] for case in cases) >= 10
+    assert all(case["outcome"] in ("equal", "refused by name") for case in cases)
+    assert {case["outcome"] for case in cases if case["kind"] in ("run", "sweep", "disk")} == {"equal"}
+    again = subprocess.run(campaign, cwd=ROOT, capture_output=True, text=True, check=False)  # nothing is left to do
+    table = subprocess.run([*command, "--markdown"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert again.stdout == table.stdout
+    assert "| a run is killed | 8 |" in table.stdout
+
+
+def test_a_case_that_ends_otherwise_is_counted_and_fails(tmp_path, monkeypatch, capsys):
+    resilience = importlib.import_module("benchmarks.resilience")
+    case = {"kind": "run", "number": 0, "seed": 0, "kills": 1, "phase": "in training or test", "seconds": 60.0}
+    result = {"seed": 0, "cases": [{**case, "outcome": "differs: weights"}, {**case, "number": 1, "outcome": "equal"}]}
+    (tmp_path / "r.json").write_text(json.dumps(result))
+    monkeypatch.setattr(sys, "argv", ["resilience", "--markdown", "--out", str(tmp_path / "r.json")])
+    with pytest.raises(SystemExit, match="1 cases ended otherwise"):
+        resilience.main()
+    assert "| a run is killed | 2 | 2 | 1 | 0 | 1 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", ["weights", "report", "row", "leftover", "score"])
+def test_the_campaign_sees_what_differs(tmp_path, change):
+    cases = importlib.import_module("benchmarks.resilience_cases")
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    torch.save({"state_dict": {"w": torch.zeros(2)}, "global_step": 4}, run / "checkpoints" / "last.ckpt")
+    (run / "result.json").write_text(json.dumps({"scores": {"BLEU_4": 0.1}}))
+    (run / "predictions.csv").write_text("id,generated\n")
+    (run / "metrics.csv").write_text("step,loss\n0,1.0\n")
+    expected = cases.ending(run)
+    assert cases.compare(run, expected) == "equal"
+    if change == "weights":
+        torch.save({"state_dict": {"w": torch.ones(2)}, "global_step": 4}, run / "checkpoints" / "last.ckpt")
+    elif change == "leftover":
+        (run / ".x.part").write_text("")
+    else:
+        file = {"report": "predictions.csv", "row": "metrics.csv", "score": "result.json"}[change]
+        content = (run / file).read_text()
+        (run / file).write_text(content.replace("0.1", "0.2") if change == "score" else content + "0,1.0\n")
+    names = {"report": "reports", "row": "log", "leftover": "files", "score": "scores"}
+    assert cases.compare(run, expected) == f"differs: {names.get(change, change)}"
+    (run / "checkpoints" / "last.ckpt").write_bytes(b"half")
+    assert cases.compare(run, expected).startswith("unreadable")
