@@ -124,7 +124,7 @@ def ending(run: Path) -> Ending:
     return {
         "weights": digest.hexdigest(),
         "step": content["global_step"],
-        "scores": json.loads((run / "result.json").read_text())["scores"],
+        "scores": json.loads((run / "result.json").read_text(encoding="utf-8"))["scores"],
         "reports": hashlib.sha256((run / "predictions.csv").read_bytes()).hexdigest(),
         "log": read_log(run / "metrics.csv")[1],
         "files": sorted(
@@ -167,7 +167,7 @@ def judge(code: int | None, run: Path, expected: Ending) -> str:
 
 def last_line(run: Path) -> str:
     """Return the end of a run's output."""
-    lines = log_of(run).read_text(errors="replace").split("\n") if log_of(run).exists() else []
+    lines = log_of(run).read_text(encoding="utf-8", errors="replace").split("\n") if log_of(run).exists() else []
     return next((line for line in reversed(lines) if line.strip()), "no output")[:300]
 
 
@@ -223,7 +223,7 @@ def fill_disk(runner: Runner, run: Path, dice: random.Random, expected: Ending, 
         said = last_line(own)
         if is_mounted:
             subprocess.run(["mount", "-o", "remount,size=1g", str(place)], check=True)
-        has_traceback, reached = "Traceback" in log_of(own).read_text(errors="replace"), phase(own)
+        has_traceback, reached = "Traceback" in log_of(own).read_text(encoding="utf-8", errors="replace"), phase(own)
         outcome = judge(resume(runner, own) if code != 0 else 0, own, expected)
         if has_traceback:
             outcome = f"traceback, then {outcome}"
@@ -287,7 +287,12 @@ def _kill_after(process: Any, seconds: float) -> None:
 
 def _stop_after_epoch(process: Any, run: Path, epoch: int) -> None:
     log = run / "train.log"
-    _wait_until(lambda: process.exitcode is not None or (log.exists() and f"epoch {epoch}: " in log.read_text()), 0.02)
+    _wait_until(
+        lambda: (
+            process.exitcode is not None or (log.exists() and f"epoch {epoch}: " in log.read_text(encoding="utf-8"))
+        ),
+        0.02,
+    )
     _kill_after(process, 0)
 
 

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from r2cmn.config import ConfigError
 from r2cmn.runs.launchers import COUNTS, without_launcher
@@ -157,3 +158,12 @@ def test_a_trial_of_the_pool_starts_its_own_processes(trainer_in, monkeypatch):
         "SLURM_TMPDIR": "/scratch", "HOME": "/root",
     }  # fmt: skip
     check_started(trainer_in(without_launcher(given), 2))
+
+
+@pytest.mark.parametrize("accelerator", ["gpu", "auto"])
+def test_one_visible_gpu_of_two_asked_is_refused(monkeypatch, accelerator):
+    for place in ("pytorch_lightning.accelerators.cuda", "lightning_fabric.accelerators.cuda"):
+        monkeypatch.setattr(f"{place}.num_cuda_devices", lambda: 1)
+    monkeypatch.setattr("pytorch_lightning.accelerators.cuda.CUDAAccelerator.is_available", lambda: True)
+    with pytest.raises(MisconfigurationException, match=r"requested gpu: \[0, 1\]"):
+        pl.Trainer(accelerator=accelerator, devices=2, strategy="ddp", logger=False)
