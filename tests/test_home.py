@@ -7,8 +7,8 @@ import tempfile
 
 import pytest
 
-from r2cmn import cli, files
-from r2cmn.files import cache_dir, expand_user, settle_home
+from r2cmn import cli
+from r2cmn.files import cache_dir, expand_user, home, settle_home
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def nobody(monkeypatch, tmp_path):
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     monkeypatch.setattr(pwd, "getpwnam", unknown)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    files._home_cache.cache_clear()
+    home._home_cache.cache_clear()
     yield tmp_path
-    files._home_cache.cache_clear()
+    home._home_cache.cache_clear()
 
 
 def test_without_a_home_the_cache_is_private_and_temporary(nobody, capsys):
@@ -55,14 +55,14 @@ def test_a_folder_of_somebody_else_is_not_trusted(nobody, kind):
     assert stat.S_IMODE(cache_dir().stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize("home", ["/proc/nowhere", "/dev/null"])
-def test_a_home_that_cannot_be_written_is_not_used(monkeypatch, tmp_path, home):
+@pytest.mark.parametrize("given", ["/proc/nowhere", "/dev/null"])
+def test_a_home_that_cannot_be_written_is_not_used(monkeypatch, tmp_path, given):
     monkeypatch.delenv("R2CMN_CACHE")
-    monkeypatch.setenv("HOME", home)
+    monkeypatch.setenv("HOME", given)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    files._home_cache.cache_clear()
+    home._home_cache.cache_clear()
     assert cache_dir().parent == tmp_path
-    files._home_cache.cache_clear()
+    home._home_cache.cache_clear()
 
 
 def test_other_libraries_get_a_home_and_a_name(nobody):
