@@ -196,12 +196,10 @@ def kill_sweep(runner: Runner, sweep: Path, dice: random.Random, expected: Seque
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    trials = processes_of(sweep)
-    if with_trials:
-        for number in trials:
-            _signal(number, signal.SIGKILL)
-    _wait_until(lambda: not processes_of(sweep))  # trials that outlive their sweep end by themselves
+    for number in processes_of(sweep) if with_trials else ():
+        _signal(number, signal.SIGKILL)
     reached = ", ".join(phase(sweep / name) for name in ("0", "1"))
+    _wait_until(lambda: not processes_of(sweep))  # trials that outlive their sweep end by themselves
     resumed = runner.start_sweep(sweep, "sweep.resume=true")
     code = resumed.wait(LIMIT_S)
     outcomes = {judge(code, sweep / name, each) for name, each in zip(("0", "1"), expected, strict=True)}
