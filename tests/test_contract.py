@@ -20,7 +20,15 @@ from r2cmn.model import CMN
 CONF = Path(__file__).resolve().parents[1] / "conf"
 NUM_STUDIES, NUM_PATCHES, NUM_COLUMNS, MAX_LENGTH, DIM = 3, 5, 4, 4, 8
 TOKENIZER = Tokenizer([".", "<unk>", "clear"])
-TINY = {"num_vectors": 6, "num_queried": 3, "num_threads": 2, "num_layers": 2, "num_heads": 2, "num_memory_heads": 2}
+TINY = {
+    "dropout": 0.5,
+    "num_vectors": 6,
+    "num_queried": 3,
+    "num_threads": 2,
+    "num_layers": 2,
+    "num_heads": 2,
+    "num_memory_heads": 2,
+}
 
 
 def tiny(path):

@@ -7,7 +7,7 @@ from r2cmn.config import check, compose, conf_dir, plain
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
-SMALL = {"dim": 64, "num_layers": 1, "num_heads": 4}
+SMALL = {"dim": 64, "recurrent_dropout": 0.1, "num_layers": 1, "num_heads": 4}
 
 
 def chosen(name):

@@ -121,7 +121,8 @@ def test_every_relative_link_of_the_documents_leads_somewhere():
 
 def test_no_command_of_the_readme_names_a_choice_that_is_not_shipped():
     named = re.findall(
-        r"\b(data|model|memory|objective|optimizer|experiment|logger|trainer|backbone|generation)=([a-z_,0-9]+)", (ROOT / "README.md").read_text()
+        r"\b(data|model|memory|objective|optimizer|experiment|logger|trainer|backbone|generation)=([a-z_,0-9]+)",
+        (ROOT / "README.md").read_text(),
     )
     assert named
     for group, names in named:

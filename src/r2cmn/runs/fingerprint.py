@@ -31,6 +31,7 @@ VOLATILE = {
     "dim": "only referred to; the keys that refer to it count",
     "num_vectors": "only referred to; the keys that refer to it count",
     "num_layers": "only referred to; the keys that refer to it count",
+    "recurrent_dropout": "only referred to; the keys that refer to it count",
     "num_heads": "only referred to; the keys that refer to it count",
     "baselines": "shown beside the scores",
     "print_reports": "what is shown",
