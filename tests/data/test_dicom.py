@@ -15,7 +15,7 @@ from r2cmn.data.images import load_image
 pydicom = pytest.importorskip("pydicom", reason="pip install 'r2cmn[dicom]'")
 from pydicom.dataset import Dataset  # noqa: E402
 from pydicom.sequence import Sequence  # noqa: E402
-from pydicom.uid import JPEG2000, JPEGBaseline8Bit, RLELossless  # noqa: E402
+from pydicom.uid import JPEG2000, ExplicitVRBigEndian, JPEGBaseline8Bit, RLELossless  # noqa: E402
 
 GRADIENT = np.arange(48, dtype=np.uint16).reshape(6, 8) * 80 + 100  # 100 to 3,860: 12 bits
 
@@ -126,6 +126,26 @@ def test_the_first_value_of_a_table_may_be_signed_or_not(tmp_path, make_dicom, f
     table = _table(range(5000), first, 16, vr=vr)
     path = make_dicom(tmp_path / "a.dcm", GRADIENT, RescaleSlope=1, RescaleIntercept=-1000, VOILUTSequence=table)
     assert pixels(path).tolist() == eight_bits([[v / 4999 for v in row] for row in GRADIENT.tolist()])
+
+
+@pytest.mark.parametrize(("first", "vr"), [(-2000, "SS"), (2**16 - 2000, "US")])
+@pytest.mark.parametrize("sequence", ["ModalityLUTSequence", "VOILUTSequence"])
+def test_tables_of_signed_values(tmp_path, make_dicom, first, vr, sequence):
+    entries = [round((position / 4095) ** 2 * 65_535) for position in range(4096)]
+    tags = {sequence: _table(entries, first, 16, vr=vr), "WindowCenter": 32768, "WindowWidth": 65536}
+    path = make_dicom(tmp_path / "a.dcm", GRADIENT.astype(np.int16) - 2000, 16, **tags)
+    shares = [[entries[v] / 65_535 for v in row] for row in GRADIENT.tolist()]
+    assert np.abs(pixels(path).astype(int) - eight_bits(shares)).max() <= (1 if "Modality" in sequence else 0)
+
+
+def test_a_table_may_be_big_endian_but_has_to_meet_the_values(tmp_path, make_dicom):
+    entries = [position**2 // 256 for position in range(4096)]
+    little = make_dicom(tmp_path / "a.dcm", GRADIENT, VOILUTSequence=_table(entries, 0, 16))
+    big = make_dicom(tmp_path / "b.dcm", GRADIENT.astype(">u2"), syntax=ExplicitVRBigEndian,
+                     VOILUTSequence=_table(entries, 0, 16, dtype=">u2"))  # fmt: skip
+    assert np.array_equal(pixels(little), pixels(big))
+    with pytest.raises(ImageError, match="VOILUTSequence has entries for none of the values, 100 to 3860"):
+        read_dicom(make_dicom(tmp_path / "c.dcm", GRADIENT, VOILUTSequence=_table(entries, 5000, 16)))
 
 
 def test_padding_may_be_written_signed_or_not(tmp_path, make_dicom):

@@ -1,8 +1,16 @@
 """Sentences about texts that hardly are those that somebody meant to score."""
 
-from r2cmn.evaluation.doubts import notes_on_texts
+from r2cmn.data.reports import Study
+from r2cmn.evaluation.doubts import notes_on_repeats, notes_on_texts
 
 CLEAR = "the lungs are clear ."
+
+
+def test_entries_of_one_study_are_counted():
+    entries = [("p", CLEAR), ("p", CLEAR), ("p", "other"), ("q", CLEAR), (None, CLEAR), (None, CLEAR)]
+    studies = [Study(str(n), report, (), "test", patient) for n, (patient, report) in enumerate(entries)]
+    assert notes_on_repeats(studies)[0].startswith("1 of 6 entries of the test")
+    assert notes_on_repeats(studies[1:]) == []
 
 
 def test_empty_texts_are_counted():

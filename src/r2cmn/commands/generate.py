@@ -44,8 +44,11 @@ def generate(
     if len(images) == 1 and (images[0].is_dir() or images[0].suffix.lower() in (".csv", ".tsv")):
         found = find_studies(images[0], on_bad)
         check_writable(out)
-        for note in found.notes:
-            print(f"r2cmn: note: left out: {note}", file=sys.stderr)
+        notes = [f"left out: {note}" for note in found.notes]
+        if others := sum(len(study.images) != module.num_views for study in found.studies):
+            notes.append(f"the model was trained on {module.num_views} view(s), {others} studies have other numbers")
+        for note in notes:
+            print(f"r2cmn: note: {note}", file=sys.stderr)
         bad = found.bad | write_reports(module, found.studies, out, batch_size, on_bad, any_modality)
         for line in first_lines([f"left out study '{id}': {reason}" for id, reason in bad.items()]):
             print(f"r2cmn: note: {line}", file=sys.stderr)

@@ -105,7 +105,7 @@ def _table(header: Any, tag: str, values: np.ndarray) -> tuple[np.ndarray, int] 
     """Return the entries of the first lookup table that is not empty and the value of its first entry, or None.
 
     Raises:
-        ValueError: if it has fewer entries than its descriptor says.
+        ValueError: if it has fewer entries than its descriptor says, or none of them is of the values.
     """
     item = next((i for i in header.get(tag) or () if i.get("LUTDescriptor") and i.get("LUTData")), None)
     if item is None:
@@ -122,9 +122,11 @@ def _table(header: Any, tag: str, values: np.ndarray) -> tuple[np.ndarray, int] 
     if len(entries) < number:
         raise ValueError(f"the {tag} has {len(entries)} of {number} entries")
     # the standard leaves open whether the first value is signed: the one at which the table meets the values
-    low, high = values.min(), values.max()
+    low, high = float(values.min()), float(values.max())
     starts = (first, first - 2**16) if first >= 2**15 else (first,)
-    first = max(starts, key=lambda start: min(high, start + number - 1) - max(low, start))
+    met, first = max((min(high, start + number - 1) - max(low, start), start) for start in starts)
+    if met < 0:
+        raise ValueError(f"the {tag} has entries for none of the values, {low:g} to {high:g}")
     return entries[:number].astype(np.int64), first
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from r2cmn.data.tokenizer import UNKNOWN
 from r2cmn.evaluation.read import Predictions
+
+if TYPE_CHECKING:
+    from r2cmn.data.reports import Study  # it imports torchvision
 
 _STUDY_COLUMNS = ("study_id", "study")
 _UNKNOWN_SHARE = 0.1
@@ -36,6 +40,16 @@ def notes_on_texts(generated: Sequence[str], references: Sequence[str]) -> list[
             "language, and both sides cleaned?"
         )
     return notes
+
+
+def notes_on_repeats(studies: Sequence[Study]) -> list[str]:
+    """Return a sentence if entries of a test repeat another one: same patient, same report, as images of one study."""
+    uses = Counter((study.patient, study.report) for study in studies if study.patient is not None)
+    repeats = uses.total() - len(uses)
+    if not repeats:
+        return []
+    return [f"{repeats:,} of {len(studies):,} entries of the test have the patient and the report of an earlier entry: "
+            "a study with several entries counts several times"]  # fmt: skip
 
 
 def notes_on_studies(predictions: Predictions, dataset: str | None) -> list[str]:

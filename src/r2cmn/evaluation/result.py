@@ -14,7 +14,7 @@ import numpy as np
 
 from r2cmn.data.reports import Study
 from r2cmn.data.tokenizer import Tokenizer
-from r2cmn.evaluation.doubts import notes_on_texts
+from r2cmn.evaluation.doubts import notes_on_repeats, notes_on_texts
 from r2cmn.evaluation.labels import Labels
 from r2cmn.evaluation.protocols import References, released_and_full
 from r2cmn.evaluation.scored import Scored, Settings, System, by_observation
@@ -159,6 +159,7 @@ def evaluate_test(
         groups=None if None in patients else ("patient", [str(patient) for patient in patients]),
         baselines=baselines,
         settings=Settings(meteor=meteor),
+        notes=notes_on_repeats(tested),
     )
 
 
