@@ -50,7 +50,7 @@ _LIMITS = {
     "side": MAX_SIDE,
     "seed": 2**63 - 1,
 }
-_UNBOUNDED = ("annotations", "words")
+_UNBOUNDED = ("annotations", "objective_annotations", "words")
 """Data of the training reports, which is as large as they are."""
 
 

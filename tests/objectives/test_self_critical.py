@@ -8,6 +8,7 @@ import torch
 
 from r2cmn import CMNModule, ReportDataModule, compose
 from r2cmn.build import build
+from r2cmn.checkpoints import read_checkpoint
 from r2cmn.config import plain
 from r2cmn.groups import MODEL, conf_dir
 from r2cmn.objectives import CrossEntropy, SelfCritical
@@ -233,7 +234,8 @@ def test_a_checkpoint_holds_the_frequencies_and_is_resumed_tested_and_loaded(dat
     half, first = new(), trainer(max_epochs=1)
     first.fit(half, datamodule=data)
     first.save_checkpoint(path)
-    content = torch.load(path, weights_only=True)["hyper_parameters"]["data"]
+    whole_content = torch.load(path, weights_only=True)
+    content = whole_content["hyper_parameters"]["data"]
     assert content["objective_annotations"] == half.hparams["data"]["objective_annotations"]
     loaded = CMNModule.load_from_checkpoint(path, map_location="cpu")
     batch = first_batch(half, data)
@@ -241,9 +243,31 @@ def test_a_checkpoint_holds_the_frequencies_and_is_resumed_tested_and_loaded(dat
     resumed = new()
     trainer(max_epochs=2).fit(resumed, datamodule=data, ckpt_path=path)
     assert resumed.trainer.global_step == whole.global_step
+    content["objective_annotations"]["num_documents"] = 300_000  # no limit of sizes is one of reports
+    torch.save(whole_content, tmp_path / "large.ckpt")
+    assert read_checkpoint(tmp_path / "large.ckpt", complete=True)["hyper_parameters"]["data"] == content
     other = make(data, "objective.rewards.cider_d=0.0", "objective.rewards.rouge_l=1.0")
     with pytest.raises(ValueError, match="objective annotations"):
         trainer(max_epochs=2).fit(other, datamodule=data, ckpt_path=path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("reward", "gain"), [("cider_d", 0.2), ("clinical", 0.04)])
+def test_rewards_rise(data, reward, gain):
+    weights = {name: 1.0 if name == reward else 0.0 for name in ("cider_d", "bleu4", "rouge_l", "clinical")}
+    module = make(data, "dim=32", *(f"objective.rewards.{name}={weight}" for name, weight in weights.items()))
+    batch, logged, first = first_batch(module, data), [], CrossEntropy()
+    module.log = lambda name, value, batch_size: logged.append(float(value)) if name == "train/reward" else None
+    module.train()
+    for objective, rate, steps in ((first, 2e-3, 60), (module.objective, 5e-4, 80)):
+        optimizer = torch.optim.Adam(module.model.parameters(), rate)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            objective(module, batch).backward()
+            optimizer.step()
+    before, after = sum(logged[:16]) / 16, sum(logged[-16:]) / 16
+    print(before, after)
+    assert after > before + gain
 
 
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))

@@ -38,8 +38,8 @@ class SelfCritical:
         rewards: options of `r2cmn.objectives.rewards.Rewards`; default: CIDEr-D.
         baseline: `leave_one_out`: mean reward of the study's other samples; `greedy`: reward of greedy search in
             evaluation mode (Rennie et al.); `beam_mean`: the samples are the `num_samples` best reports of a beam
-            search, b is their mean reward, and the loss is averaged over all `max_length` steps of each (Cornia et al.,
-            2020); `none`: 0.
+            search, b is their mean reward, and the loss is averaged over all steps of each up to the limit (Cornia et
+            al., 2020); `none`: 0.
         num_samples: S, reports drawn for each study.
         temperature: divides the log-probabilities of sampling; those of the loss are the model's own.
         dropout: whether the decoder's dropout is on while reports are drawn. The patches are those of the training step
@@ -97,7 +97,7 @@ class SelfCritical:
         advantage = self._advantage(context, batch, tokens)
         rows = torch.nn.functional.pad(tokens, (1, 0))  # the opening 0
         chosen, counted = chosen_log_p(model.decode(rows[:, :-1], repeated), rows)
-        steps = len(rows) * context.tokenizer.max_length if self.baseline == "beam_mean" else counted.sum()
+        steps = len(rows) * _limit(context) if self.baseline == "beam_mean" else counted.sum()
         loss = -(advantage.to(chosen) * chosen.sum(1)).sum() / steps
         if not self.cross_entropy:
             return loss
@@ -106,7 +106,7 @@ class SelfCritical:
 
     def _draw(self, context: ObjectiveContext, source: Source, repeated: Source) -> Tensor:
         """Return the tokens (B * S, L) of samples, those of a study one after another."""
-        max_length = max_tokens(context.model.encoder_decoder, context.tokenizer)
+        max_length = _limit(context)
         if self.baseline == "beam_mean":
             search = BeamSearch(self.num_samples, max_length, temperature=self.temperature)
             drawn = context.sample(source, partial(search.best, number=self.num_samples), self.dropout)
@@ -124,7 +124,7 @@ class SelfCritical:
         elif self.baseline == "beam_mean":
             baseline = reward.mean(1, keepdim=True)
         elif self.baseline == "greedy":
-            greedy = context.sample(batch.images, Greedy(max_tokens(context.model.encoder_decoder, context.tokenizer)))
+            greedy = context.sample(batch.images, Greedy(_limit(context)))
             baseline = self._score(context, batch, greedy.tokens)
         advantage = (reward - baseline).flatten()
         length = (tokens > 0).sum(1).float()
@@ -141,3 +141,8 @@ class SelfCritical:
         repeated = [reference for reference in references for _ in range(num_samples)]
         rewards = self.rewards(mark_ends(context.to_words(tokens), tokens), repeated)
         return torch.from_numpy(rewards).view(len(references), num_samples)
+
+
+def _limit(context: ObjectiveContext) -> int:
+    """Return the maximum number of tokens of a sample."""
+    return max_tokens(context.model.encoder_decoder, context.tokenizer)
