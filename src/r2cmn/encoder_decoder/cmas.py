@@ -28,9 +28,10 @@ class CMAS(Hierarchical):
 
     A pseudo-token precedes each sentence: the planner's choice of its writer. Instead of one it may end the report.
 
-    Choices where the paper leaves one: the second input of a writer is the embedding of id 0; the writers share the
-    word embedding; a sentence is abnormal if the rule tagger finds something in it (the paper's patterns are not
-    public).
+    Choices where the paper leaves one: a report has at least one sentence, because all three choices fit into a beam
+    and the empty report would be the likeliest; the second input of a writer is the embedding of id 0; the writers
+    share the word embedding; a sentence is abnormal if the rule tagger finds something in it (the paper's patterns are
+    not public).
 
     Args:
         tokenizer: of the reports.
@@ -94,11 +95,18 @@ class CMAS(Hierarchical):
         writers = self._writers(tokens, state["writer"])
         whole, hidden, following = self._loop(words, first, planned, opens, writers, state)
         log_p = word_log_p(_pick(writers, *(output(hidden) for output in self.outputs)), opens, self.full_stop)
-        choice = self.planner(whole).to(log_p.dtype).log_softmax(-1)
+        choice = self._choose(whole, first).to(log_p.dtype)
         never = torch.full_like(log_p, FORBIDDEN)
         plans = torch.cat([choice[..., :1], never[..., 1:], choice[..., 1:]], -1)
         log_p = torch.where(planned[..., None], plans, torch.cat([log_p, never[..., :2]], -1))
         return log_p, {**following, "writer": writers[:, -1], "position": state["position"] + tokens.shape[1]}
+
+    def _choose(self, whole: Tensor, first: Tensor) -> Tensor:
+        """Return the planner's log-probabilities (B, T, 3) of stop, normal and abnormal; the first is never to stop."""
+        choice = self.planner(whole)
+        choice = choice.to(torch.promote_types(choice.dtype, torch.float32))
+        never = first[..., None] & (torch.arange(3, device=first.device) == 0)
+        return choice.masked_fill(never, -torch.inf).log_softmax(-1).masked_fill(never, FORBIDDEN)
 
     def _loop(
         self, words: Tensor, first: Tensor, planned: Tensor, opens: Tensor, writers: Tensor, state: State

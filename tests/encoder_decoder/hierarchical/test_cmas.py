@@ -30,7 +30,8 @@ def score(model, patches, tokens, full_stop):
             seen = sum(w * v for w, v in zip(torch.cat(scores).softmax(0), patches, strict=True))
             whole = lstm(model.encoder, torch.tanh(model.context(torch.cat([seen, local]))), *whole)
             choice = {0: 0, size: 1, size + 1: 2}[token]
-            found.append(model.planner(whole[0]).log_softmax(0)[choice])
+            possible = [0, 1, 2] if found else [1, 2]
+            found.append(model.planner(whole[0])[possible].log_softmax(0)[possible.index(choice)])
             if token == 0:
                 break
             writer, output = model.writers[choice - 1], model.outputs[choice - 1]
