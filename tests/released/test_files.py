@@ -11,7 +11,9 @@ import torch
 
 from r2cmn.released.files import ReleasedFileError, read_released
 
-CONTENT = {"epoch": 3, "state_dict": {"a": torch.ones(2)}, "monitor_best": 0.5, "optimizer": {}}
+GROUP = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0, "amsgrad": True, "params": [0]}
+ADAM = {"param_groups": [GROUP], "state": {0: {"step": torch.tensor(2.0), "exp_avg": torch.ones(2)}}}
+CONTENT = {"epoch": 3, "state_dict": {"a": torch.ones(2)}, "monitor_best": 0.5, "optimizer": ADAM}
 
 
 @pytest.mark.parametrize("best", [0.5, 0, np.float64(0.5), np.float32(0.5)])
@@ -60,7 +62,7 @@ def test_other_files_are_refused_with_a_sentence(tmp_path):
     with pytest.raises(ReleasedFileError, match="is torn or not a file of torch"):
         read_released(file)
     torch.save({**CONTENT, "state_dict": None}, file)
-    with pytest.raises(ReleasedFileError, match="'state_dict' is missing or of another type"):
+    with pytest.raises(ReleasedFileError, match="'state_dict' is missing or not as"):
         read_released(file)
     torch.save({"pytorch-lightning_version": "2.6"}, file)
     with pytest.raises(ReleasedFileError, match="a checkpoint of Lightning"):
@@ -100,3 +102,20 @@ def test_what_holds_no_weights_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "weights.pth")
     with pytest.raises(ReleasedFileError, match=r"weights.pth is no file of the released trainer"):
         read_released(tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("epoch", value) for value in (-1, 2**70, True, 1.5)),
+        *(("optimizer", value) for value in ({}, [], {**ADAM, "param_groups": []}, {**ADAM, "state": [1]})),
+        *(("optimizer", {**ADAM, "state": {0: value}}) for value in ({}, 1, {"step": [1]}, {"step": 1, "exp_avg": 2})),
+        *(("optimizer", {**ADAM, "param_groups": [value]}) for value in (None, {**GROUP, "params": 3})),
+        *(("optimizer", {**ADAM, "param_groups": [{**GROUP, key: float("nan")}]}) for key in GROUP),
+    ],
+)
+def test_a_value_that_no_trainer_writes_is_named(tmp_path, key, value):
+    torch.save({**CONTENT, key: value}, tmp_path / "model_best.pth")
+    with pytest.raises(ReleasedFileError, match=f"its '{key}' is missing or not as") as error:
+        read_released(tmp_path / "model_best.pth")
+    assert "\n" not in str(error.value)

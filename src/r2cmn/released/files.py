@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,12 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from r2cmn.checkpoints import is_count
 from r2cmn.files.weights import find_damage, find_nonfinite, is_zip
 
 _PREFIX = "module."  # of every key in files written on more than one GPU
-_KINDS: dict[str, Any] = {
-    "state_dict": dict, "epoch": int, "monitor_best": (int, float, np.floating), "optimizer": dict,
-}  # fmt: skip
 
 
 class ReleasedFileError(ValueError):
@@ -59,11 +59,11 @@ def read_released(path: str | Path) -> ReleasedFile:
         missing = [key for key in ("epoch", "monitor_best") if key not in content]
         content = {**dict.fromkeys(missing, 0), **content}
         notes += [f"the file has no '{key}': 0 is assumed" for key in missing]
-    for key, kind in _KINDS.items():
+    for key, is_good in _KINDS.items():
         value = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(value, kind) and not (key == "optimizer" and value is None):
+        if not is_good(value) and not (key == "optimizer" and value is None):
             raise ReleasedFileError(
-                f"{path} is no file of the released trainer: its '{key}' is missing or of another type"
+                f"{path} is no file of the released trainer: its '{key}' is missing or not as that writes it"
             )
     unknown = [f"'{key}'" for key in content if key not in _KINDS]
     if unknown:
@@ -72,6 +72,45 @@ def read_released(path: str | Path) -> ReleasedFile:
     return ReleasedFile(
         weights, prefix, content["epoch"], content["monitor_best"], content.get("optimizer"), tuple(notes)
     )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.floating) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_adam(state: Any) -> bool:
+    """Return whether a value has the form of Adam's state; the shapes of its tensors are compared later."""
+    groups, moments = (state.get(key) if isinstance(state, dict) else None for key in ("param_groups", "state"))
+    if not (isinstance(groups, list) and groups and isinstance(moments, dict)):
+        return False
+    return all(map(_is_group, groups)) and all(map(_is_moment, moments.values()))
+
+
+def _is_group(group: Any) -> bool:
+    if not (isinstance(group, dict) and isinstance(group.get("params"), list)):
+        return False
+    betas = group.get("betas")
+    numbers = [*(group.get(key) for key in ("lr", "eps", "weight_decay")), group.get("initial_lr", 0)]
+    numbers += betas if isinstance(betas, tuple | list) and len(betas) == 2 else [None]
+    are_places = all(isinstance(number, int) for number in group["params"])
+    return are_places and isinstance(group.get("amsgrad"), bool) and all(map(_is_number, numbers))
+
+
+def _is_moment(values: Any) -> bool:
+    if not isinstance(values, dict):
+        return False
+    step = values.get("step")
+    step = step.item() if isinstance(step, Tensor) and step.numel() == 1 else step
+    return _is_number(step) and all(isinstance(v, Tensor) for key, v in values.items() if key != "step")
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "state_dict": lambda value: isinstance(value, dict),
+    "epoch": is_count,
+    "monitor_best": lambda value: isinstance(value, int | float | np.floating),
+    "optimizer": _is_adam,
+}
+"""Keys of a file, and what their values must be."""
 
 
 def _load(path: Path) -> Any:
