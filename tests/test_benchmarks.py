@@ -86,11 +86,12 @@ def test_searches_write_the_same(num_studies, num_beams):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["memory", "generation", "training"])
+@pytest.mark.parametrize("module", ["memory", "generation", "training", "self_critical"])
 def test_benchmarks_run(module, capsys, monkeypatch):
     options = {
         "memory": ["--shapes", "small"],
         "generation": ["--length", "3", "--batch", "2", "--trunk", "resnet18", "--variants"],
+        "self_critical": ["--length", "5", "--batch", "2", "--samples", "2", "--trunk", "resnet18", "--reports", "10"],
         "training": ["--length", "5", "--batch", "2", "--trunk", "resnet18", "none", "--no-memory", "--variants"],
     }[module]
     monkeypatch.setattr(sys, "argv", [module, "--json", "--rounds", "1", *options])
