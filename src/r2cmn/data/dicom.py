@@ -7,6 +7,7 @@ installed by `pip install 'r2cmn[dicom]'`.
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +16,7 @@ import numpy as np
 
 from r2cmn.data.dicom_values import OVERLAYS, Radiograph, cleared, first_number, first_word, rendered
 from r2cmn.data.image_errors import ImageError, check_size, read_fault
-from r2cmn.files import load_optional
+from r2cmn.files import first_line, load_optional
 
 SUFFIXES = (".dcm", ".dicom")
 MODALITIES = ("CR", "DX", "RG", "DR")
@@ -67,8 +68,15 @@ def read_dicom(
     except ImageError:
         raise
     except Exception as error:  # pydicom parses values, or fails to, at the first access
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = first_line(_without_values(error))
         raise ImageError(f"{name} has a tag, rescale, LUT or window that cannot be applied: {reason}") from None
+
+
+def _without_values(error: Exception) -> Exception:
+    """Drop the quoted values from a message of pydicom: if a length is damaged, one may hold the patient's name."""
+    if isinstance(error, OSError):
+        return error
+    return ValueError(re.split(r"b?['\"]", str(error), maxsplit=1)[0].strip(" :(") or type(error).__name__)
 
 
 def _read_tags(name: str | Path, stream: BinaryIO | None) -> Any:
@@ -85,7 +93,7 @@ def _read_tags(name: str | Path, stream: BinaryIO | None) -> Any:
     except pydicom.errors.InvalidDicomError:
         raise ImageError(f"{name} is not a DICOM file: it lacks the marker DICM") from None
     except Exception as error:  # a truncated file raises EOFError, ValueError, struct.error and others
-        raise ImageError(read_fault(name, error)) from None
+        raise ImageError(read_fault(name, _without_values(error))) from None
 
 
 def _check(name: str | Path, header: Any, any_modality: bool) -> None:
@@ -119,4 +127,4 @@ def _stored_values(name: str | Path, header: Any) -> np.ndarray:
         if syntax is not None and syntax.is_compressed and "missing dependencies" in str(error):
             plugin = next(p for key, p in {**_PLUGINS, "": "pylibjpeg"}.items() if key in syntax.name)
             raise ImageError(f"{name} is compressed ({syntax.name}): pip install {plugin}") from None
-        raise ImageError(read_fault(name, error)) from None
+        raise ImageError(read_fault(name, _without_values(error))) from None
