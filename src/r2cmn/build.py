@@ -64,7 +64,7 @@ def check_allowed(description: Any) -> None:
         target = description.get("_target_")
         if target is not None and not (isinstance(target, str) and target.startswith(tuple(_ALLOWED))):
             raise NotAllowedError(
-                f"'{target}' is not one of the classes that a description may name ({', '.join(_ALLOWED)}…): "
+                f"{target!r} is not one of the classes that a description may name ({', '.join(_ALLOWED)}…): "
                 "if you trust it, call r2cmn.allow_targets('its_package') first"
             )
         for value in description.values():
@@ -84,7 +84,7 @@ def find_class(target: str) -> type:
     check_allowed({"_target_": target})
     found = import_class(RENAMED.get(target, target))
     if not inspect.isclass(found):
-        raise DescriptionError(f"'{target}' is not a class")
+        raise DescriptionError(f"{target!r} is not a class")
     check_allowed({"_target_": f"{found.__module__}.{found.__qualname__}"})
     return found
 
@@ -99,7 +99,7 @@ def import_class(target: str) -> Any:
     try:
         return getattr(importlib.import_module(module_name), name)
     except (ImportError, ValueError, AttributeError) as error:
-        raise DescriptionError(f"there is no class '{target}': {error}") from error
+        raise DescriptionError(f"there is no class {target!r}: {first_line(error)}") from error
 
 
 def options_of(description: Config) -> Config:

@@ -33,6 +33,7 @@ from r2cmn.files import (
     write_whole,
 )
 from r2cmn.files.tables import as_text, read_csv
+from r2cmn.files.weights import refusing
 from r2cmn.module import CMNModule
 
 Given = TypeVar("Given")
@@ -63,7 +64,8 @@ def load_module(checkpoint: Path, device: str = "auto", allow: list[str] | None 
     """
     allow_targets(*(allow or []))
     read_checkpoint(checkpoint, complete=True)
-    module = CMNModule.load_from_checkpoint(checkpoint, map_location="cpu")
+    with refusing(checkpoint, CheckpointError):
+        module = CMNModule.load_from_checkpoint(checkpoint, map_location="cpu")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

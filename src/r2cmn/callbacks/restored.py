@@ -144,10 +144,27 @@ def _optimizers(trainer: pl.Trainer, content: dict[str, Any]) -> Iterable[str]:
             return
         for number, (group, own) in enumerate(zip(groups, ours, strict=True)):
             yield from _group(group, own, f"{key}.param_groups.{number}")
+        needed = _moment_names(optimizer, groups[0])
         ids = [each for group in groups for each in group["params"]]
         parameters = [each for group in optimizer.param_groups for each in group["params"]]
         for parameter_id, parameter in zip(ids, parameters, strict=True):
-            yield from _moments(theirs["state"].get(parameter_id, {}), parameter, f"{key}.state.{parameter_id}")
+            moments = theirs["state"].get(parameter_id, {})
+            yield from _moments(moments, parameter, f"{key}.state.{parameter_id}")
+            for name in needed - moments.keys() if moments else ():
+                yield f"{key}.state.{parameter_id}.{name}"
+
+
+def _moment_names(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> set[str]:
+    """Return the names of what an optimizer stores of a parameter; set() if a step without a closure fails."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    try:
+        probe = type(optimizer)([parameter], **optimizer.defaults)
+        probe.param_groups[0].update({k: v for k, v in group.items() if k != "params"})
+        probe.step()
+    except (TypeError, RuntimeError):
+        return set()
+    return set(probe.state[parameter])
 
 
 def _group(theirs: Any, ours: dict[str, Any], key: str) -> Iterable[str]:

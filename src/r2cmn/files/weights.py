@@ -8,12 +8,12 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from r2cmn.files import whole_file
+from r2cmn.files import first_line, whole_file
 
 _SEAL = re.compile(rb"crc32 ([0-9a-f]{8})")
 _END = struct.Struct("<H")  # the last field of a zip file: the length of its comment
@@ -95,6 +95,16 @@ def _is_sealed(path: Path, comment: bytes) -> bool:
         with memoryview(content) as view, view[:-end] as before:
             found = zlib.crc32(bytes(_END.size), zlib.crc32(before))
     return last == _END.pack(len(comment)) and found == int(seal[1], 16)
+
+
+@contextmanager
+def refusing(path: Path, kind: type[ValueError]) -> Iterator[None]:
+    """Raise `kind`, naming the file, in place of what a value of another type causes: a file is data of a stranger."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, AssertionError) as error:
+        fault = f"{type(error).__name__}: {first_line(error)}"
+        raise kind(f"{path} holds a value that cannot be used, it is damaged or was edited: {fault}") from error
 
 
 def find_nonfinite(tensors: Iterable[tuple[str, Any]]) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +10,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from r2cmn.checkpoints import AtomicCheckpointIO, read_checkpoint
+from r2cmn.checkpoints import AtomicCheckpointIO, CheckpointError, read_checkpoint
 from r2cmn.config import compose, conf_dir, plain
 from r2cmn.data.images import ImageTransform
 from r2cmn.data.tokenizer import Tokenizer
+from r2cmn.files import read_json
+from r2cmn.files.weights import refusing
 from r2cmn.module import CMNModule
 from r2cmn.released import families, optimizer, weights
 from r2cmn.released.families import Family, Names
@@ -66,23 +67,24 @@ def import_checkpoint(
         ReleasedFileError: naming the invalid key or number.
     """
     file = read_released(path)
-    family = families.recognize(file.weights)
-    sizes = families.sizes(file.weights, family)
-    config = _preset(dataset, family, overrides)
-    model = _described(file, sizes, config, backbone)
-    tokenizer = _tokenizer(annotation, config["data"]["text"], sizes["vocabulary_size"])
-    module = _module(model, tokenizer, config, file.optimizer)
-    names = weights.sources(module.model.state_dict(), family, sizes["num_layers"])
-    module.model.load_state_dict(weights.to_ours(file.weights, module.model.state_dict(), names))
-    checkpoint, notes = _checkpoint(module, file, names)
-    absent = [key for key in names if key not in file.weights]
-    if absent:
-        notes = (*notes, f"the file has no '{absent[0]}' ({len(absent)} such keys): computed, or counted from 0")
-    positions = {key: value for key, value in file.weights.items() if names[key] == families.COMPUTED}
-    extras = {"monitor_best": float(file.best), "prefix": file.prefix, "positions": positions, "absent": absent}
-    AtomicCheckpointIO().save_checkpoint({**checkpoint, _EXTRAS: extras}, out)
-    moments = len(checkpoint.get("optimizer_states", [{"state": ()}])[0]["state"])
-    return Conversion({key: names[key] for key in file.weights}, moments, file.epoch, (*file.notes, *notes))
+    with refusing(path, ReleasedFileError):
+        family = families.recognize(file.weights)
+        sizes = families.sizes(file.weights, family)
+        config = _preset(dataset, family, overrides)
+        model = _described(file, sizes, config, backbone)
+        tokenizer = _tokenizer(annotation, config["data"]["text"], sizes["vocabulary_size"])
+        module = _module(model, tokenizer, config, file.optimizer)
+        names = weights.sources(module.model.state_dict(), family, sizes["num_layers"])
+        module.model.load_state_dict(weights.to_ours(file.weights, module.model.state_dict(), names))
+        checkpoint, notes = _checkpoint(module, file, names)
+        absent = [key for key in names if key not in file.weights]
+        if absent:
+            notes = (*notes, f"the file has no '{absent[0]}' ({len(absent)} such keys): computed, or counted from 0")
+        positions = {key: value for key, value in file.weights.items() if names[key] == families.COMPUTED}
+        extras = {"monitor_best": float(file.best), "prefix": file.prefix, "positions": positions, "absent": absent}
+        AtomicCheckpointIO().save_checkpoint({**checkpoint, _EXTRAS: extras}, out)
+        moments = len(checkpoint.get("optimizer_states", [{"state": ()}])[0]["state"])
+        return Conversion({key: names[key] for key in file.weights}, moments, file.epoch, (*file.notes, *notes))
 
 
 def _preset(dataset: str, family: Family, overrides: Sequence[str]) -> dict[str, Any]:
@@ -107,7 +109,7 @@ def _described(file: ReleasedFile, sizes: dict[str, int], config: Config, backbo
 
 def _tokenizer(annotation: Path, text: Config, vocabulary_size: int) -> Tokenizer:
     try:
-        reports = [entry["report"] for entry in json.loads(annotation.read_text(encoding="utf-8-sig"))["train"]]
+        reports = [entry["report"] for entry in read_json(annotation)["train"]]
     except (ValueError, KeyError, TypeError) as error:
         raise ReleasedFileError(
             f"{annotation} is no annotation with the reports of a split 'train': {type(error).__name__} {error}"
@@ -204,23 +206,24 @@ def export_checkpoint(path: Path, out: Path) -> Conversion:
         ReleasedFileError: naming the part of the model that the released code cannot represent.
     """
     content = read_checkpoint(path)
-    parts = content["hyper_parameters"]["model"]
-    family = _holding(parts)
-    model = {key.removeprefix("model."): value for key, value in content["state_dict"].items()}
-    names = weights.sources(model, family, parts["encoder_decoder"].get("num_layers", 3))
-    extras = {"prefix": "", "positions": {}, "absent": (), **content.get(_EXTRAS, {"monitor_best": _best(content)})}
-    theirs = weights.to_theirs(model, names) | extras["positions"]
-    theirs = {key: value for key, value in theirs.items() if key not in extras["absent"]}
-    epoch = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    released = {"epoch": epoch, "state_dict": OrderedDict((extras["prefix"] + k, v) for k, v in theirs.items())}
-    if content.get("optimizer_states"):
-        order = optimizer.released_order(names)
-        adam = optimizer.to_theirs(content["optimizer_states"][0], optimizer.our_order(model), order)
-        released["optimizer"] = adam
-    released["monitor_best"] = extras["monitor_best"]
-    AtomicCheckpointIO().save_checkpoint(released, out)
-    moments = len(released.get("optimizer", {"state": ()})["state"])
-    return Conversion({key: names[key] for key in theirs}, moments, epoch)
+    with refusing(path, CheckpointError):
+        parts = content["hyper_parameters"]["model"]
+        family = _holding(parts)
+        model = {key.removeprefix("model."): value for key, value in content["state_dict"].items()}
+        names = weights.sources(model, family, parts["encoder_decoder"].get("num_layers", 3))
+        extras = {"prefix": "", "positions": {}, "absent": (), **content.get(_EXTRAS, {"monitor_best": _best(content)})}
+        theirs = weights.to_theirs(model, names) | extras["positions"]
+        theirs = {key: value for key, value in theirs.items() if key not in extras["absent"]}
+        epoch = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        released = {"epoch": epoch, "state_dict": OrderedDict((extras["prefix"] + k, v) for k, v in theirs.items())}
+        if content.get("optimizer_states"):
+            order = optimizer.released_order(names)
+            adam = optimizer.to_theirs(content["optimizer_states"][0], optimizer.our_order(model), order)
+            released["optimizer"] = adam
+        released["monitor_best"] = extras["monitor_best"]
+        AtomicCheckpointIO().save_checkpoint(released, out)
+        moments = len(released.get("optimizer", {"state": ()})["state"])
+        return Conversion({key: names[key] for key in theirs}, moments, epoch)
 
 
 def _holding(parts: Config) -> Family:

@@ -12,10 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
 
+from r2cmn.checkpoints import CheckpointError
 from r2cmn.config import plain
 from r2cmn.evaluation.baselines import compare
 from r2cmn.evaluation.result import evaluate_test
 from r2cmn.evaluation.show import print_result
+from r2cmn.files.weights import refusing
 from r2cmn.module import CMNModule
 from r2cmn.runs.folder import RunFolder, override_key
 
@@ -38,7 +40,8 @@ def load_tested(config: DictConfig, checkpoint: Path) -> tuple[CMNModule, DictCo
     """
     given = _given_groups()
     chosen = {name: plain(config[name]) for name in CHOOSABLE if name in given}
-    module = CMNModule.load_from_checkpoint(checkpoint, map_location="cpu", **chosen)
+    with refusing(checkpoint, CheckpointError):
+        module = CMNModule.load_from_checkpoint(checkpoint, map_location="cpu", **chosen)
     hparams = dict(module.hparams)
     found = {name: hparams.get(name) for name in (*CHOOSABLE, "objective", "optimizer")}
     parts = {name: part for name, part in {**hparams["model"], **found}.items() if part is not None}
