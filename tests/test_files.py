@@ -15,6 +15,7 @@ import pytest
 from r2cmn.files import (
     cache_dir,
     check_writable,
+    first_line,
     first_lines,
     is_clutter,
     load_optional,
@@ -31,6 +32,7 @@ from r2cmn.files import (
     write_whole,
 )
 from r2cmn.files.tables import checked_rows, csv_lines, iter_csv, read_csv
+from r2cmn.files.yaml import read_yaml
 
 
 def test_a_file_is_written_whole_with_its_mode(tmp_path):
@@ -282,3 +284,19 @@ def test_a_missing_library_is_named_with_its_extra():
     assert load_optional("json", "reading", "results").__name__ == "json"
     with pytest.raises(ValueError, match=r"no_such_library.*r2cmn\[results\]"):
         load_optional("no_such_library.part", "a table", "results")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: &a [x, x]\nb: [*a, *a]\n", "a: &a [*a]\n", "[" * 100_000, "- " * 100_000, "[" * 60 + "]" * 60, "? [a]\n: b\n"],
+)
+def test_yaml_that_refers_to_itself_or_is_nested_deeply_is_refused_in_one_line(tmp_path, text):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"x\.yaml cannot be read: ") as caught:
+        read_yaml(tmp_path / "x.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_first_line_of_an_empty_message_is_the_class_of_the_error():
+    assert first_line(AssertionError()) == "AssertionError"
+    assert first_line(ValueError("\n\n  what\nwhere")) == "what"

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from r2cmn.build import RENAMED
+from r2cmn.files.yaml import read_yaml
 
 MODEL = ("backbone", "memory", "encoder_decoder", "init")
 """The groups that a model is built from."""
@@ -67,9 +68,9 @@ def read_choices(run: Path) -> dict[str, str]:
         The choices, also those of a user's `--config-dir`; {} if the file is missing or unreadable.
     """
     try:
-        content = yaml.safe_load((run / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))
+        content: Any = read_yaml(run / ".hydra" / "hydra.yaml")
         choices = content["hydra"]["runtime"]["choices"].items()
-    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         return {}
     return {str(group): str(name) for group, name in choices if name is not None and "hydra/" not in str(group)}
 

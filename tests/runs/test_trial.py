@@ -54,7 +54,7 @@ def leave(folder, config, result=None, checkpoint=True, **identity):
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(config))
     (folder / "checkpoints").mkdir()
     if checkpoint:
-        torch.save({}, folder / "checkpoints" / "last.ckpt")
+        torch.save({"hyper_parameters": {"model": {}}, "state_dict": {}}, folder / "checkpoints" / "last.ckpt")
     if result is not None:
         write_json(folder / "result.json", result)
 

@@ -106,10 +106,11 @@ def _changed(path: Path, overrides: list[str]) -> Any:
 
     from r2cmn.config import ConfigError
     from r2cmn.files import first_line
+    from r2cmn.files.yaml import read_yaml
 
     try:
-        data = OmegaConf.create({"data": OmegaConf.load(path).data})
+        data = OmegaConf.create({"data": read_yaml(path)["data"]})
         OmegaConf.set_struct(data, True)
         return OmegaConf.merge(data, OmegaConf.from_dotlist(overrides)).data
-    except (OmegaConfBaseException, AttributeError) as error:
+    except (OmegaConfBaseException, AttributeError, LookupError, TypeError) as error:
         raise ConfigError(f"{path}: {first_line(error)}") from error

@@ -188,7 +188,11 @@ class RunFolder:
     def _is_replaced(self) -> bool:
         """Return whether Hydra's record is of a later start with other overrides, which was refused."""
         started, composed = self.identity.get("overrides"), self._read_composed_overrides()
-        return isinstance(started, list) and composed is not None and sorted(own_overrides(started)) != composed
+        return (
+            isinstance(started, list)
+            and composed is not None
+            and sorted(own_overrides([str(each) for each in started])) != composed
+        )
 
     def _read_composed_overrides(self) -> list[str] | None:
         with contextlib.suppress(ValueError):

@@ -14,7 +14,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities import rank_zero_only
-from yaml import YAMLError
 
 from r2cmn.callbacks.restored import data_of
 from r2cmn.checkpoints import CheckpointError, newest_intact
@@ -154,6 +153,7 @@ def _describe_conflict(folder: RunFolder, differing: list[str], config: DictConf
             "or choose another hydra.sweep.dir"
         )
     what = f"different {' and '.join(differing)}"
-    with contextlib.suppress(OSError, ValueError, YAMLError, OmegaConfBaseException):
-        what = difference(OmegaConf.load(folder.config_yaml), config) or what  # type: ignore[arg-type]
+    with contextlib.suppress(ValueError, OmegaConfBaseException):
+        theirs = folder.read_config()
+        what = (isinstance(theirs, dict) and theirs and difference(OmegaConf.create(theirs), config)) or what
     return f"{folder.path} holds another trial ({what}): choose another hydra.sweep.dir"

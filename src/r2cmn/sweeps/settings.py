@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from omegaconf import DictConfig, ListConfig
 
 from r2cmn.files import expand_user
+from r2cmn.files.yaml import read_yaml
 from r2cmn.groups import SWEEP_CODES
 from r2cmn.runs.folder import MULTIRUN, RunFolder, own_overrides
 from r2cmn.sweeps.devices import PoolError
@@ -95,10 +94,10 @@ def _comparable(overrides: Sequence[str]) -> list[str]:
 
 def _started_with(file: Path) -> list[str] | None:
     try:
-        task = OmegaConf.select(OmegaConf.load(file), "hydra.overrides.task")
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException):
+        task = read_yaml(file)["hydra"]["overrides"]["task"]
+        return _comparable([str(each) for each in task])
+    except (ValueError, LookupError, TypeError):
         return None
-    return None if task is None else _comparable([str(each) for each in task])
 
 
 def check_unused(folder: Path, settings: SweepSettings) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from r2cmn.files import first_line
+from r2cmn.files.yaml import read_yaml
 from r2cmn.runs.folder import MULTIRUN, own_overrides
 
 _MOST_TRIALS = 100_000
@@ -37,13 +38,12 @@ class Grid:
 def read_grid(sweep: Path) -> Grid:
     """Read the grid of a sweep's folder; if it cannot be read, it is unknown."""
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
 
     path = sweep / MULTIRUN
     if not path.is_file():
         return Grid(unknown="it has no multirun.yaml")
     try:
-        content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        content: Any = read_yaml(path)
         hydra = content["hydra"]
         sweeper, task = _options(hydra["sweeper"]), [str(each) for each in hydra["overrides"]["task"]]
     except Exception as error:  # whatever a YAML reader raises on a torn file
