@@ -1,5 +1,7 @@
-"""The table was written before the labeler read it: of its first 433 rows 429 were right at the first run, of the next
-106, in the wording of intensive care, 93, of the last 40 ("rare") 37. Now every row is a regression test.
+"""Of the table, 579 rows were written before the labeler read them: of the first 433, 429 were right at the first run,
+of 106 in the wording of intensive care 93, of 40 ("rare") 37. The last 69 ("withdrawn", "if any", "limits",
+"homographs") were written with the rules at hand. `labeler_sentences_blind.csv` has 200 rows by another hand: 158 were
+right at the first run. Now every row is a regression test.
 """
 
 import csv
@@ -18,9 +20,16 @@ PATHOLOGIES = [name for name in OBSERVATIONS if name not in ("Support Devices", 
 CLASSES = {"positive": 1, "negative": 0, "uncertain": -1}
 
 
-def table():
-    with (Path(__file__).parents[1] / "labeler_sentences.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+STILL_WRONG = {
+    "Lines and tubes, if any, are not included on this image.",  # read as absent, not as no statement
+    "Fluid leads to blunting of the left angle.",  # fluid alone is no effusion, a blunted angle is none of the 14
+    "Density at the right base, possibly an infiltrate.",  # density alone is no opacity, so only the hedge counts
+}
+
+
+def table(name="labeler_sentences.csv"):
+    with (Path(__file__).parents[1] / name).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(line for line in file if not line.startswith("#")))
 
 
 def expected(row):
@@ -56,6 +65,14 @@ def test_every_sentence_has_its_expected_labels(group):
     labels = RuleLabeler()([row["report"] for row in rows]).tolist()
     wrong = [row["report"] for row, ours in zip(rows, labels, strict=True) if ours != expected(row)]
     assert wrong == []
+
+
+def test_blind_sentences_have_their_expected_labels():
+    rows = table("labeler_sentences_blind.csv")
+    labels = RuleLabeler()([row["report"] for row in rows]).tolist()
+    wrong = {row["report"] for row, ours in zip(rows, labels, strict=True) if ours != expected(row)}
+    assert len(rows) == 200
+    assert wrong == STILL_WRONG
 
 
 def test_cleaned_sentences_have_their_expected_labels():

@@ -25,7 +25,7 @@ _BEFORE = {
 }
 _AFTER = {
     name: compiled(getattr(cues, name))
-    for name in ("NOT_EXCLUDED_AFTER", "NEGATION_AFTER", "UNREAL_AFTER", "DOUBT_AFTER", "BARRIERS")
+    for name in ("NOT_EXCLUDED_AFTER", "WITHDRAWN_AFTER", "NEGATION_AFTER", "UNREAL_AFTER", "DOUBT_AFTER", "BARRIERS")
 }
 _ALTERNATIVES, _FORWARD_TERMINATORS = compiled(cues.ALTERNATIVES), compiled(cues.FORWARD_TERMINATORS)
 
@@ -68,7 +68,7 @@ class Context:
         if cue("NOT_EXCLUDED"):
             return UNCERTAIN
         if cue("NEGATION") or (outside and self._is_beside(start)):
-            return NEGATIVE
+            return UNCERTAIN if outside and self._first_after("WITHDRAWN_AFTER", end) is not None else NEGATIVE
         if cue("UNREAL"):
             return BLANK
         if cue("DOUBT"):
@@ -102,14 +102,17 @@ class Context:
 
     def _is_after(self, name: str, end: int) -> bool:
         """Whether a cue follows in the same part, without a barrier or another statement between."""
+        start = self._first_after(name, end)
+        return start is not None and not self._barred(end, start) and not _runs_on(self.text[end:start])
+
+    def _first_after(self, name: str, end: int) -> int | None:
+        """Return the start of the nearest cue after `end` in the same part of the sentence."""
         spans = self._spans(name, _AFTER[name])
         place = bisect_left(spans, (end, 0))
         if place == len(spans):
-            return False
-        start = spans[place][0]
-        part = bisect_left(self._part_starts, end)
-        in_part = part == len(self._part_starts) or start < self._part_starts[part] + 1
-        return in_part and not self._barred(end, start) and not _runs_on(self.text[end:start])
+            return None
+        start, part = spans[place][0], bisect_left(self._part_starts, end)
+        return start if part == len(self._part_starts) or start <= self._part_starts[part] else None
 
     def _barred(self, start: int, end: int) -> bool:
         barriers = self._spans("BARRIERS", _AFTER["BARRIERS"])

@@ -46,12 +46,29 @@ NOT_EXCLUDED_AFTER = (
     rf"{_VERBS}(?:cannot|can not|can't|could not|couldn't|not|never) (?:\w+ ){{0,2}}(?:excluded|ruled out|confirmed)",
     rf"{_VERBS}(?:difficult|hard|impossible) to (?:\w+ )?(?:exclude|rule out)",
     rf"{_VERBS}not (?:\w+ )?unlikely",
+    rf"{_VERBS}neither (?:\w+ )?(?:confirmed|proven|established) nor (?:\w+ )?(?:excluded|ruled out)",
 )
 """Uncertainty in the words of a negation."""
 
+_SMALL = r"(?:small|tiny|minimal|trace|trivial|subtle|mild|minor|little|negligible)"
+_ONE = rf"(?:it|this|that|these|they|them|(?:a |an )?(?:very )?(?:{_SMALL} )?(?:one|ones|amount|component|volume))"
+_UNSEEN = (
+    r"(?:may|might|could|would) (?:\w+ )?be (?:\w+ )?(?:missed|hidden|obscured|overlooked|masked|occult"
+    r"|(?:difficult|hard|impossible) to (?:detect|see|identify|appreciate))"
+)
+WITHDRAWN_AFTER = (
+    rf"(?:, )?(?:but|although|though|yet|however|while|and|which)(?: ,)? (?:{_ONE} )?{_VERBS}"
+    rf"(?:(?:cannot|can not|can't|could not|couldn't|not|never) (?:\w+ ){{0,2}}"
+    rf"(?:excluded|ruled out|(?:exclude|rule out) {_ONE})|(?:is|are|be|remains?) (?:\w+ )?(?:possible|suspected)"
+    rf"|(?:difficult|hard|impossible) to (?:\w+ )?(?:exclude|rule out)|(?:may|might|could) be (?:present|there)"
+    rf"|{_UNSEEN}|(?:possibly|probably|perhaps|likely|maybe) {_ONE})",
+    rf"(?:, )?nor can {_ONE} be (?:\w+ )?(?:excluded|ruled out)",
+)
+"""Clauses that make a negation before them uncertain: "no effusion is seen, but a small one is possible"."""
+
 NEGATION_BEFORE = (
     r"no",
-    r"not(?! (?:\w+ )?(?:exclude|rule)| clearly)",
+    r"not(?! (?:\w+ )?(?:exclude|rule|sensitive)| clearly)",
     r"without|rather than",
     r"negative for",
     r"(?:free|clear|cleared|devoid) (?:of|from)",
@@ -75,6 +92,7 @@ NEGATION_AFTER = (
     r"(?:is|are|seems?|appears?|considered|felt to be|thought to be) (?:\w+ )?unlikely",
 )
 
+_IF_THERE = r" there (?:is|are|were|was) (?:\w+ ){1,6}, (?:it|they|this|these) "
 UNREAL_BEFORE = (
     r"(?:history|hx) of|h o",
     r"(?:evaluate|evaluated|assess|assessed|evaluation|assessment|look|looking|check|screening|monitor) for",
@@ -82,7 +100,9 @@ UNREAL_BEFORE = (
     r"correlat\w+ (?:\w+ ){0,2}(?:for|regarding|with)",
     r"(?:treatment|treated|therapy|surgery|resection|evaluated) (?:for|of)",
     r"rule out|r o",
-    r"if(?! any)|in case of|unless",
+    r"to detect|detecting|detection of",
+    r"(?:in)?sensitiv\w+ (?:of \w+ )?(?:to|for|in)|(?:limited|inadequate|suboptimal|insufficient) for",
+    rf"if(?! any|{_IF_THERE}|(?<=, if) \w+ ,)|in case of|unless",
     r"indication :",
 )
 """History, questions and conditions: the mention does not count."""
@@ -101,13 +121,15 @@ DOUBT_BEFORE = (
     r"(?:thought|felt|believed) to (?:represent|reflect|be)|favou?r(?:s|ed|ing)?|unclear|whether|doubtful|if any"
     r"|not clearly",
     r"cannot|borderline",
+    rf"if(?={_IF_THERE})|any(?= (?:\w+ ){{1,4}}(?:is|are|would be|must be) (?:\w+ ){{0,2}}{_SMALL}\b)",
     r"in the (?:appropriate|right|proper|correct) clinical (?:setting|context)",
 )
 DOUBT_AFTER = (
-    r"(?:(?:is|are) (?:\w+ )?)?if any|until prove[nd] otherwise",
+    r"(?:(?:is|are|appears?|remains?) (?:\w+ ){1,3})?if any|until prove[nd] otherwise",
+    _UNSEEN,
     r"(?:is|are|was|were|be|remains?) (?:\w+ )?(?:possible|suspected|questioned|considered|questionable|raised"
     r"|presumed|favou?red)",
-    r"(?:is|are|was|were|be) (?:\w+ ){0,2}(?:likely|probable)(?= ?$| ,| given| in )",
+    r"(?:is|are|was|were|be) (?:\w+ ){0,2}(?:likely|probable)(?= ?$| ,| given| in | present)",
     rf"{_VERBS}(?:less|more) likely(?= ?$| ,| given| in )",
     r"(?:is|are|be|remains?) (?:\w+ ){0,2}(?:consideration|possibility|concern|in the differential)",
     rf"{_VERBS}not (?:well|clearly|optimally|fully) {_SHOWN}",
@@ -117,6 +139,7 @@ DOUBT_AFTER = (
 ALTERNATIVES = (r"or|versus",)
 """Between two mentions that are not negated: both are uncertain."""
 
+_HEDGES = "probable|probably|possible|possibly|likely|perhaps|maybe|questionable|suspected|presumed|presumably"
 TERMINATORS = (
     r"(?:but|however|although|though|yet|while|whereas|because|except|save for|aside from|apart from|other than"
     r"|otherwise|now|(?<!consistent )(?<!compatible )with)\b",
@@ -125,11 +148,12 @@ TERMINATORS = (
     r"(?:and|,) (?=(?:there|the|a|an|is|are|has|have|this|that|heart|lungs?|now|trace|tiny|definite|again)\b)",
     r"and (?=(?:also|stable|unchanged|persistent|persisting|new|increas\w+|decreas\w+|worsen\w+|improv\w+|residual"
     r"|small|mild\w*"
-    r"|moderate\w*|large|bibasilar|bilateral|probable|probably|possible|possibly|likely)\b)",
+    rf"|moderate\w*|large|bibasilar|bilateral|{_HEDGES})\b)",
     r", (?=(?:stable|unchanged|persistent|new|increas\w+|decreas\w+|worsen\w+|improv\w+|residual|small|mild|minimal"
     r"|moderate|large"
-    r"|bibasilar|bilateral|right|left|probable|probably|possible|possibly|likely)(?! (?:\w+ (?:, )?){0,12}(?:or"
-    r"|nor)\b)\b)",
+    rf"|bibasilar|bilateral|right|left|{_HEDGES})(?! (?:\w+ (?:, )?){{0,12}}(?:or|nor)\b)\b)",
+    r", (?:and )?(?=(?:\w+ ){1,3}if any\b)",
+    r"(?<=obscured )by\b|(?<=hidden )by\b|(?<=masked )by\b",
     r"(?<=seen )(?:and|,)|(?<=identified )(?:and|,)|(?<=noted )(?:and|,)|(?<=present )(?:and|,)",
 )
 """Ends of the parts of a sentence; a lookahead belongs to the next part."""

@@ -18,7 +18,7 @@ MENTIONS: dict[str, tuple[str, ...]] = {
     "Cardiomegaly": (
         r"cardiomegaly",
         r"(?:cardiac|heart) enlargement",
-        r"enlargement of (?:the )?(?:heart|cardiac)",
+        r"enlargement of (?:the )?(?:mediastinum (?:and|or) (?:of )?(?:the )?)?(?:heart|cardiac)",
     ),
     "Lung Opacity": (
         r"opaci(?:ty|ties|fication|fications|fied)",
@@ -42,7 +42,7 @@ MENTIONS: dict[str, tuple[str, ...]] = {
         r"neoplasm-s|tumou?r-s|malignanc(?:y|ies)|carcinoma-s|metastas[ie]s|metastatic disease",
     ),
     "Edema": (
-        r"o?edema",
+        r"o?edema|lungs? (?:is|are|appears?|remains?) (?:\w+ )?o?edematous",
         r"heart failure|chf|cardiac decompensation|fluid overload|volume overload",
         r"vascular (?:\w+ )?(?:congestion|engorgement|redistribution|cephalization)",
         r"congestion|vascular prominence|prominence of the (?:\w+ ){0,2}(?:vasculature|vascularity|vessels)",
@@ -79,9 +79,9 @@ MENTIONS: dict[str, tuple[str, ...]] = {
         r"(?:thickening|scarring|calcification) of the (?:\w+ ){0,2}pleura",
         r"pleuro ?parenchymal (?:scar|scarring|thickening)-s",
         r"(?:apical|biapical) (?:\w+ )?(?:thickening|cap|caps|capping)",
-        r"fibrothorax",
+        r"fibrothorax|pleura (?:\w+ ){1,3}thickened|thickened (?:\w+ )?pleura",
     ),
-    "Fracture": (r"fracture-s|fractured",),
+    "Fracture": (r"fracture-s|fractured|broken (?:\w+ )?(?:rib|bone)-s|(?:rib|bone)-s (?:is|are) broken",),
     "Support Devices": (
         r"(?:pacemaker|pacer|defibrillator|aicd|icd|generator)-s",
         r"(?:pacing|pacer|pacemaker|icd|monitoring|ecg|ekg|ventricular|atrial) (?:lead|wire|electrode)-s|lead-s",
@@ -100,38 +100,67 @@ MENTIONS: dict[str, tuple[str, ...]] = {
 }
 """Observation -> phrases that mention it."""
 
+_HARDWARE = r"(?:wire|lead|catheter|screw|rod|plate|stent|hardware|electrode)s?"
+_NO_DEVICE = (
+    r"(?:opaci|densit|atelecta|scar|lucenc|calcifi|consolidat|thicken|demarcat|fractur|infiltrat|collaps|diseas|pleura"
+    r"|fissure|fat|air|gas|fluid|sight|stress|contact|reflection)\w*"
+)
 EXCLUSIONS: dict[str, tuple[str, ...]] = {
     "Enlarged Cardiomediastinum": (),
     "Cardiomegaly": (),
     "Lung Opacity": (
         r"pleur\w+ (?:\w+ )?scar\w*",
         r"(?:surgical|skin|sternotomy) scar\w*",
-        r"opaci\w+ (?:of|in) (?:the )?contrast",
+        r"opaci\w+ (?:of|in|with|by) (?:the |this )?(?:oral |iv )?(?:contrast|film|image|exposure|radiograph)",
+        r"opacified (?:\w+ )?(?:bowel|colon|stomach|o?esophagus|vessel|arter(?:y|ie)|vein)s?",
+        r"(?:increased|abnormal) densit\w+ (?:of|in) (?:the )?(?:\w+ )?(?:bone|rib|vertebra|breast|tissue)\w*",
+        r"(?:fat|fatty|marrow) infiltrat\w+",
     ),
     "Lung Lesion": (
         r"mass effect",
         r"(?:breast|thyroid|adrenal|renal|liver|hepatic|neck|soft tissue|osseous|bone|abdominal) (?:mass|nodul|lesion"
         r"|tumor|neoplasm)\w*",
         r"(?:simulat\w+|mimic\w*) (?:a )?(?:pulmonary |lung )?nodul\w+",
-        r"body mass",
+        r"(?:body|muscle|lean|fat|ventricular|myocardial) mass|mass index|tumou?r (?:board|marker)s?",
     ),
-    "Edema": (r"(?:soft tissue|subcutaneous|chest wall|peripheral|ankle|leg|cerebral|body wall) o?edema",),
-    "Consolidation": (),
-    "Pneumonia": (r"(?:granulomatous|prior|previous|old|remote|healed) (?:\w+ ){0,2}infections?",),
-    "Atelectasis": (r"(?:vertebral|tracheal|vertebral body) collapse",),
+    "Edema": (
+        r"(?:soft tissue|subcutaneous|chest wall|peripheral|ankle|leg|cerebral|body wall|pedal|extremity|marrow|facial"
+        r"|laryngeal|bowel wall) o?edema",
+        r"(?:nasal|sinus|hepatic|bowel) congestion",
+    ),
+    "Consolidation": (
+        r"(?:bony|osseous|fracture|callus) consolidation",
+        r"consolidat\w+ (?:of (?:the )?)?(?:\w+ ){0,2}(?:fracture|chemotherapy|therapy)s?",
+    ),
+    "Pneumonia": (
+        r"(?:granulomatous|prior|previous|old|remote|healed) (?:\w+ ){0,2}infections?",
+        r"(?:urinary|tract|wound|skin|sinus|bone|joint|line|pocket) infections?|infection control",
+    ),
+    "Atelectasis": (
+        r"(?:vertebral|tracheal|vertebral body) collapse",
+        r"collapse of (?:the )?(?:\w+ ){0,2}(?:vertebra\w*|endplate|trachea|[tl]\d+)",
+    ),
     "Pneumothorax": (),
     "Pleural Effusion": (r"(?:pericardial|joint|knee|shoulder|elbow|hip|ankle) (?:joint )?effusions?",),
     "Pleural Other": (),
-    "Fracture": (),
+    "Fracture": (
+        rf"fractured (?:\w+ )?{_HARDWARE}|fractures? of (?:the |a )?(?:\w+ ){{0,2}}{_HARDWARE}",
+        rf"{_HARDWARE} (?:(?:is|are|appears?|remains?|now) ){{0,2}}fracture[sd]?",
+    ),
     "Support Devices": (
-        r"(?:kerley|kerley b|septal|fissural|fissure|pleural|paraspinal|paratracheal|junction|axillary|midclavicular"
+        r"(?:kerley|kerley \w|septal|fissural|fissure|pleural|paraspinal|paratracheal|junction|axillary|midclavicular"
         r"|fracture|lucent"
-        r"|hair|skin|mid|lung|joint|azygoesophageal|stripe|b) lines?",
-        r"line (?:shadow|opacity)s?|lines? of (?:the )?\w+ fissure",
-        r"lead to|leads? (?:shield|marker)|right lead",
-        r"bronchial tubes?|x ray tube|via port|port wine",
-        r"breast (?:prosthes[ie]s|implants?)|hot plate|end ?plates?",
-        r"drain(?:s|ed)? (?:from|into)",
+        r"|hair|skin|fold|mid|lung|joint|azygoesophageal|stripe|b|fat|psoas|scapular|nipple|growth|tram|main|bottom"
+        r"|first|second|white|lucent|dense|bright|dark|wavy) lines?",
+        rf"(?:line|tube|plate|rod)s? of (?:the )?(?:\w+ ){{0,2}}{_NO_DEVICE}",
+        r"(?:in|by|on|along|out of) line|line (?:shadow|opacity|atelectasis|between)s?",
+        r"lead to|leads to(?! (?:the )?(?:\w+ ){0,3}(?:atri|ventric|coronary|apex))|leads? (?:shield|marker|apron|room"
+        r"|point|poisoning)|right lead|(?:may|might|can|could|will|would) lead",
+        r"(?:bronchial|x ray) tubes?|tube (?:current|voltage|like)|(?:plate|rod|line|wire|catheter) like",
+        r"via port|port (?:wine|of entry)",
+        r"breast (?:prosthes[ie]s|implants?)|(?:hot|growth|image|imaging|detector) plates?|end ?plates?",
+        r"drain(?:s|ed)? (?:from|into)|gram (?:negative|positive) rods?|(?:nerve|tendon|rectus|carotid) sheath",
+        r"(?:left to right|right to left|intracardiac|cardiac|vascular) shunts?",
     ),
 }
 """Observation -> phrases in which its mention has another meaning."""

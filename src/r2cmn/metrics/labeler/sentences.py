@@ -9,6 +9,7 @@ MAX_LENGTH = 1000
 """Longest sentence in characters; a longer one is cut at a space, which limits the time for one sentence."""
 
 _AS_ASCII = str.maketrans("’‘–—−…•，。()/", "''---.-,.,,,")
+_AUXILIARIES = "is|are|was|were|can|cannot|can't|could|may|might|must|should|would|has|have|remains?"
 _REWRITTEN = (
     (re.compile(r"\bvs\b\.?"), "versus"),
     (re.compile(r"\band/or\b"), "or"),
@@ -16,6 +17,10 @@ _REWRITTEN = (
     (re.compile(r"\bw/"), "with "),
     (re.compile(r"<unk>|_+"), " xxxx "),
     (re.compile(r"\b(e\.g|i\.e|dr|approx)\."), r"\1"),
+    # commas within a clause would end its statement; "if present at all" is rewritten as "if any"
+    (re.compile(r",\s*(if (?:any|present)\b)"), r" \1"),
+    (re.compile(r"if (?:any|present)\b(?: at all\b)?(?:\s*,)?"), "if any "),
+    (re.compile(rf",\s*(?:however|therefore|nevertheless|though)\s*,(?=\s*(?:{_AUXILIARIES})\b)"), " "),
 )
 _END = re.compile(r"\.(?!\d)|(?<!\d)\.|[;!?]|\n[^\S\n]*\n|\n[^\S\n]*[-*]")
 _BETWEEN_WORDS = re.compile(r"[^\w,:'.]+")
