@@ -11,6 +11,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -269,6 +270,28 @@ def test_generate_writes_one_report_or_a_file_of_them(run, save, make_dataset, t
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == [study.name for study in studies]
     assert rows[0]["report"] == one.out.strip()
+
+
+def test_generate_skips_bad_studies_and_reads_any_modality_if_asked(run, save, make_dataset, make_dicom, tmp_path):
+    images, checkpoint = make_dataset(tmp_path / "data", num_studies=4, size=48) / "images", save()
+    (images / "._a.png").write_bytes(b"")
+    (images / "bad").mkdir()
+    (images / "bad" / "0.png").write_bytes(b"")
+    make_dicom(images / "unnamed", np.arange(2304, dtype=np.uint16).reshape(48, 48), Modality="")
+    call = ("generate", checkpoint, images, "--out", tmp_path / "reports.csv", "--device", "cpu")
+    assert_refused(run(*call), "study '(bad|unnamed)': .*--on-bad=skip", tmp_path)
+    done = run(*call, "--on-bad=skip")
+    assert done.code == 0, done.err
+    assert "left out: hidden files, thumbnails and the like (1)" in done.err
+    assert "left out study 'bad': " in done.err
+    assert "left out study 'unnamed': " in done.err
+    with (tmp_path / "reports.csv").open(newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 4
+    read = run(*call, "--on-bad=skip", "--any-modality")
+    assert read.code == 0, read.err
+    assert "'unnamed'" not in read.err
+    with (tmp_path / "reports.csv").open(newline="", encoding="utf-8") as file:
+        assert next(csv.DictReader(file))["id"] == "unnamed"
 
 
 def test_evaluate_prints_and_writes_scores(run, tmp_path, monkeypatch):
