@@ -200,3 +200,13 @@ def test_a_missing_split_is_named(tmp_path):
     predictions = table(tmp_path / "p.csv", ["id", "generated"], ["1", "x"])
     with pytest.raises(ValueError, match=r"no split 'dev': it has train, val, test"):
         read_predictions(predictions, annotation(tmp_path / "a.json"), split="dev")
+
+
+def test_the_column_of_patients_may_have_any_case_and_a_study_without_one_is_alone(tmp_path):
+    path = table(
+        tmp_path / "p.csv", ["id", "generated", "reference", "Patient ID"],
+        ["1", "x", "y", "0"], ["2", "x", "y", "0"], ["3", "x", "y", ""], ["4", "x", "y", " "],
+    )  # fmt: skip
+    expected = ["0", "0", "study 3", "study 4"]
+    assert read_predictions(path).groups() == ("patient", expected)
+    assert read_predictions(path).groups("Patient ID") == ("Patient ID", expected)

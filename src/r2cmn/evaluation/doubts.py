@@ -58,7 +58,7 @@ def notes_on_studies(predictions: Predictions, dataset: str | None) -> list[str]
     annotation = predictions.annotation
     if annotation is not None and dataset not in (None, annotation.dataset):
         notes.append(f"{annotation.path} looks like {annotation.dataset}, but the text rules of {dataset} are used")
-    column = next((name for name in _STUDY_COLUMNS if name in predictions.columns), None)
+    column = predictions.find(_STUDY_COLUMNS)
     if column is not None and (number := len(set(predictions.columns[column]))) < len(predictions.ids):
         advice = "; study-1 counts each once" if annotation is not None and column == "study_id" else ""
         notes.append(f"the {len(predictions.ids):,} reports are of {number:,} studies (column {column}): a study with "

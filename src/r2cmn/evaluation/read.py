@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from r2cmn.evaluation.tables import NAMES, Table, read_table
+from r2cmn.evaluation.tables import NAMES, Table, plain_name, read_table
 from r2cmn.files import check_choice, name_some, read_json, repeated, utf8_fault
 
 SPLITS = ("train", "val", "test")
@@ -79,11 +79,16 @@ class Predictions:
         if name == "none":
             return None
         if name is None:
-            found = next((each for each in NAMES["patient"] if each in self.columns), None)
+            found = self.find(NAMES["patient"])
             return None if found is None else ("patient", self._groups(found))
         if name not in self.columns:
             raise ValueError(f"--groups {name}: no file has this column; there are {', '.join(self.columns) or 'none'}")
         return name, self._groups(name)
+
+    def find(self, names: Sequence[str]) -> str | None:
+        """Return the column with the first of these names, in any case; None if there is none."""
+        known = {plain_name(column): column for column in reversed(self.columns)}
+        return next((known[name] for name in names if name in known), None)
 
     def _groups(self, column: str) -> list[str]:
         """Return a column; a study without a value is a group of its own."""
