@@ -95,7 +95,7 @@ def test_a_checkpoint_is_scored_with_its_shuffled_control_on_the_data_of_its_run
 
 def test_a_checkpoint_keeps_its_tokenizer_and_transform_on_other_data(checkpoint, overrides, tmp_path):
     others = [o.replace("size: 32", "size: 36").replace("threshold: 1", "threshold: 9") for o in overrides]
-    result = run(checkpoint, *others, "--device", "cpu")
+    result = run(checkpoint, *others, "++data.max_unknown=1", "--device", "cpu")
     assert result.exit_code == 0, result.output
     rows = read(tmp_path / "baselines" / "constant.csv")
     assert not any("<unk>" in row["reference"] for row in rows)
