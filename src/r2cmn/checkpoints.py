@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from packaging.version import InvalidVersion, Version
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor
 
 from r2cmn.files import PRIVATE_FILE, expand_user
 from r2cmn.files.weights import find_damage, find_nonfinite, is_zip, write_sealed
@@ -225,3 +226,21 @@ def find_checkpoint(choice: str | None, folder: Path) -> Path | None:
     if not path.is_file():
         raise CheckpointError(f"checkpoint={choice}: there is no such file")
     return path
+
+
+def compare_weights(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> None:
+    """Raise ValueError, naming the first difference, unless two sets of weights have the same names and shapes.
+
+    Args:
+        theirs: of a checkpoint.
+        ours: of the model that is to load them.
+    """
+    there, here = ({k: tuple(v.shape) for k, v in weights.items()} for weights in (theirs, ours))
+    differing = sorted(k for k in there.keys() | here.keys() if there.get(k) != here.get(k))
+    if differing:
+        first = differing[0]
+        raise ValueError(
+            f"the checkpoint holds another model: {len(differing)} weights differ, first '{first}' "
+            f"({there.get(first, 'absent')} in the checkpoint, {here.get(first, 'absent')} in this model): repeat the "
+            "overrides of its run"
+        )

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from r2cmn.build import build, check_allowed, find_class, has_option
+from r2cmn.checkpoints import compare_weights
 from r2cmn.data.images import ImageTransform, Study, read_studies
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.encoder_decoder.wording import annotate, max_tokens, rewrites, to_targets, to_words
+from r2cmn.kernels.fused import fused_options
+from r2cmn.metrics.synced import check_all_scored
 from r2cmn.model import build_model
 from r2cmn.objectives import check_model
 from r2cmn.types import Batch, Config, Generation, Hypotheses, Source
@@ -193,23 +196,11 @@ class CMNModule(pl.LightningModule):
         groups = [{"params": rest, "name": "rest"}]
         if trunk:
             groups.insert(0, {"params": trunk, "name": "backbone", "lr": backbone_lr})
-        optimizer = build({**self._fused(description), **description}, "optimizer", params=groups)
+        kernel = fused_options(find_class(description["_target_"]), self.model, self._trainer)
+        optimizer = build({**kernel, **description}, "optimizer", params=groups)
         if schedule is None:
             return optimizer
         return [optimizer], [{"scheduler": build(schedule, "optimizer.schedule", optimizer=optimizer), "name": "lr"}]
-
-    def _fused(self, description: Config) -> Config:
-        """Ask for the fused kernel of an optimizer that has one: a third of the time, and no host sync on a GPU.
-
-        Not with float16's gradient scaler, which a fused step unscales itself, nor with clipping under autocast, which
-        Lightning refuses for a fused step.
-        """
-        trainer: Any = self._trainer
-        refusing = ["16-mixed", "bf16-mixed"] if trainer is not None and trainer.gradient_clip_val else ["16-mixed"]
-        scaled = trainer is not None and str(trainer.precision) in refusing
-        on = {p.device.type for p in self.model.parameters()}
-        has_kernel = has_option(find_class(description["_target_"]), "fused")
-        return {"fused": True} if has_kernel and not scaled and on <= {"cpu", "cuda"} else {}
 
     # ---- scoring ---------------------------------------------------------------------------------------------------
 
@@ -236,7 +227,7 @@ class CMNModule(pl.LightningModule):
     def _finish(self, split: str, metrics: Any) -> None:
         self.reports = metrics.reports()
         if self._trainer is not None and not self.trainer.sanity_checking:
-            _check_all_scored(self.trainer, split, len(self.reports))
+            check_all_scored(self.trainer, split, len(self.reports))
         scores = metrics.compute()
         metrics.reset()
         # scores are equal on all processes; one that cannot be computed (METEOR without Java) is NaN and not logged
@@ -266,33 +257,4 @@ class CMNModule(pl.LightningModule):
 
     def check_weights(self, checkpoint: dict[str, Any]) -> None:
         """Raise ValueError, naming the first difference, unless the weights of a checkpoint fit this model."""
-        theirs = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
-        ours = {k: tuple(v.shape) for k, v in self.state_dict().items()}
-        differing = sorted(k for k in theirs.keys() | ours.keys() if theirs.get(k) != ours.get(k))
-        if differing:
-            raise ValueError(
-                f"the checkpoint holds another model: {len(differing)} weights differ, first '{differing[0]}' "
-                f"({_size(theirs, differing[0])} in the checkpoint, {_size(ours, differing[0])} in this model): repeat "
-                "the overrides of its run"
-            )
-
-
-def _check_all_scored(trainer: pl.Trainer, split: str, num_scored: int) -> None:
-    """Raise ValueError unless each study of a split was scored, or of the batches to which the trainer is limited."""
-    loader: Any = trainer.test_dataloaders if split == "test" else trainer.val_dataloaders
-    limit: Any = trainer.limit_test_batches if split == "test" else trainer.limit_val_batches
-    if getattr(loader, "batch_size", None) is None or not hasattr(loader.dataset, "__len__"):
-        return  # the number of studies is unknown
-    num_studies = len(loader.dataset)
-    if not (isinstance(limit, float) and limit == 1.0):  # 1 is one batch
-        num_batches = (trainer.num_test_batches if split == "test" else trainer.num_val_batches)[0]
-        num_studies = min(num_studies, int(num_batches) * loader.batch_size * trainer.world_size)
-    if num_scored != num_studies:
-        raise ValueError(
-            f"{num_scored} of {num_studies} studies of '{split}' were scored: the scores would be of a part of the "
-            "split; compare the number of processes with trainer.devices and trainer.num_nodes"
-        )
-
-
-def _size(shapes: dict[str, tuple[int, ...]], key: str) -> str:
-    return str(shapes[key]) if key in shapes else "absent"
+        compare_weights(checkpoint["state_dict"], self.state_dict())

@@ -186,3 +186,20 @@ def _on_first_process(score: Callable[[], dict[str, float]], group: Any | None) 
     if outcome[1] is not None:
         raise RuntimeError(f"the first process could not score the reports: {outcome[1]}")
     return outcome[0]
+
+
+def check_all_scored(trainer: Any, split: str, num_scored: int) -> None:
+    """Raise ValueError unless each study of a split was scored, or of the batches to which the trainer is limited."""
+    loader: Any = trainer.test_dataloaders if split == "test" else trainer.val_dataloaders
+    limit: Any = trainer.limit_test_batches if split == "test" else trainer.limit_val_batches
+    if getattr(loader, "batch_size", None) is None or not hasattr(loader.dataset, "__len__"):
+        return  # the number of studies is unknown
+    num_studies = len(loader.dataset)
+    if not (isinstance(limit, float) and limit == 1.0):  # 1 is one batch
+        num_batches = (trainer.num_test_batches if split == "test" else trainer.num_val_batches)[0]
+        num_studies = min(num_studies, int(num_batches) * loader.batch_size * trainer.world_size)
+    if num_scored != num_studies:
+        raise ValueError(
+            f"{num_scored} of {num_studies} studies of '{split}' were scored: the scores would be of a part of the "
+            "split; compare the number of processes with trainer.devices and trainer.num_nodes"
+        )
