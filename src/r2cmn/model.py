@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from r2cmn.build import DescriptionError, build, check_allowed, find_class, has_option
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.kernels.pairs import unique_pairs
+from r2cmn.memory import MemoryNetwork
 from r2cmn.types import Config, EncoderDecoder, Memory, QueriedMemory, Source, State
 
 
@@ -117,3 +118,21 @@ def _check_width(backbone: nn.Module, memory: Memory, encoder_decoder: Config) -
                 f"{key} is {width}, but the patches have {backbone.patch_dim} values: set backbone.projection to "
                 f"linear or relu, and backbone.dim to {key}"
             )
+
+
+def count_parameters(model: nn.Module) -> dict[str, int]:
+    """Count a model's parameters.
+
+    Returns:
+        `total`, `trainable`, `memory`, and of the memory `matrix` (N x D, twice for `separate`) and `projections`, the
+        rest.
+    """
+    memory = getattr(model, "memory", nn.Module())
+    networks = [network for network in memory.modules() if isinstance(network, MemoryNetwork)]
+    count = {
+        "total": sum(p.numel() for p in model.parameters()),
+        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "memory": sum(p.numel() for p in memory.parameters()),
+        "matrix": sum(network.matrix.numel() for network in networks),
+    }
+    return {**count, "projections": count["memory"] - count["matrix"]}

@@ -20,12 +20,11 @@ from r2cmn.runs.fingerprint import (
     SHOWING,
     VOLATILE,
     FingerprintError,
-    _own_packages,
-    _sources,
     counted,
     difference,
     fingerprint,
 )
+from r2cmn.runs.sources import digest_sources, own_packages
 
 COUNTING = {
     "pytorch_lightning.callbacks.EarlyStopping",
@@ -201,17 +200,17 @@ def test_missing_data_and_values_are_named(tmp_path):
 # ---- code ------------------------------------------------------------------------------------------------------------
 
 
-def test_sources_count_and_the_configuration_in_a_wheel_does_not(tmp_path):
+def testdigest_sources_count_and_the_configuration_in_a_wheel_does_not(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name / "data").mkdir(parents=True)
         (tmp_path / name / "data" / "x.py").write_text("1")
     (tmp_path / "a" / "conf").mkdir()
     (tmp_path / "a" / "conf" / "__init__.py").write_text("")
     (tmp_path / "a" / "page.css").write_text("")
-    assert _sources(tmp_path / "a") == _sources(tmp_path / "b")
+    assert digest_sources(tmp_path / "a") == digest_sources(tmp_path / "b")
     (tmp_path / "b" / "data" / "x.py").rename(tmp_path / "b" / "data" / "y.py")
-    _sources.cache_clear()
-    assert _sources(tmp_path / "a") != _sources(tmp_path / "b")
+    digest_sources.cache_clear()
+    assert digest_sources(tmp_path / "a") != digest_sources(tmp_path / "b")
 
 
 def test_own_packages_count_and_installed_libraries_do_not(tmp_path, monkeypatch, default):
@@ -224,11 +223,11 @@ def test_own_packages_count_and_installed_libraries_do_not(tmp_path, monkeypatch
     before = parts(*own)["code"]
     assert before != elsewhere
     file.write_text("2")
-    _sources.cache_clear()
+    digest_sources.cache_clear()
     assert parts(*own)["code"] != before
     assert parts()["code"] == default["code"]
-    assert _own_packages({"_target_": "torch.optim.Adam", "a": [{"_target_": "pytorch_lightning.Trainer"}]}) == []
-    assert _own_packages({"a": [{"_target_": "mine_of_this_test.X"}]}) == [tmp_path / "mine_of_this_test"]
+    assert own_packages(["torch.optim.Adam", "pytorch_lightning.Trainer"]) == []
+    assert own_packages(["mine_of_this_test.X"]) == [tmp_path / "mine_of_this_test"]
 
 
 def test_version_and_commit_are_recorded():

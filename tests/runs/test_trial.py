@@ -14,8 +14,8 @@ from torch import nn
 from r2cmn import compose
 from r2cmn.files import write_json
 from r2cmn.memory import CrossModalMemory, NoMemory, SeparateMemory
+from r2cmn.model import count_parameters
 from r2cmn.runs.fingerprint import fingerprint
-from r2cmn.runs.training import count_parameters
 from r2cmn.runs.trial import Trial, TrialError, record_failure
 
 PARAMETERS = {"total": 1}

@@ -81,6 +81,7 @@ def count_parameters(name: str, data: str) -> int:
     from r2cmn.encoder_decoder.wording import annotate
     from r2cmn.groups import MODEL
     from r2cmn.model import build_model
+    from r2cmn.model import count_parameters as count
 
     preset, num_words = PRESETS[data]
     config = compose([f"experiment={preset}", f"model={name}", "data.dir=.", "backbone.pretrained=false"])
@@ -90,7 +91,7 @@ def count_parameters(name: str, data: str) -> int:
     studies = [Study(str(n), report, (), "train") for n, report in enumerate(reports)]
     with torch.device("meta"):
         model = build_model(parts, tokenizer, annotate(parts["encoder_decoder"], studies, tokenizer))
-    return sum(parameter.numel() for parameter in model.parameters())
+    return count(model)["total"]
 
 
 def _ordered(names: list[str]) -> list[str]:

@@ -78,6 +78,12 @@ def warn_license(folder: Path, license_class: str) -> None:
         )  # fmt: skip
 
 
+def usual_views(studies_by_split: dict[str, list[Study]]) -> int:
+    """Return the most frequent number of images; of equally frequent ones the smallest."""
+    uses = Counter(len(study.images) for studies in studies_by_split.values() for study in studies if study.images)
+    return min(uses, key=lambda views: (-uses[views], views), default=1)
+
+
 def check_studies(
     studies_by_split: dict[str, list[Study]], num_views: int, on_bad_sample: str = "error"
 ) -> tuple[dict[str, list[Study]], Funnel]:

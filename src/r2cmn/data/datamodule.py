@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,7 +14,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from r2cmn.data.check import ON_BAD_SAMPLE, Funnel, check_studies, check_vocabulary, warn_license
+from r2cmn.data.check import ON_BAD_SAMPLE, Funnel, check_studies, check_vocabulary, usual_views, warn_license
 from r2cmn.data.features import PRECISIONS, FrozenTrunk, check_frozen, read_features
 from r2cmn.data.images import ImageTransform
 from r2cmn.data.reports import (
@@ -31,7 +29,7 @@ from r2cmn.data.reports import (
     view_paths,
 )
 from r2cmn.data.tokenizer import TEXT_RULES, Tokenizer
-from r2cmn.data.views import CACHES, StudyViews, read_images
+from r2cmn.data.views import CACHES, StudyViews, read_images, start_worker
 from r2cmn.files import check_choice, expand_user
 from r2cmn.types import Batch
 
@@ -162,7 +160,7 @@ class ReportDataModule(pl.LightningDataModule):
             return
         studies = read_annotation(self.dir, self.allow_outside)
         rank_zero_only(warn_license)(self.dir, self.license_class)
-        self.num_views = _usual_views(studies) if self._num_views is None else self._num_views
+        self.num_views = usual_views(studies) if self._num_views is None else self._num_views
         self.studies, self.funnel = check_studies(studies, self.num_views, self.on_bad_sample)
         self.tokenizer = Tokenizer.build((study.report for study in self.studies["train"]), **self._text)
         check_vocabulary(self.studies, self.tokenizer, self.max_unknown)
@@ -244,16 +242,6 @@ class ReportDataModule(pl.LightningDataModule):
         )
 
 
-def start_worker(_worker: int, rank: int) -> None:
-    """Seed a worker by its rank, so that ranks crop differently, and limit its memory.
-
-    DataLoader seeds worker w with base + w; the ranks of a run draw the same base.
-    """
-    if rank:
-        torch.manual_seed(hash((torch.initial_seed(), rank)))
-    gc.freeze()  # a collection writes to every object of the parent process and so copies its memory page
-
-
 def _merged(name: str, defaults: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
     unknown = sorted(set(given or {}) - set(defaults))
     if unknown:
@@ -264,9 +252,3 @@ def _merged(name: str, defaults: Mapping[str, Any], given: Mapping[str, Any] | N
         if type(value) is not kind and not (key == "num_views" and value is None):
             raise ValueError(f"data.{name}.{key} is {value!r}, not of type {kind.__name__}")
     return merged
-
-
-def _usual_views(studies_by_split: dict[str, list[Study]]) -> int:
-    """Return the most frequent number of images; of equally frequent ones the smallest."""
-    uses = Counter(len(study.images) for studies in studies_by_split.values() for study in studies if study.images)
-    return min(uses, key=lambda views: (-uses[views], views), default=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -125,3 +126,13 @@ class StudyViews:
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         first = index * self.num_views
         return tuple(self.cut(self.pixels[position]) for position in range(first, first + self.num_views))
+
+
+def start_worker(_worker: int, rank: int) -> None:
+    """Seed a worker by its rank, so that ranks crop differently, and limit its memory.
+
+    DataLoader seeds worker w with base + w; the ranks of a run draw the same base.
+    """
+    if rank:
+        torch.manual_seed(hash((torch.initial_seed(), rank)))
+    gc.freeze()  # a collection writes to every object of the parent process and so copies its memory page

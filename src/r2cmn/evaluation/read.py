@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from r2cmn.evaluation.tables import NAMES, Table, plain_name, read_table
+from r2cmn.evaluation.tables import NAMES, Table, order_rows, plain_name, read_table
 from r2cmn.files import check_choice, name_some, read_json, repeated, utf8_fault
 
 SPLITS = ("train", "val", "test")
@@ -129,12 +129,12 @@ def read_predictions(
     annotation = read_annotation(references, split)
     if annotation is not None:
         ids, texts, section = annotation.ids, {"raw": annotation.reports}, "findings"
-        order, others = _order(table, ids, references), annotation.columns
+        order, others = order_rows(table, ids, references), annotation.columns
     else:
         source = read_table(references)
         texts, section = _references(source, column, one_file=False)
         ids = source.ids() or table.ids() or [f"row {number}" for number in range(1, len(source.rows) + 1)]
-        order = _order(table, ids, references, by_row=not source.columns)
+        order = order_rows(table, ids, references, by_row=not source.columns)
         others = {name: source.column(name) for name in source.columns}
     columns = {name: [table.rows[i][name] for i in order] for name in table.columns}
     reports = [generated[i] for i in order]
@@ -152,7 +152,7 @@ def read_baselines(paths: Sequence[Path], predictions: Predictions) -> dict[str,
     for path, name in zip(paths, names, strict=True):
         table = read_table(path)
         generated = table.column(table.need(NAMES["generated"]))
-        order = _order(table, predictions.ids, predictions.path)
+        order = order_rows(table, predictions.ids, predictions.path)
         found[name if names.count(name) == 1 else str(path)] = [generated[i] for i in order]
     return found
 
@@ -221,33 +221,6 @@ def _references(table: Table, column: str | None, one_file: bool) -> tuple[dict[
     is_generated = one_file and table.find(NAMES["generated"]) == table.find(("report",))
     name = table.need(NAMES["reference"][:-1] if is_generated else NAMES["reference"])
     return {"given": table.column(name)}, "findings" if "findings" in name.lower() else None
-
-
-def _order(table: Table, ids: Sequence[str], source: Path, by_row: bool = False) -> list[int]:
-    """Return the row of each id of the file `source`; a file without a header is joined row by row, as `by_row` asks.
-
-    Raises:
-        ValueError: if the ids are not the same, or without ids the numbers of rows.
-    """
-    own = None if by_row else table.ids()
-    if own is None:
-        if table.columns and not by_row:
-            table.need(("id",))
-        if len(table.rows) != len(ids):
-            raise ValueError(
-                f"{table.path} has {len(table.rows)} rows and {source} {len(ids)}: without ids they are joined row by "
-                "row, so both need the same number"
-            )
-        return list(range(len(ids)))
-    places = {id: row for row, id in enumerate(own)}
-    missing = [id for id in ids if id not in places]
-    if missing:
-        raise ValueError(f"{table.path} lacks {len(missing)} of the {len(ids)} ids of {source}: {name_some(missing)}")
-    known = set(ids)
-    extra = [id for id in own if id not in known]
-    if extra:
-        raise ValueError(f"{table.path} has {len(extra)} ids that {source} does not have: {name_some(extra)}")
-    return [places[id] for id in ids]
 
 
 def license_class_of(choice: str | None, read: Predictions) -> str:

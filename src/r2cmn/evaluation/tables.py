@@ -162,3 +162,30 @@ def _from_json(path: Path, content: Any) -> Table:
             if fault := utf8_fault(text):
                 raise ValueError(f"{path}: '{name}' of '{ascii(key)[1:-1]}' {fault}")
     return Table(path, tuple(columns), list(rows.values()))
+
+
+def order_rows(table: Table, ids: Sequence[str], source: Path, by_row: bool = False) -> list[int]:
+    """Return the row of each id of the file `source`; a file without a header is joined row by row, as `by_row` asks.
+
+    Raises:
+        ValueError: if the ids are not the same, or without ids the numbers of rows.
+    """
+    own = None if by_row else table.ids()
+    if own is None:
+        if table.columns and not by_row:
+            table.need(("id",))
+        if len(table.rows) != len(ids):
+            raise ValueError(
+                f"{table.path} has {len(table.rows)} rows and {source} {len(ids)}: without ids they are joined row by "
+                "row, so both need the same number"
+            )
+        return list(range(len(ids)))
+    places = {id: row for row, id in enumerate(own)}
+    missing = [id for id in ids if id not in places]
+    if missing:
+        raise ValueError(f"{table.path} lacks {len(missing)} of the {len(ids)} ids of {source}: {name_some(missing)}")
+    known = set(ids)
+    extra = [id for id in own if id not in known]
+    if extra:
+        raise ValueError(f"{table.path} has {len(extra)} ids that {source} does not have: {name_some(extra)}")
+    return [places[id] for id in ids]

@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.machinery
-import importlib.metadata
 import json
-import subprocess
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -23,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from r2cmn.build import RENAMED
 from r2cmn.files import expand_user, first_line, native_name
+from r2cmn.runs.sources import commit, digest_sources, own_packages, version
 
 VOLATILE = {
     "hydra": "how a run is started",
@@ -96,12 +93,13 @@ def fingerprint(config: DictConfig) -> dict[str, Any]:
         FingerprintError: naming the key without a value, or the folder without data.
     """
     values = counted(config)
+    targets = [str(value) for key, value in _flat(values) if key.rpartition(".")[2] == "_target_"]
     parts = {
         "config": _digest(values),
         "data": _data(config, values),
-        "code": _digest([_sources(Path(__file__).parents[1]), *map(_sources, _own_packages(values))]),
+        "code": _digest([digest_sources(Path(__file__).parents[1]), *map(digest_sources, own_packages(targets))]),
     }
-    return {"fingerprint": _digest(parts), "parts": parts, "version": _version(), "commit": _commit()}
+    return {"fingerprint": _digest(parts), "parts": parts, "version": version(), "commit": commit()}
 
 
 def counted(config: Mapping[str, Any], without: Collection[str] = (), keep: Collection[str] = ()) -> dict[str, Any]:
@@ -212,58 +210,3 @@ def _image_names(content: bytes) -> set[str]:
     entries = [entry for split in splits.values() if isinstance(split, list) for entry in split] if splits else []
     paths = [entry.get("image_path") for entry in entries if isinstance(entry, dict)]
     return {name for names in paths if isinstance(names, list) for name in names if isinstance(name, str)}
-
-
-# ---- code ------------------------------------------------------------------------------------------------------------
-
-
-@functools.lru_cache(maxsize=32)
-def _sources(place: Path) -> str:
-    """Digest the Python files of a package or of a single module; the configuration inside the wheel is left out."""
-    files = [place] if place.is_file() else sorted(place.rglob("*.py"))
-    digest = hashlib.sha256()
-    for file in files:
-        name = file.relative_to(place).as_posix()
-        if name.split("/")[0] not in ("conf", "experiments"):
-            digest.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-def _own_packages(values: Any) -> list[Path]:
-    """Return the user's own packages that `_target_` names: neither r2cmn nor installed libraries."""
-    names = {str(value).split(".")[0] for key, value in _flat(values) if key.rpartition(".")[2] == "_target_"}
-    # unlike `python -m r2cmn`, the command `r2cmn` does not search the current folder; both must agree
-    path = [str(Path.cwd()), *sys.path]
-    found = []
-    for name in sorted(names - {"r2cmn"}):
-        spec = importlib.machinery.PathFinder.find_spec(name, path)
-        if spec is not None:
-            places = [Path(place) for place in spec.submodule_search_locations or [spec.origin or ""] if place]
-            found += [place for place in places if not {"site-packages", "dist-packages"} & set(place.parts)]
-    return found
-
-
-def _version() -> str | None:
-    try:
-        return importlib.metadata.version("r2cmn")
-    except importlib.metadata.PackageNotFoundError:  # the sources were copied, not installed
-        return None
-
-
-@functools.cache
-def _commit() -> str | None:
-    """Return the commit of the checkout that holds these sources; None if they are not in one."""
-    here = Path(__file__)
-    try:
-        for command in (["ls-files", "--error-unmatch", here.name], ["rev-parse", "HEAD"]):
-            done = subprocess.run(
-                ["git", "-C", str(here.parent), *command],
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=10,
-                check=True,
-            )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None

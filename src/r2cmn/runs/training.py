@@ -14,7 +14,6 @@ import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from torch import nn
 
 from r2cmn.build import build
 from r2cmn.callbacks.speed import Speed
@@ -22,7 +21,7 @@ from r2cmn.checkpoints import find_checkpoint, read_checkpoint
 from r2cmn.config import ConfigError, check, plain
 from r2cmn.files import write_whole
 from r2cmn.loggers import Wandb
-from r2cmn.memory import MemoryNetwork
+from r2cmn.model import count_parameters
 from r2cmn.module import CMNModule
 from r2cmn.runs.initial import check_vocabulary, load_initial, model_description, read_initial
 from r2cmn.runs.labels import choices_made
@@ -243,21 +242,3 @@ def _closing(trainer: pl.Trainer) -> Iterator[None]:
         for logger in trainer.loggers:
             if isinstance(logger, Wandb):
                 logger.finish(exit_code, best)
-
-
-def count_parameters(model: nn.Module) -> dict[str, int]:
-    """Count a model's parameters.
-
-    Returns:
-        `total`, `trainable`, `memory`, and of the memory `matrix` (N x D, twice for `separate`) and `projections`, the
-        rest.
-    """
-    memory = getattr(model, "memory", nn.Module())
-    networks = [network for network in memory.modules() if isinstance(network, MemoryNetwork)]
-    count = {
-        "total": sum(p.numel() for p in model.parameters()),
-        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "memory": sum(p.numel() for p in memory.parameters()),
-        "matrix": sum(network.matrix.numel() for network in networks),
-    }
-    return {**count, "projections": count["memory"] - count["matrix"]}
