@@ -56,7 +56,14 @@ def runs(tmp_path):
         identity = {"fingerprint": f"f{number}", "parts": {"config": f"c{number}", "data": "d", "code": "e"}}
         folder.write_identity({**identity, "overrides": own, "parameters": parameters, "version": "0.1.0"})
         scores = {"BLEU_4": 0.1 + number / 10, "ROUGE_L": 0.2, "most_common": 0.1}
-        result = {"objective": 0.1, "scores": scores, "seconds": 2.5, "speed": {"train": 3.0}, "epochs": 3}
+        result = {
+            "objective": 0.1,
+            "scores": scores,
+            "seconds": 2.5,
+            "speed": {"train": 3.0},
+            "epochs": 3,
+            "baselines": {"scores": {"constant": {"BLEU_4": 0.1}}},
+        }
         folder.write_result({**result, "overrides": own, "parameters": parameters, "fingerprint": f"f{number}"})
     grid = {"hydra": {"sweeper": {"_target_": "x.BasicSweeper", "params": None}, "overrides": {"task": OVERRIDES}}}
     (tmp_path / "sweep" / "multirun.yaml").write_text(json.dumps(grid))

@@ -243,4 +243,6 @@ def _alike(theirs: Any, ours: Any, key: str) -> Iterable[str]:
 def _is_number(value: Any) -> bool:
     if isinstance(value, torch.Tensor):
         return value.numel() == 1 and not value.is_complex() and not math.isnan(float(value))
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) <= MAX_COUNT
+    return isinstance(value, float) and not math.isnan(value)

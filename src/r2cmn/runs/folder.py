@@ -129,7 +129,7 @@ class RunFolder:
         try:
             objective = result.get("objective")
             return None if objective is None else float(objective)
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{self.result_json} is not the result of a run: {error}") from error
 
     def write_failure(self, label: str, reason: str, *lines: str) -> None:

@@ -102,10 +102,11 @@ def _split(override: str) -> tuple[str, str]:
 
 
 def _values(trial: Trial) -> dict[str, Any]:
-    memory = trial.config.get("memory") or {}
+    memory = trial.config.get("memory")
+    options = memory if isinstance(memory, dict) else {}
     return {
         "memory": trial.choices.get("memory"),
-        **{name: memory.get(name) for name in ("num_vectors", "num_queried", "num_threads")},
+        **{name: options.get(name) for name in ("num_vectors", "num_queried", "num_threads")},
         "dim": trial.config.get("dim"),
         "seed": trial.seed,
         "data": trial.choices.get("data"),

@@ -21,6 +21,7 @@ from r2cmn.sweeps.results.compare import Comparison
 from r2cmn.sweeps.results.frame import Setting
 from r2cmn.sweeps.results.paper import compared_groups, paper, published_system, system_of
 from r2cmn.sweeps.results.tables import marks, score
+from r2cmn.sweeps.results.trial import plain_numbers
 
 AVERAGED = ("BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L")
 _TIE = 1e-9
@@ -136,13 +137,13 @@ def _ours(comparison: Comparison, names: Sequence[str]) -> list[Line]:
 def _blind(comparison: Comparison, names: Sequence[str]) -> list[Line]:
     """Return the rows of the baselines that look at no image, from the first trial whose test recorded them."""
     recorded = (trial.result.get("baselines") for trial in comparison.family.trials)
-    found: Mapping[str, Any] = next(
-        (each["scores"] for each in recorded if isinstance(each, Mapping) and "scores" in each), {}
-    )
+    all_scores = (each.get("scores") for each in recorded if isinstance(each, Mapping))
+    found: Mapping[str, Any] = next((scores for scores in all_scores if isinstance(scores, Mapping)), {})
     lines = []
     for key, name in BLIND.items():
         if key in found:
-            cells = [score(found[key].get(metric, math.nan), 3) for metric in names]
+            scores = plain_numbers(found[key])
+            cells = [score(scores.get(metric, math.nan), 3) for metric in names]
             lines.append(Line(f"{name} (no image)", (*cells, "-"), (False,) * (len(cells) + 1), "blind"))
     return lines
 

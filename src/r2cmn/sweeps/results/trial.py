@@ -57,12 +57,12 @@ class Trial:
     @property
     def scores(self) -> dict[str, float]:
         """The scores of its test."""
-        return _numbers(self.result.get("scores"))
+        return plain_numbers(self.result.get("scores"))
 
     @property
     def objective(self) -> float:
         """Its best validation score; nan without one."""
-        return _numbers(self.result).get("objective", math.nan)
+        return plain_numbers(self.result).get("objective", math.nan)
 
     @property
     def metrics(self) -> list[dict[str, float]]:
@@ -94,18 +94,18 @@ class Trial:
     @property
     def parameters(self) -> dict[str, float]:
         """Numbers of parameters: total, trainable, memory and, if known, matrix and projections."""
-        found = _numbers(self.result.get("parameters")) or _numbers(self.start.get("parameters"))
+        found = plain_numbers(self.result.get("parameters")) or plain_numbers(self.start.get("parameters"))
         return found or RunFolder(self.directory).read_logged_parameters()
 
     @property
     def speed(self) -> dict[str, float]:
         """Studies per second of training and of the test."""
-        return _numbers(self.result.get("speed"))
+        return plain_numbers(self.result.get("speed"))
 
     @property
     def value(self) -> dict[str, float]:
         """Every number that can be compared: scores, objective, val_loss, epochs, seconds, speeds, parameters."""
-        numbers = _numbers(self.result)
+        numbers = plain_numbers(self.result)
         plain: dict[str, float] = {name: numbers[name] for name in _COMPARED if name in numbers}
         if not math.isnan(self.val_loss):
             plain["val_loss"] = self.val_loss
@@ -197,6 +197,8 @@ def _mapping(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
 
 
-def _numbers(value: Any) -> dict[str, float]:
+def plain_numbers(value: Any) -> dict[str, float]:
+    """Return the numbers of a mapping by key; {} for anything else."""
     pairs = _mapping(value).items()
-    return {str(k): float(v) for k, v in pairs if isinstance(v, int | float) and not isinstance(v, bool)}
+    plain = {str(k): v for k, v in pairs if isinstance(v, int | float) and not isinstance(v, bool)}
+    return {k: float(v) for k, v in plain.items() if isinstance(v, float) or abs(v) < 2**1000}
