@@ -64,7 +64,7 @@ def check_allowed(description: Any) -> None:
         target = description.get("_target_")
         if target is not None and not (isinstance(target, str) and target.startswith(tuple(_ALLOWED))):
             raise NotAllowedError(
-                f"{target!r} is not one of the classes that a description may name ({', '.join(_ALLOWED)}…): "
+                f"{_shown(target)} is not one of the classes that a description may name ({', '.join(_ALLOWED)}…): "
                 "if you trust it, call r2cmn.allow_targets('its_package') first"
             )
         for value in description.values():
@@ -72,6 +72,10 @@ def check_allowed(description: Any) -> None:
     elif isinstance(description, list | tuple):
         for value in description:
             check_allowed(value)
+
+
+def _shown(target: Any) -> str:
+    return repr(target) if isinstance(target, str) else f"a {type(target).__name__}"
 
 
 def find_class(target: str) -> type:
