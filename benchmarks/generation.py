@@ -55,12 +55,16 @@ def prepare(
     side: str, trunk: str | None, batch: int = 16, views: int = 1, num_beams: int = 3, length: int = 60
 ) -> Callable[[], Any]:
     """Return one call of a side: `ours`, `ours, bf16` or `released`."""
-    model, images = model_and_images(trunk, batch, views)
+    return call(side, *model_and_images(trunk, batch, views), num_beams, length)
+
+
+def call(side: str, model: CMN, images: Tensor, num_beams: int = 3, length: int = 60) -> Callable[[], Tensor]:
+    """Return one call of a model: as released if the side's name begins so, images in bfloat16 if it says bf16."""
     search = BeamSearch(num_beams, length)
 
     @torch.inference_mode()
     def write() -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled="bf16" in side):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled="bf16" in side):
             source = model.encode(images)
         return search(model.step, model.start({name: value.float() for name, value in source.items()})).tokens
 
@@ -68,7 +72,7 @@ def prepare(
     def write_as_released() -> Tensor:
         return Released(model).search(images, num_beams, length)[0]
 
-    return write_as_released if side == "released" else write
+    return write_as_released if side.startswith("released") else write
 
 
 def measure(name: str, given: tuple[Any, ...], variants: list[str], options: Any, peak: float) -> list[Row]:

@@ -100,9 +100,13 @@ def show(rows: list[Row], as_json: bool, peak: float) -> None:
         print(json.dumps({"machine": where, "matmul_peak": peak, "rows": rows}, indent=1))
         return
     print(where, end="\n\n")
-    print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
-    for row in rows:
-        print("| " + " | ".join(_cell(value) for value in row.values()) + " |", flush=True)
+    print(table(rows))
+
+
+def table(rows: list[Row]) -> str:
+    """Return rows as a table in Markdown; keys that the first row has are its columns."""
+    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
+    return "\n".join([*lines, *("| " + " | ".join(_cell(row[key]) for key in rows[0]) + " |" for row in rows)])
 
 
 def _cell(value: Any) -> str:

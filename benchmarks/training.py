@@ -36,17 +36,21 @@ def prepare(side: str, trunk: str | None, length: int = 60, views: int = 1, batc
     images = torch.randn(batch, views, 3, *((224, 224) if trunk else (49, 512)))
     tokens = torch.randint(1, VOCABULARY, (batch, length))
     tokens[:, 0] = 0
-    data = Batch(torch.arange(batch), images, tokens)
-    context = SimpleNamespace(model=model)
-    optimizer = torch.optim.Adam(model.parameters(), **ADAM, fused=None if side == "released" else True)
+    return step(side, model, Batch(torch.arange(batch), images, tokens))
+
+
+def step(side: str, model: CMN, data: Batch) -> Callable[[], None]:
+    """Return one step of a model on a batch: as released if the side's name begins so, in bfloat16 if it says bf16."""
+    context, is_released = SimpleNamespace(model=model), side.startswith("released")
+    optimizer = torch.optim.Adam(model.parameters(), **ADAM, fused=None if is_released else True)
     for parameter in model.parameters():  # makes the optimizer's state, as in every step but the first
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
 
     def run() -> None:
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled="bf16" in side):
-            loss = Released(model).loss(data) if side == "released" else CrossEntropy()(context, data)
+        with torch.autocast(data.tokens.device.type, torch.bfloat16, enabled="bf16" in side):
+            loss = Released(model).loss(data) if is_released else CrossEntropy()(context, data)
         loss.backward()
         optimizer.step()
 

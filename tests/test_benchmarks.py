@@ -99,6 +99,31 @@ def test_benchmarks_run(module, capsys, monkeypatch):
     assert '"matmul_peak"' in capsys.readouterr().out
 
 
+def test_the_gpu_benchmark_runs_in_tiny_sizes_on_a_cpu(capsys, monkeypatch, tmp_path):
+    out = tmp_path / "gpu.json"
+    options = ["--device", "cpu", "--tiny", "--rounds", "1", "--only", "training", "generation", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["gpu", *options])
+    importlib.import_module("benchmarks.gpu").main()
+    tables = json.loads(out.read_text())["tables"]
+    sides = [(side, precision) for precision in ("float32", "TF32", "bf16") for side in ("released", "ours")]
+    assert [(row["step"], row["precision"]) for row in tables["training"]] == sides
+    assert all(row["s"] > 0 and row["TFLOP/s"] > 0 for row in tables["training"])
+    assert tables["generation"][1]["same"] == 1  # ours in float32
+    assert capsys.readouterr().out.count("| ours | TF32 |") == 2
+
+
+@pytest.mark.parametrize(("options", "sentence"), [([], "needs a GPU"), (["--device", "cpu"], "needs --tiny")])
+def test_the_gpu_benchmark_ends_with_a_sentence_without_a_gpu(capsys, monkeypatch, options, sentence):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu", *options])
+    with pytest.raises(SystemExit):
+        importlib.import_module("benchmarks.gpu").main()
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert sentence in shown.err
+    assert len(shown.err.splitlines()) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_ten_kills_two_disks_and_five_damaged_files_lose_nothing(tmp_path):
