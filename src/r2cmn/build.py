@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from r2cmn.files import first_line
-from r2cmn.limits import find_excess
+from r2cmn.files.limits import find_excess
+from r2cmn.files.words import first_line
 
 if TYPE_CHECKING:  # types imports torch, and Hydra's plugins import this module
     from r2cmn.types import Config

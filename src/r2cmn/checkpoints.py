@@ -14,8 +14,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from r2cmn.files import PRIVATE_FILE, expand_user
+from r2cmn.files.limits import find_excess
 from r2cmn.files.weights import find_damage, find_nonfinite, is_zip, write_sealed
-from r2cmn.limits import find_excess
 
 log = logging.getLogger("r2cmn")
 

@@ -25,7 +25,8 @@ from r2cmn.commands.generate import generate
 from r2cmn.commands.models import models
 from r2cmn.commands.prepare import app as prepare
 from r2cmn.commands.results import results
-from r2cmn.files import first_line, os_reason, settle_home
+from r2cmn.files import os_reason, settle_home
+from r2cmn.files.words import first_line
 
 _EMPTY = re.compile(
     r"""\s*|--[\w-]+=|\+*[\w.@/]*(dir|path|pretrained|checkpoint|storage)=\s*(''|"")?\s*"""

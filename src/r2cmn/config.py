@@ -29,9 +29,9 @@ from r2cmn.build import (
 from r2cmn.data.features import check_frozen
 from r2cmn.data.tokenizer import UNKNOWN, Tokenizer
 from r2cmn.encoder_decoder.wording import annotate
-from r2cmn.files import check_choice, first_line
+from r2cmn.files.limits import find_excess
+from r2cmn.files.words import check_choice, first_line
 from r2cmn.groups import MODEL, PARTS, SWEEP_CODES, ConfigError, conf_dir
-from r2cmn.limits import find_excess
 from r2cmn.model import CMN, build_model
 from r2cmn.objectives import check_model
 from r2cmn.types import Config

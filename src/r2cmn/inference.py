@@ -21,19 +21,11 @@ from r2cmn.build import allow_targets
 from r2cmn.checkpoints import CheckpointError, read_checkpoint
 from r2cmn.data.image_errors import ImageError, no_image
 from r2cmn.data.images import IMAGE_SUFFIXES, is_image, load_image
-from r2cmn.files import (
-    PRIVATE_FILE,
-    PUBLIC_FILE,
-    check_choice,
-    first_line,
-    name_some,
-    native_name,
-    repeated,
-    walk_files,
-    write_whole,
-)
+from r2cmn.files import PRIVATE_FILE, PUBLIC_FILE, write_whole
+from r2cmn.files.folders import walk_files
 from r2cmn.files.tables import as_text, read_csv
 from r2cmn.files.weights import refusing
+from r2cmn.files.words import check_choice, first_line, name_some, native_name, repeated
 from r2cmn.module import CMNModule
 
 Given = TypeVar("Given")

@@ -9,7 +9,8 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 
-from r2cmn.files import make_private, write_whole
+from r2cmn.files import write_whole
+from r2cmn.files.folders import make_private
 from r2cmn.runs.privacy import keep_private, private_folder, restrict, should_print_reports
 
 TINY = [

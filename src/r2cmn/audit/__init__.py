@@ -27,7 +27,7 @@ from r2cmn.data.reports import (
     read_annotation,
 )
 from r2cmn.data.tokenizer import CLEANING, TEXT_RULES, Tokenizer, frequent_words
-from r2cmn.files import check_choice
+from r2cmn.files.words import check_choice
 from r2cmn.prepare.collections import COLLECTIONS, Collection
 from r2cmn.prepare.folder import TERMS
 from r2cmn.prepare.summary import Step, Summary, read_summary

@@ -15,7 +15,7 @@ from r2cmn.audit.counts import BIN
 from r2cmn.audit.problems import Problem
 from r2cmn.audit.show import image_table, number, published_table, split_table
 from r2cmn.data.reports import SPLITS
-from r2cmn.files import first_lines
+from r2cmn.files.words import first_lines
 from r2cmn.pages.charts import Bar, bars, histogram
 
 _MAX_STEP = 40  # letters of a step beside its bar

@@ -14,7 +14,7 @@ from r2cmn.audit.duplicates import REACHES
 from r2cmn.audit.images import NOT_NAMED
 from r2cmn.audit.published import Compared
 from r2cmn.data.reports import SPLITS
-from r2cmn.files import first_lines
+from r2cmn.files.words import first_lines
 from r2cmn.pages import Row, Table
 from r2cmn.prepare.summary import funnel_table
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from r2cmn.limits import MAX_NUMBER
+from r2cmn.files.limits import MAX_NUMBER
 
 
 def baselines(
@@ -105,7 +105,7 @@ def _changed(path: Path, overrides: list[str]) -> Any:
     from omegaconf.errors import OmegaConfBaseException
 
     from r2cmn.config import ConfigError
-    from r2cmn.files import first_line
+    from r2cmn.files.words import first_line
     from r2cmn.files.yaml import read_yaml
 
     try:

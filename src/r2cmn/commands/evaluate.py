@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from r2cmn.limits import MAX_NUMBER
+from r2cmn.files.limits import MAX_NUMBER
 
 
 def evaluate(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from r2cmn.limits import MAX_BATCH
+from r2cmn.files.limits import MAX_BATCH
 
 
 def generate(
@@ -37,7 +37,8 @@ def generate(
     r2cmn generate best.ckpt studies.csv --out reports.csv    columns id, images (files separated by ;)
     """
     from r2cmn.data.images import load_image
-    from r2cmn.files import check_writable, first_lines
+    from r2cmn.files import check_writable
+    from r2cmn.files.words import first_lines
     from r2cmn.inference import find_studies, load_module, write_reports
 
     module = load_module(checkpoint, device, allow or [])

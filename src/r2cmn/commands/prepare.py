@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from r2cmn.commands.audit import WithAudit, audit_beside
-from r2cmn.limits import MAX_COUNT, MAX_SIDE
+from r2cmn.files.limits import MAX_COUNT, MAX_SIDE
 
 if TYPE_CHECKING:
     from r2cmn.prepare.images import Rendering

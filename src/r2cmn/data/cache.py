@@ -27,7 +27,8 @@ from rich.progress import track
 from torch import Tensor
 
 from r2cmn.data.rows import Rows
-from r2cmn.files import PRIVATE_FILE, remove_stale
+from r2cmn.files import PRIVATE_FILE
+from r2cmn.files.folders import remove_stale
 from r2cmn.files.weights import find_damage, write_sealed
 
 try:

@@ -16,7 +16,8 @@ from rich.text import Text
 from r2cmn.data.index import measure_images
 from r2cmn.data.reports import DataError, Study, has_words
 from r2cmn.data.tokenizer import UNKNOWN, Tokenizer
-from r2cmn.files import check_choice, first_lines, read_object, utf8_fault
+from r2cmn.files import read_object
+from r2cmn.files.words import check_choice, first_lines, utf8_fault
 
 log = logging.getLogger("r2cmn")
 

@@ -30,7 +30,8 @@ from r2cmn.data.reports import (
 )
 from r2cmn.data.tokenizer import TEXT_RULES, Tokenizer
 from r2cmn.data.views import CACHES, StudyViews, read_images, start_worker
-from r2cmn.files import check_choice, expand_user
+from r2cmn.files import expand_user
+from r2cmn.files.words import check_choice
 from r2cmn.types import Batch
 
 

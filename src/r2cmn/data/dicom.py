@@ -16,7 +16,8 @@ import numpy as np
 
 from r2cmn.data.dicom_values import OVERLAYS, Radiograph, cleared, first_number, first_word, rendered
 from r2cmn.data.image_errors import ImageError, check_size, read_fault
-from r2cmn.files import first_line, load_optional
+from r2cmn.files import load_optional
+from r2cmn.files.words import first_line
 
 SUFFIXES = (".dcm", ".dicom")
 MODALITIES = ("CR", "DX", "RG", "DR")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from r2cmn.files import first_line
-from r2cmn.limits import MAX_ASPECT, MAX_PIXELS
+from r2cmn.files.limits import MAX_ASPECT, MAX_PIXELS
+from r2cmn.files.words import first_line
 
 
 class ImageError(ValueError):

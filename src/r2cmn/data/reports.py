@@ -23,7 +23,8 @@ from r2cmn.data.images import normalize
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.rows import Rows
 from r2cmn.data.tokenizer import Tokenizer
-from r2cmn.files import native_name, read_json
+from r2cmn.files import read_json
+from r2cmn.files.words import native_name
 from r2cmn.types import Batch
 
 SPLITS = ("train", "val", "test")

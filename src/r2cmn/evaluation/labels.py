@@ -10,7 +10,7 @@ import numpy as np
 
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.evaluation.read import read_annotation
-from r2cmn.files import name_some
+from r2cmn.files.words import name_some
 from r2cmn.metrics.labeler import RuleLabeler
 from r2cmn.metrics.labels import read_labels
 

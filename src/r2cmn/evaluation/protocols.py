@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from r2cmn.data.tokenizer import CLEANING, TEXT_RULES, UNKNOWN, Tokenizer
 from r2cmn.evaluation.doubts import notes_on_studies
 from r2cmn.evaluation.read import Annotation, Predictions
-from r2cmn.files import check_choice
+from r2cmn.files.words import check_choice
 
 MEANING = {
     "released-1": "references cut to the maximum length, with <unk> for rare words, as the released code scores them",

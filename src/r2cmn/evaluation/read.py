@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from r2cmn.evaluation.tables import NAMES, Table, order_rows, plain_name, read_table
-from r2cmn.files import check_choice, name_some, read_json, repeated, utf8_fault
+from r2cmn.files import read_json
+from r2cmn.files.words import check_choice, name_some, repeated, utf8_fault
 
 SPLITS = ("train", "val", "test")
 _DEIDENTIFIED = "___"

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2cmn.files import name_some, read_json, repeated, utf8_fault
+from r2cmn.files import read_json
 from r2cmn.files.tables import csv_lines, read_csv
+from r2cmn.files.words import name_some, repeated, utf8_fault
 
 KEY = "key"
 """The column with the keys of a JSON object of reports."""

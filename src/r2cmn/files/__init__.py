@@ -11,19 +11,16 @@ import errno
 import importlib
 import json
 import os
-import shutil
-import stat
 import tempfile
-import time
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from r2cmn.files.home import cache_dir as cache_dir
 from r2cmn.files.home import expand_user as expand_user
 from r2cmn.files.home import settle_home as settle_home
+from r2cmn.files.words import first_line, name_some, repeated
 
 PUBLIC_FILE = 0o644
 PRIVATE_FILE = 0o600
@@ -171,133 +168,6 @@ def read_tail(path: Path, start: int = 0) -> str:
             return file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def name_some(names: Iterable[str], most: int = 3) -> str:
-    """List the first few of many names: `'a', 'b', 'c' and 5 more`."""
-    listed = list(names)
-    rest = len(listed) - most
-    return ", ".join(f"'{name}'" for name in listed[:most]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def first_lines(lines: Sequence[str], most: int = 20) -> list[str]:
-    """Return the first lines of a list and, if there are more, a line with the number of the others."""
-    rest = len(lines) - most
-    return [*lines[:most], *([f"and {rest:,} more"] if rest > 0 else [])]
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message; the name of its class if the message is empty."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def repeated(names: Iterable[str]) -> list[str]:
-    """Return the names that occur more than once."""
-    return [name for name, count in Counter(names).items() if count > 1]
-
-
-_CLUTTER = {"__macosx", "@eadir", "thumbs", "thumbnails", "thumbs.db", "desktop.ini", "$recycle.bin", "dicomdir"}
-
-
-def is_clutter(name: str) -> bool:
-    """Whether a file or folder was made by a system or an editor: hidden, of macOS or Jupyter, thumbnails, an index.
-
-    Args:
-        name: its name, or its path with slashes, of which every part is looked at.
-    """
-    return any((part.startswith(".") and part != ".") or part.lower() in _CLUTTER for part in name.split("/"))
-
-
-def walk_files(folder: Path) -> Iterator[tuple[str, bool]]:
-    """Yield the path of each file below a folder, with slashes, sorted within each folder, and whether it is clutter.
-
-    Links to folders are followed, except to a folder that holds the link.
-    """
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        here = Path(parent)
-        back = [n for n in folders if (here / n).is_symlink() and here.resolve().is_relative_to((here / n).resolve())]
-        folders[:] = sorted(set(folders) - set(back))
-        for name in sorted(names):
-            if (here / name).is_file():
-                path = (here / name).relative_to(folder).as_posix()
-                yield path, is_clutter(path)
-
-
-def utf8_fault(text: str) -> str | None:
-    """Return why a text cannot be written as UTF-8, as the end of a sentence; None if it can."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        half = f"U+{ord(text[error.start]):04X}"
-        return f"cannot be written as UTF-8: it has half of a surrogate pair ({half}) at character {error.start + 1}"
-    return None
-
-
-def native_name(name: str) -> str:
-    """Return a file name of a UTF-8 table as the system writes it, whatever the locale."""
-    try:
-        return os.fsdecode(name.encode(errors="surrogateescape"))
-    except UnicodeEncodeError:  # half of a surrogate pair; no file has this name
-        return name
-
-
-def make_private_folder(folder: Path) -> None:
-    """Create a folder and its missing parents, each with mode 0700."""
-    missing = [folder, *folder.parents]
-    missing = missing[: next(i for i, path in enumerate(missing) if path.exists())]
-    for path in reversed(missing):
-        path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
-
-
-def make_private(folder: Path) -> list[Path]:
-    """Take the rights of other users from a folder and all that is in it, links aside; return what refuses it."""
-    refused = []
-    for place, _, names in os.walk(folder):
-        for path in (Path(place), *(Path(place) / name for name in names)):
-            try:
-                mode = path.lstat().st_mode
-                if stat.S_IMODE(mode) & 0o077 and not stat.S_ISLNK(mode):
-                    path.chmod(stat.S_IMODE(mode) & ~0o077)
-            except FileNotFoundError:  # of a process that is still running
-                continue
-            except OSError:
-                refused.append(path)
-    return refused
-
-
-_STALE_SECONDS = 24 * 3600
-
-
-def remove_stale(paths: Iterable[Path]) -> None:
-    """Remove unfinished files and folders that killed processes left behind.
-
-    Args:
-        paths: files and folders with temporary names. One that changed within a day, or of which an entry did, is kept.
-    """
-    for path in paths:
-        with suppress(OSError):
-            entries = path.iterdir() if path.is_dir() else ()
-            if time.time() - max(entry.stat().st_mtime for entry in (path, *entries)) < _STALE_SECONDS:
-                continue
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
-
-
-def remove_unfinished(folder: Path, *patterns: str) -> None:
-    """Remove what killed processes left of `whole_file` in a folder that is locked: files that match any pattern."""
-    for path in [path for pattern in patterns for path in folder.glob(pattern)]:
-        with suppress(OSError):
-            path.unlink()
-
-
-def check_choice(option: str, value: str, choices: Collection[str]) -> str:
-    """Return the value of an option.
-
-    Raises:
-        ValueError: if it is not one of the choices.
-    """
-    if value not in choices:
-        raise ValueError(f"{option} is one of {', '.join(choices)}, not {value!r}")
-    return value
 
 
 def num_cores() -> int:

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from r2cmn.files import name_some, repeated
+from r2cmn.files.words import name_some, repeated
 
 LONGEST_FIELD = 10_000_000
 _DELIMITERS = ",;\t|"  # the first of equally good ones is taken

@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from r2cmn.files import first_line, whole_file
+from r2cmn.files import whole_file
+from r2cmn.files.words import first_line
 
 _SEAL = re.compile(rb"crc32 ([0-9a-f]{8})")
 _END = struct.Struct("<H")  # the last field of a zip file: the length of its comment

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from r2cmn.files import first_line
+from r2cmn.files.words import first_line
 
 _DEEPEST = 50
 _FLOAT = re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from r2cmn.files import first_line, write_json
+from r2cmn.files import write_json
+from r2cmn.files.words import first_line
 from r2cmn.groups import COMPARED
 
 NUMBERS = {

@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.progress import track
 
 from r2cmn.data.reports import SPLITS
-from r2cmn.files import cache_dir, remove_stale
+from r2cmn.files import cache_dir
+from r2cmn.files.folders import remove_stale
 from r2cmn.phantom.anatomy import Anatomy, draw_anatomy
 from r2cmn.phantom.canvas import film
 from r2cmn.phantom.findings import Finding, draw_findings, labels_of_findings

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from r2cmn.files import is_clutter, walk_files
+from r2cmn.files.folders import is_clutter, walk_files
 
 MAX_FILE = 512 * 2**20
 """Maximum bytes of one file of a download; the largest X-ray has a tenth of it."""

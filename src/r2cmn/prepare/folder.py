@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from r2cmn.files import PRIVATE_FILE, PRIVATE_FOLDER, PUBLIC_FILE, make_private_folder, read_json, write_whole
+from r2cmn.files import PRIVATE_FILE, PRIVATE_FOLDER, PUBLIC_FILE, read_json, write_whole
+from r2cmn.files.folders import make_private_folder
 
 STATE = ".prepare"
 """The folder that records which images are finished, so that a stopped run can be resumed."""

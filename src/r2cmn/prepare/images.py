@@ -14,7 +14,7 @@ from r2cmn.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from r2cmn.data.dicom import is_dicom, read_dicom
 from r2cmn.data.image_errors import check_size
 from r2cmn.data.images import load_image
-from r2cmn.files import check_choice
+from r2cmn.files.words import check_choice
 
 SAVE = ("png", "jpeg", "copy", "link")
 DEFAULT_SIDE = 512

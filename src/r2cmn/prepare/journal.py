@@ -14,7 +14,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import NamedTuple
 
-from r2cmn.files import native_name
+from r2cmn.files.words import native_name
 from r2cmn.prepare.archives import RawFile
 from r2cmn.prepare.folder import DataFolder, ManifestRow
 

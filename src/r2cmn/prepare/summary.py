@@ -13,7 +13,8 @@ from rich.text import Text
 
 from r2cmn import __version__
 from r2cmn.data.reports import SPLITS, DataError
-from r2cmn.files import first_lines, read_json
+from r2cmn.files import read_json
+from r2cmn.files.words import first_lines
 from r2cmn.prepare.folder import RECORD, DataFolder, ManifestRow
 
 

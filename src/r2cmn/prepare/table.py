@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from r2cmn.data.index import measure_images
 from r2cmn.data.reports import LICENSE_CLASSES, SPLITS, Study, has_words
-from r2cmn.files import check_choice, is_clutter, native_name, utf8_fault
+from r2cmn.files.folders import is_clutter
+from r2cmn.files.words import check_choice, native_name, utf8_fault
 from r2cmn.prepare.archives import RawError, RawFile
 from r2cmn.prepare.convert import Picture, convert
 from r2cmn.prepare.folder import TERMS, DataFolder

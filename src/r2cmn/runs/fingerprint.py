@@ -18,7 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from r2cmn.build import RENAMED
-from r2cmn.files import expand_user, first_line, native_name
+from r2cmn.files import expand_user
+from r2cmn.files.words import first_line, native_name
 from r2cmn.runs.sources import commit, digest_sources, own_packages, version
 
 VOLATILE = {

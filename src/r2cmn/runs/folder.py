@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from r2cmn.files import read_json, read_object, read_tail, remove_unfinished, write_json, write_whole
+from r2cmn.files import read_json, read_object, read_tail, write_json, write_whole
+from r2cmn.files.folders import remove_unfinished
 from r2cmn.files.metrics_log import read_log, without_repeats
 from r2cmn.files.yaml import read_yaml
 

@@ -13,7 +13,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from r2cmn.files import make_private
+from r2cmn.files.folders import make_private
 
 log = logging.getLogger("r2cmn")
 

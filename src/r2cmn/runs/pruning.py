@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from r2cmn.files import first_line
+from r2cmn.files.words import first_line
 from r2cmn.runs.study import STUDY_VARIABLE, open_storage
 
 log = logging.getLogger("r2cmn")

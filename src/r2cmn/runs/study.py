@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra.errors import CompactHydraException
 
-from r2cmn.files import first_line
+from r2cmn.files.words import first_line
 
 STUDY_VARIABLE = "R2CMN_STUDY"
 """Environment variable that describes the study to the processes of its trials, as JSON."""

@@ -12,7 +12,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from r2cmn.files import remove_unfinished
+from r2cmn.files.folders import remove_unfinished
 from r2cmn.runs.fingerprint import fingerprint
 from r2cmn.runs.folder import RunFolder, own_overrides
 from r2cmn.runs.lock import SWEEP_LOCK, FolderInUseError, FolderLock

@@ -17,7 +17,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from r2cmn.files import first_line
+from r2cmn.files.words import first_line
 from r2cmn.runs.folder import override_key
 from r2cmn.runs.study import SearchError
 from r2cmn.sweeps.constraints import Constraint

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from r2cmn.data.reports import SPLITS
-from r2cmn.files import check_choice
+from r2cmn.files.words import check_choice
 from r2cmn.prepare.archives import RawError, RawFile
 from r2cmn.prepare.collections import MIMIC_CXR
 from r2cmn.prepare.convert import Picture, convert

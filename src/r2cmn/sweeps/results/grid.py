@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2cmn.files import first_line
+from r2cmn.files.words import first_line
 from r2cmn.files.yaml import read_yaml
 from r2cmn.runs.folder import MULTIRUN, own_overrides
 

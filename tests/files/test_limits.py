@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from r2cmn import limits
 from r2cmn.build import DescriptionError, build
 from r2cmn.checkpoints import CheckpointError, read_checkpoint
 from r2cmn.config import check, compose
-from r2cmn.limits import MAX_NUMBER, find_excess
+from r2cmn.files import limits
+from r2cmn.files.limits import MAX_NUMBER, find_excess
 
 HUGE = 10**12
 
@@ -67,6 +67,6 @@ def test_a_checkpoint_and_a_description_are_refused_before_anything_is_built(tmp
 
 def test_every_limit_is_documented():
     constants = {name: value for name, value in vars(limits).items() if name.startswith("MAX_")}
-    page = (Path(__file__).parents[1] / "docs" / "train" / "limits.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "train" / "limits.md").read_text(encoding="utf-8")
     assert len(constants) > 10
     assert [name for name, value in constants.items() if f"| `{name}` | {value:,} |" not in page] == []
