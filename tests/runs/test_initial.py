@@ -23,7 +23,9 @@ SMALL = [
 
 
 def config_of(data, *overrides):
-    return compose([*SMALL, f"data.dir={data}", *overrides])
+    named = {override.split("=")[0] for override in overrides}
+    small = [key for key in SMALL if not ("model" in named and key.startswith("memory."))]
+    return compose([*small, f"data.dir={data}", *overrides])
 
 
 def data_of(folder, **text):
@@ -75,7 +77,8 @@ def test_a_resumed_run_does_not_read_the_file(tiny_dataset):
     ("overrides", "named"),
     [
         (["memory=separate"], "memory"), (["dim=32"], "model"), (["memory.num_vectors=16"], "memory"),
-        (["num_layers=2"], "encoder_decoder"),
+        (["num_layers=2"], "encoder_decoder"), (["model=hrgr"], "Transformer, not HRGR"),
+        (["model=att2in"], "Transformer, not Att2In"),
     ],
 )  # fmt: skip
 def test_another_model_is_refused_before_data_are_read(trained, overrides, named):

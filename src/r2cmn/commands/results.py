@@ -36,8 +36,10 @@ def results(
     figures: Annotated[
         Path | None, typer.Option(help="Draw the paper's Figures 3 and 4 into this folder, as SVG and PNG.")
     ] = None,
-    format: Annotated[str | None, typer.Option(help="Print only Table 2: text, markdown or latex.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write Table 2 to this file: .txt, .md or .tex.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="Print only the table of all scores (Tables 2 and 3): text, markdown or latex.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write it to this file: .txt, .md or .tex.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write one HTML page with tables, figures and curves.")] = None,
     level: Annotated[float, typer.Option(help="Level of the intervals; tests use 1 - level.")] = 0.95,
     reports: Annotated[

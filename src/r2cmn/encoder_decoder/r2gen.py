@@ -109,13 +109,13 @@ class R2Gen(Transformer):
         num_slots: int = 3,
         num_memory_heads: int = 8,
     ) -> None:
+        super().__init__(vocabulary_size, dim, num_layers, num_heads, dim_feedforward, dropout)
         if not 1 <= num_slots <= dim:
             raise ValueError(f"encoder_decoder.num_slots must be between 1 and dim ({dim}), not {num_slots}")
         if num_memory_heads < 1 or dim % num_memory_heads:
             raise ValueError(
                 f"encoder_decoder.num_memory_heads must be a divisor of dim ({dim}), not {num_memory_heads}"
             )
-        super().__init__(vocabulary_size, dim, num_layers, num_heads, dim_feedforward, dropout)
         self.relational_memory = RelationalMemory(dim, num_slots, num_memory_heads)
         for layer in self.decoder:
             for name in ("self_norm", "cross_norm", "feed_forward_norm"):

@@ -23,5 +23,5 @@ def check_model(objective: Any, encoder_decoder: Any) -> None:
     if not isinstance(encoder_decoder, needs):
         raise ValueError(
             f"objective: {type(objective).__name__} needs an encoder-decoder of class {needs.__name__}, not "
-            f"{type(encoder_decoder).__name__}: choose both with model=..."
+            f"{type(encoder_decoder).__name__}: choose a model and an objective that fit"
         )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from r2cmn.build import DescriptionError, find_class
+from r2cmn.build import find_class
 from r2cmn.checkpoints import CheckpointError, read_checkpoint
 from r2cmn.config import ConfigError, plain
 from r2cmn.files import expand_user
@@ -35,19 +35,27 @@ def read_initial(config: DictConfig) -> dict[str, Any] | None:
         if getattr(objective, "starts_from_checkpoint", False):
             raise ConfigError(
                 f"objective: {objective.__name__} starts from trained weights: give init_from=CHECKPOINT, a checkpoint "
-                "of the same model that was trained with objective=cross_entropy"
+                "of the same model that was trained with the objective of model=..., such as cross_entropy"
             )
         return None
     content = read_checkpoint(expand_user(config.init_from), complete=True)
     model = model_description(config, pretrained=False)
+    _check_class(config.init_from, content["hyper_parameters"]["model"], model)
     try:
         with torch.device("meta"):
             CMNModule(model, content["hyper_parameters"]["data"]).check_weights(content)
-    except DescriptionError as error:  # such as an encoder-decoder whose annotations the checkpoint lacks
-        raise CheckpointError(f"init_from={config.init_from} does not fit this model: {error}") from error
     except ValueError as error:
         raise CheckpointError(f"init_from={config.init_from}: {error}") from error
     return content
+
+
+def _check_class(path: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    """Raise CheckpointError if the classes of the encoder-decoders differ: annotations of one are not the other's."""
+    their, our = (find_class(m["encoder_decoder"]["_target_"]).__name__ for m in (theirs, ours))
+    if their != our:
+        raise CheckpointError(
+            f"init_from={path}: the checkpoint holds another model: its encoder-decoder is {their}, not {our}"
+        )
 
 
 def model_description(config: DictConfig, pretrained: bool) -> dict[str, Any]:
