@@ -253,6 +253,15 @@ def test_a_test_bears_the_name_of_the_model_that_is_tested(train, save, make_dat
     assert json.loads((tmp_path / "run" / "trial.json").read_text())["parameters"]["memory"] > 0
 
 
+@pytest.mark.parametrize("key", ["model=base", "num_layers=2"])
+def test_a_test_with_another_model_named_by_one_key_is_reported(train, save, make_dataset, tmp_path, key):
+    data, checkpoint = f"data.dir={make_dataset(tmp_path / 'data', size=48)}", f"checkpoint={save()}"
+    parts = ["dim", "num_", "memory", "backbone", "encoder_decoder", "objective", "optimizer", "init"]
+    result = train(data, checkpoint, "stages=[test]", "baselines=false", key, without=parts)
+    assert result.code == 0, result.err
+    assert re.search("tested with the checkpoint's own .*encoder_decoder", result.err)
+
+
 def test_generate_writes_one_report_or_a_file_of_them(run, save, make_dataset, tmp_path):
     data, checkpoint = make_dataset(tmp_path / "data", num_studies=4, size=48), save()
     studies = sorted((data / "images").iterdir())

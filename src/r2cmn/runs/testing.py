@@ -28,6 +28,7 @@ CHOOSABLE = ("generation", "metrics")
 NUM_REPORTS = 3
 
 _NOT_COMPARED = ("pretrained",)  # a checkpoint holds the weights
+_SIZES = ("dim", "num_vectors", "num_layers", "num_heads", "recurrent_dropout")  # keys that parts read
 
 
 def load_tested(config: DictConfig, checkpoint: Path) -> tuple[CMNModule, DictConfig, list[str]]:
@@ -48,7 +49,7 @@ def load_tested(config: DictConfig, checkpoint: Path) -> tuple[CMNModule, DictCo
     own = plain(config)
     fixed = [name for name in parts if name not in CHOOSABLE]
     replaced = [name for name in fixed if _comparable(own[name]) != _comparable(parts[name])]
-    if replaced and {*fixed, "dim", "num_vectors"} & given:
+    if replaced and {*fixed, *_SIZES, "model"} & given:
         log.warning(
             "tested with the checkpoint's own %s: the command line does not change these parts", ", ".join(replaced)
         )

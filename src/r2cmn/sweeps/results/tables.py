@@ -137,7 +137,9 @@ def caption(comparison: Comparison) -> str:
     if any(not math.isnan(cell.p_reports) for cell in tested):
         parts.append("p reports: paired randomization of the test reports, for these trainings")
     if comparison.number:
-        parts.append(f"p Holm: the larger of the two, corrected for {comparison.number} tests")
+        parts.append(
+            f"p Holm: the larger of the two, corrected for {comparison.number} test{'s' * (comparison.number > 1)}"
+        )
     parts += marks(cells, comparison.level)
     if any(cell.mean.number == 1 for cell in cells):
         parts.append("one seed: no interval, and nothing is known of other seeds")
