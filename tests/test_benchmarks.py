@@ -99,6 +99,7 @@ def test_benchmarks_run(module, capsys, monkeypatch):
     assert '"matmul_peak"' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_gpu_benchmark_runs_in_tiny_sizes_on_a_cpu(capsys, monkeypatch, tmp_path):
     out = tmp_path / "gpu.json"
     options = ["--device", "cpu", "--tiny", "--rounds", "1", "--only", "training", "generation", "--out", str(out)]

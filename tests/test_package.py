@@ -52,6 +52,7 @@ print(json.dumps([before, never, loaded]))
 """
 
 
+@pytest.mark.slow
 def test_importing_is_light_and_every_name_is_there():
     done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

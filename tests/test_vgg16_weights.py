@@ -48,6 +48,7 @@ def run_keras(weights, pixels):
     return maps
 
 
+@pytest.mark.slow
 def test_the_trunk_sees_what_keras_saw(script, keras, tmp_path):
     torch.save(script.for_imagenet_pixels(script.rename(keras)), tmp_path / "w.pth")
     backbone = Backbone("vgg16", dim=8, pretrained=str(tmp_path / "w.pth"), frozen=True).double().eval()
@@ -59,6 +60,7 @@ def test_the_trunk_sees_what_keras_saw(script, keras, tmp_path):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)  # the file holds float32
 
 
+@pytest.mark.slow
 def test_tensors_of_another_network_are_refused(script, keras):
     with pytest.raises(ValueError, match="25 tensors instead of the 26 of vgg16"):
         script.rename(dict(list(keras.items())[1:]))

@@ -106,6 +106,7 @@ def killed(work, after=None):
         return [int(line) for line in file]
 
 
+@pytest.mark.slow
 def test_no_kill_loses_or_repeats_a_row_while_headers_change(tmp_path):
     first = 0
 

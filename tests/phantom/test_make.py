@@ -78,6 +78,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_a_killed_build_leaves_no_complete_set(tmp_path):
     options = PhantomOptions(2000, 0, 64)

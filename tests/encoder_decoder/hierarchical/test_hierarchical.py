@@ -185,6 +185,7 @@ def test_autocast_in_half_precision(system, dtype):
     torch.testing.assert_close(half, single, rtol=0.05, atol=0)
 
 
+@pytest.mark.slow
 def test_eight_reports_are_learnt_by_heart(system, make_system, make_model):
     torch.manual_seed(0)
     model, images = make_model(make_system(system.name, dim=32)[0]).float().train(), torch.randn(8, 5, 32)
