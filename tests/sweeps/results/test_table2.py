@@ -123,3 +123,13 @@ def test_a_value_that_the_model_does_not_set_is_a_column(tmp_path, make_sweep):
     found = collect([str(sweep)])
     groups, _ = families(found.done, ablated_keys(found, []))
     assert [set(group.keys) for group in groups] == [{"model", "memory.num_queried"}]
+
+
+def test_a_column_that_prints_as_zeros_has_no_best(tmp_path, make_sweep):
+    grid = {"memory": ["none", "separate"], "seed": [0, 1]}
+    sweep = make_sweep(tmp_path / "s", grid, lambda o: 1e-5 if o["memory"] == "none" else 2e-5, sd=0.0)
+    found = collect([str(sweep)])
+    family = families(found.done, ablated_keys(found, []))[0][0]
+    made = table2(compare(family, metrics_of(["BLEU_4"]), find_reference(family, {}), None))
+    assert [line.cells[0][:5] for line in made.lines] == ["0.000", "0.000"]
+    assert not any(line.best[0] for line in made.lines)

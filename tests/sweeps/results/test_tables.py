@@ -55,3 +55,9 @@ def test_an_unknown_grid_has_its_reason():
     assert tables.missing_lines(found) == [
         "s: whether trials are missing is not known: its sweeper searches and has no grid"
     ]
+
+
+def test_a_number_that_rounds_to_zero_has_no_sign():
+    assert tables.score(-0.00001) == "0.0000"
+    assert tables.score(-0.00001, sign="+") == "+0.0000"
+    assert tables.score(-0.0123, sign="+") == "-0.0123"

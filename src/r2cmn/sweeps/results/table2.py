@@ -119,7 +119,8 @@ def _ours(comparison: Comparison, names: Sequence[str]) -> list[Line]:
     import pandas as pd
 
     means = pd.DataFrame([{name: cells[name].mean.value for name in names} for cells in comparison.cells])
-    best = (means >= means.max() - _TIE) & (means.max() - means.min() > _TIE)
+    # a column of zeros, as printed, has no best
+    best = (means >= means.max() - _TIE) & (means.max() - means.min() > _TIE) & (means.max().round(3) > 0)
     base = means.loc[next(n for n, setting in enumerate(comparison.family.settings) if setting is comparison.reference)]
     lines = []
     for number, (setting, cells) in enumerate(comparison.rows()):

@@ -28,7 +28,8 @@ _NUMBERS = {
 
 def score(value: float, digits: int = 4, sign: str = "") -> str:
     """Format a number; `-` for nan. With the sign "+", positive numbers have it too."""
-    return "-" if math.isnan(value) else f"{value:{sign}.{digits}f}"
+    # a number that rounds to zero has no sign
+    return "-" if math.isnan(value) else f"{round(value, digits) + 0.0:{sign}.{digits}f}"
 
 
 def margin(value: float, high: float) -> str:
