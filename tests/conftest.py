@@ -33,6 +33,12 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _no_leftover_of_hydra():
+    """Remove what `r2cmn train` in this process has set: other programs would print tracebacks."""
+    os.environ.pop("HYDRA_FULL_ERROR", None)
+
+
+@pytest.fixture(autouse=True)
 def _seed():
     import torch  # here and below: the process that hands tests to the workers of pytest-xdist needs none of these
 
