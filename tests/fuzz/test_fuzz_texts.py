@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from r2cmn.commands.baselines import _changed
+from r2cmn.commands.data_arguments import change_data
 from r2cmn.config import compose, plain
 from r2cmn.data.datamodule import ReportDataModule
 from r2cmn.evaluation.labels import Labels
@@ -86,7 +86,7 @@ def test_files_of_runs(fuzz, runs, call_r2cmn, tmp_path, name):
             if ended.code:
                 assert ended.err.splitlines()[-1].startswith("r2cmn: error: ")
         if name == "config.yaml":
-            _changed(path, ["data.batch_size=3"])
+            change_data(path, ["data.batch_size=3"])
         if name == "trial.json":
             for code in ("any", "same"):
                 found = Resumption(runs.parent, SweepSettings(resume=True, code=code))

@@ -32,15 +32,25 @@ def baselines(
     r2cmn baselines RUN/checkpoints/last.ckpt          a model, on its run's data
     r2cmn baselines best.ckpt data=iu_xray data.dir=PATH --meteor --out FOLDER
     """
+    from r2cmn.commands.data_arguments import (
+        check_checkpoint,
+        read_data,
+        split_arguments,
+        strictest_license,
+        use_model_of,
+    )
     from r2cmn.evaluation.baselines import Baselines, Scores, notes, print_table
     from r2cmn.files import check_writable, write_json
 
-    checkpoint, overrides = _sort(arguments or [])
+    files, overrides = split_arguments(arguments or [])
+    if len(files) > 1:
+        raise ValueError(f"one checkpoint at most, not {len(files)}: {', '.join(map(str, files))}")
+    checkpoint = check_checkpoint(files[0]) if files else None
     module = _load(checkpoint, device)
-    data = _data(checkpoint, overrides)
+    data = read_data(overrides, checkpoint, "r2cmn baselines data=iu_xray data.dir=PATH")
     data.setup()
     if module is not None:
-        data.tokenizer, data.transform, data.num_views = module.tokenizer, module.transform, module.num_views
+        use_model_of(data, module)
     check_writable(out / "scores.json")
     found = Baselines(data, num_draws=draws, seed=seed)
     found.add_texts()
@@ -53,27 +63,12 @@ def baselines(
     columns |= found.scores(choice)
     sentences = notes(columns["model"], columns) if module is not None else []
     print_table(columns, f"test, {len(found.references)} reports", found.captions(sentences))
-    license_class = "dua" if "dua" in (data.license_class, getattr(module, "license_class", "")) else data.license_class
-    found.write(out, license_class)
+    found.write(out, strictest_license(data.license_class, getattr(module, "license_class", "")))
     for sentence in sentences:
         print(f"r2cmn: note: {sentence}", file=sys.stderr)
     summary = found.summary(columns, sentences)
     write_json(out / "scores.json", {"reports": len(found.references), "reference": "reference", **summary})
     print(out)
-
-
-def _sort(arguments: list[str]) -> tuple[Path | None, list[str]]:
-    """Separate the checkpoint from the overrides."""
-    files = [each for each in arguments if "=" not in each or Path(each).is_file()]
-    overrides = [each for each in arguments if each not in files]
-    if len(files) > 1:
-        raise ValueError(f"one checkpoint at most, not {len(files)}: {', '.join(files)}")
-    if files and not Path(files[0]).is_file():
-        raise ValueError(f"there is no checkpoint {files[0]}")
-    for override in overrides:
-        if not override.lstrip("+").startswith(("data=", "data.")):
-            raise ValueError(f"'{override}' is not an override of the data: give data=NAME and data.KEY=VALUE")
-    return (Path(files[0]) if files else None), overrides
 
 
 def _load(checkpoint: Path | None, device: str) -> Any:
@@ -82,35 +77,3 @@ def _load(checkpoint: Path | None, device: str) -> Any:
     from r2cmn.inference import load_module
 
     return load_module(checkpoint, device)
-
-
-def _data(checkpoint: Path | None, overrides: list[str]) -> Any:
-    """Build the data module of the overrides, or that of the run of the checkpoint."""
-    from r2cmn.build import allow_targets, build
-    from r2cmn.config import ConfigError, compose, plain
-
-    if any(override.startswith("data=") for override in overrides):
-        description = plain(compose(overrides).data)
-    elif checkpoint is not None and (checkpoint.parent.parent / "config.yaml").is_file():
-        description = plain(_changed(checkpoint.parent.parent / "config.yaml", overrides))
-    else:
-        raise ConfigError("say which data: r2cmn baselines data=iu_xray data.dir=PATH")
-    allow_targets(description["_target_"].rpartition(".")[0])
-    return build(description, "data")
-
-
-def _changed(path: Path, overrides: list[str]) -> Any:
-    """Read the data of a run's configuration and apply the overrides."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    from r2cmn.config import ConfigError
-    from r2cmn.files.words import first_line
-    from r2cmn.files.yaml import read_yaml
-
-    try:
-        data = OmegaConf.create({"data": read_yaml(path)["data"]})
-        OmegaConf.set_struct(data, True)
-        return OmegaConf.merge(data, OmegaConf.from_dotlist(overrides)).data
-    except (OmegaConfBaseException, AttributeError, LookupError, TypeError) as error:
-        raise ConfigError(f"{path}: {first_line(error)}") from error

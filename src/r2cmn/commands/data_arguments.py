@@ -1,0 +1,88 @@
+"""Arguments of a command that name data: `data=NAME data.KEY=VALUE ...`, or the data of a checkpoint's run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Separate files from overrides of the data.
+
+    Raises:
+        ValueError: if an override is not one of the data.
+    """
+    files = [each for each in arguments if "=" not in each or Path(each).is_file()]
+    overrides = [each for each in arguments if each not in files]
+    for override in overrides:
+        if not override.lstrip("+").startswith(("data=", "data.")):
+            raise ValueError(f"'{override}' is not an override of the data: give data=NAME and data.KEY=VALUE")
+    return [Path(file) for file in files], overrides
+
+
+def check_checkpoint(path: Path) -> Path:
+    """Return the path of a checkpoint.
+
+    Raises:
+        ValueError: if there is no such file.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no checkpoint {path}")
+    return path
+
+
+def read_data(overrides: Sequence[str], checkpoint: Path | None, example: str) -> Any:
+    """Build the data module of the overrides, or that of the run of the checkpoint.
+
+    Args:
+        overrides: `data=NAME` and `data.KEY=VALUE`; without `data=NAME` they change the data of the run.
+        checkpoint: a file in a run's `checkpoints` folder, or None.
+        example: a command line with data, for the error message.
+
+    Raises:
+        ConfigError: if no data are given, or an override does not fit them.
+    """
+    from r2cmn.build import allow_targets, build
+    from r2cmn.config import ConfigError, compose, plain
+
+    if any(override.startswith("data=") for override in overrides):
+        description = plain(compose(list(overrides)).data)
+    elif checkpoint is not None and (checkpoint.parent.parent / "config.yaml").is_file():
+        description = plain(change_data(checkpoint.parent.parent / "config.yaml", overrides))
+    else:
+        raise ConfigError(f"say which data: {example}")
+    allow_targets(description["_target_"].rpartition(".")[0])
+    return build(description, "data")
+
+
+def change_data(path: Path, overrides: Sequence[str]) -> Any:
+    """Read the data of a run's configuration and apply the overrides.
+
+    Raises:
+        ConfigError: naming the file, if it has no data or an override does not fit them.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from r2cmn.config import ConfigError
+    from r2cmn.files.words import first_line
+    from r2cmn.files.yaml import read_yaml
+
+    try:
+        data = OmegaConf.create({"data": read_yaml(path)["data"]})
+        OmegaConf.set_struct(data, True)
+        return OmegaConf.merge(data, OmegaConf.from_dotlist(list(overrides))).data
+    except (OmegaConfBaseException, AttributeError, LookupError, TypeError) as error:
+        raise ConfigError(f"{path}: {first_line(error)}") from error
+
+
+def use_model_of(data: Any, module: Any) -> None:
+    """Set up a data module and let it read reports and images as a module does: its words, its images, its views."""
+    data.setup()
+    data.tokenizer, data.transform, data.num_views = module.tokenizer, module.transform, module.num_views
+
+
+def strictest_license(*classes: str) -> str:
+    """Return dua if any of the license classes is, else the first."""
+    return "dua" if "dua" in classes else classes[0]
