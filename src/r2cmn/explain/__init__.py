@@ -1,6 +1,34 @@
-"""Measures of how a memory is used, for training runs and notebooks."""
+"""Why a model wrote a word: maps over the patches, and how a memory is used.
 
-from r2cmn.explain.alignment import Alignment, Boxes
-from r2cmn.explain.use import VectorUse
+The names below are imported when they are first asked for: an explanation is plain arrays, which need no torch.
+"""
 
-__all__ = ["Alignment", "Boxes", "VectorUse"]
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "Alignment": "r2cmn.explain.alignment",
+    "Boxes": "r2cmn.explain.alignment",
+    "Explanation": "r2cmn.explain.explanation",
+    "VectorUse": "r2cmn.explain.use",
+    "View": "r2cmn.explain.explanation",
+}
+
+__all__ = ["Alignment", "Boxes", "Explanation", "VectorUse", "View"]
+
+if TYPE_CHECKING:
+    from r2cmn.explain.alignment import Alignment, Boxes
+    from r2cmn.explain.explanation import Explanation, View
+    from r2cmn.explain.use import VectorUse
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'r2cmn.explain' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
