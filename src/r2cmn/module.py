@@ -17,22 +17,15 @@ from r2cmn.checkpoints import compare_weights
 from r2cmn.data.images import ImageTransform, Study, read_studies
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.encoder_decoder.wording import annotate, max_tokens, rewrites, to_targets, to_words
-from r2cmn.kernels.fused import fused_options
 from r2cmn.metrics.synced import check_all_scored
 from r2cmn.model import build_model
 from r2cmn.objectives import check_model
+from r2cmn.optimizer import make_optimizer
 from r2cmn.types import Batch, Config, Generation, Hypotheses, Source
 
 GENERATION: Config = {"_target_": "r2cmn.generation.BeamSearch", "num_beams": 3}
 OBJECTIVE: Config = {"_target_": "r2cmn.objectives.CrossEntropy"}
 METRICS: Config = {"_target_": "r2cmn.metrics.report.ReportMetrics"}
-# The paper, section 3.3: Adam, 5e-5 for the visual extractor and 1e-4 for the rest, times 0.8 an epoch.
-OPTIMIZER: Config = {
-    "_target_": "torch.optim.Adam",
-    "lr": 1e-4,
-    "backbone_lr": 5e-5,
-    "schedule": {"_target_": "torch.optim.lr_scheduler.StepLR", "step_size": 1, "gamma": 0.8},
-}
 
 
 class CMNModule(pl.LightningModule):
@@ -185,22 +178,7 @@ class CMNModule(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        """Build the optimizer with two groups, the trunk and the rest, and the schedule."""
-        description = copy.deepcopy(self.hparams["optimizer"] or OPTIMIZER)
-        backbone_lr = description.pop("backbone_lr", description.get("lr"))
-        schedule = description.pop("schedule", None)
-        backbone: Any = self.model.backbone
-        trunk = [p for p in backbone.trunk.parameters() if p.requires_grad]
-        in_trunk = {id(p) for p in backbone.trunk.parameters()}
-        rest = [p for p in self.model.parameters() if p.requires_grad and id(p) not in in_trunk]
-        groups = [{"params": rest, "name": "rest"}]
-        if trunk:
-            groups.insert(0, {"params": trunk, "name": "backbone", "lr": backbone_lr})
-        kernel = fused_options(find_class(description["_target_"]), self.model, self._trainer)
-        optimizer = build({**kernel, **description}, "optimizer", params=groups)
-        if schedule is None:
-            return optimizer
-        return [optimizer], [{"scheduler": build(schedule, "optimizer.schedule", optimizer=optimizer), "name": "lr"}]
+        return make_optimizer(self.hparams["optimizer"], self.model, self._trainer)
 
     # ---- scoring ---------------------------------------------------------------------------------------------------
 
