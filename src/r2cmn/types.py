@@ -142,16 +142,20 @@ class Grounding(NamedTuple):
         words: positions of the words that name it among the words of the cleaned report, from 0.
         view: position of the image in its study, from 0.
         box: left, top, right and bottom, as fractions of the image's width and height.
+        finding: kind of finding, such as "effusion"; "" if unknown.
+        place: such as "left"; "" if unknown.
     """
 
     words: tuple[int, ...]
     view: int
     box: tuple[float, float, float, float]
+    finding: str = ""
+    place: str = ""
 
 
 @runtime_checkable
 class Grounded(Protocol):
-    """A data module that has the boxes of its findings.
+    """A data module that may have the boxes of its findings.
 
     Attributes:
         studies: by split, with their `report`, in the order of a batch's `index`.
@@ -159,8 +163,13 @@ class Grounded(Protocol):
 
     studies: Any
 
-    def groundings(self, split: str) -> Sequence[Sequence[Grounding]]:
-        """Return the groundings of each study of a split, in the order of the studies: one per finding and view."""
+    def groundings(self, split: str, reports: Sequence[str] | None = None) -> Sequence[Sequence[Grounding]]:
+        """Return the groundings of each study of a split, in the order of the studies: one per finding and view.
+
+        Args:
+            split: train, val or test.
+            reports: cleaned, in which words are found; None for the references.
+        """
 
 
 class ObjectiveContext(Protocol):

@@ -30,7 +30,7 @@ def test_words_and_boxes_of_a_finding():
         ["mild", "cardiomegaly"], ["small", "left", "pleural", "effusion"]
     ] * 2  # fmt: skip
     assert [each.view for each in found] == [0, 0, 1, 1]
-    assert found[1] == Grounding((8, 9, 10, 11), 0, (0.0, 0.25, 0.5, 1.0))
+    assert found[1] == Grounding((8, 9, 10, 11), 0, (0.0, 0.25, 0.5, 1.0), "effusion", "left")
 
 
 def test_two_effusions_of_one_size_share_their_words_and_of_two_sizes_do_not():

@@ -153,6 +153,30 @@ def folder(
         _report(done, f"data=folder data.dir={out} data.license_class={license_class}{_OUTSIDE.get(save, '')}", audit)
 
 
+@app.command("boxes", no_args_is_help=True)
+def boxes(
+    table: Annotated[Path, typer.Argument(help="The table of boxes, CSV or, of MS-CXR, JSON.")],
+    folder: Annotated[Path, typer.Argument(help="The data folder; its annotation.json is changed.")],
+    format: Annotated[str, typer.Option(help="mscxr (MS-CXR) or vindr (VinDr-CXR).")] = "mscxr",
+) -> None:
+    """Boxes of findings for a data folder, joined by the names of its images, for r2cmn ground.
+
+    r2cmn prepare boxes MS_CXR_Local_Alignment_v1.1.0.csv data/mimic_cxr
+    r2cmn prepare boxes annotations_test.csv data/vindr --format vindr
+
+    Boxes are data: add them before a training, else its fingerprint changes. Boxes that the folder has are replaced.
+    """
+    from r2cmn.files.words import check_choice
+    from r2cmn.prepare.boxes import FORMATS, add_boxes
+
+    added = add_boxes(folder, FORMATS[check_choice("--format", format, tuple(FORMATS))](table))
+    studies = ", ".join(f"{number:,} of {split}" for split, number in added.studies.items())
+    print(f"r2cmn: {added.boxes:,} boxes; studies with boxes: {studies}", file=sys.stderr)
+    if added.absent:
+        print(f"r2cmn: note: {added.absent:,} boxes are of images that the folder does not have", file=sys.stderr)
+    print(folder)
+
+
 def _rendering(
     side: int | None, save: str, quality: int, clip: tuple[float, float] | None, any_modality: bool
 ) -> Rendering:

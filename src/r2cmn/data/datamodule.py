@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +16,9 @@ from torch.utils.data import DataLoader
 
 from r2cmn.data.check import ON_BAD_SAMPLE, Funnel, check_studies, check_vocabulary, usual_views, warn_license
 from r2cmn.data.features import PRECISIONS, FrozenTrunk, check_frozen, read_features
+from r2cmn.data.grounding import ground_study
 from r2cmn.data.images import ImageTransform
+from r2cmn.data.index import measure_images
 from r2cmn.data.reports import (
     LICENSE_CLASSES,
     DataError,
@@ -32,7 +34,7 @@ from r2cmn.data.tokenizer import TEXT_RULES, Tokenizer
 from r2cmn.data.views import CACHES, StudyViews, read_images, start_worker
 from r2cmn.files import expand_user
 from r2cmn.files.words import check_choice
-from r2cmn.types import Batch
+from r2cmn.types import Batch, Grounding
 
 
 class ReportDataModule(pl.LightningDataModule):
@@ -187,6 +189,25 @@ class ReportDataModule(pl.LightningDataModule):
             "images": {**self.transform.to_dict(), "num_views": self.num_views},
             "license_class": self.license_class,
         }
+
+    def groundings(self, split: str, reports: Sequence[str] | None = None) -> list[list[Grounding]]:
+        """Return for each study of a split the boxes of its findings and the words that name them.
+
+        Args:
+            split: train, val or test.
+            reports: cleaned, in the order of the studies, in which words are found; None for the references.
+
+        Raises:
+            ValueError: if a box is not in its image.
+        """
+        self.setup()
+        studies = self.studies[split]
+        facts, _ = measure_images([path for study in studies if study.boxes for path in study.images])
+        sizes = {path: (each.width, each.height) for path, each in facts.items()}
+        texts = [self.tokenizer.clean(study.report) for study in studies] if reports is None else reports
+        return [
+            ground_study(study, text, sizes, self.tokenizer.clean) for study, text in zip(studies, texts, strict=True)
+        ]
 
     def take_features_of(self, backbone: FrozenTrunk) -> None:
         """Set the backbone whose features are cached if `cache_features` is set; `CMNModule` calls this in its setup.

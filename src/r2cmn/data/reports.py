@@ -2,7 +2,7 @@
 
 A data folder holds `annotation.json`, {"train": [entry, ...], "val": [...], "test": [...]}, and `images/`. An entry is
 {"id": str, "report": str, "image_path": [path in images/, ...]}; optional keys are "labels", 14 values in the order of
-`OBSERVATIONS`, and "subject_id" or "patient".
+`OBSERVATIONS`, "subject_id" or "patient", and "boxes" (`r2cmn.data.boxes`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from r2cmn.data.boxes import Box, parse_boxes
 from r2cmn.data.images import normalize
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.rows import Rows
@@ -56,6 +57,7 @@ class Study:
         split: train, val or test.
         patient: identifier of the patient, if known.
         labels: 14 observations in the order of `OBSERVATIONS`: 1 positive, 0 negative, -1 uncertain, -2 not mentioned.
+        boxes: of its findings.
     """
 
     id: str
@@ -64,6 +66,7 @@ class Study:
     split: str
     patient: str | None = None
     labels: tuple[int, ...] | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 def read_annotation(dir: str | Path, allow_outside: bool = False) -> dict[str, list[Study]]:
@@ -140,6 +143,10 @@ def _study(path: Path, split: str, index: int, entry: Any) -> Study:
             raise DataError(f"{name} has a '{key}' of type {type(entry[key]).__name__} instead of {kind.__name__}")
     if not all(isinstance(image, str) for image in entry["image_path"]):
         raise DataError(f"{name} has an 'image_path' with a value that is not a string")
+    try:
+        boxes = parse_boxes(name, entry.get("boxes"), len(entry["image_path"]))
+    except ValueError as error:
+        raise DataError(str(error)) from None
     patient = entry.get("patient") if entry.get("subject_id") is None else entry["subject_id"]
     return Study(
         id=entry["id"],
@@ -148,6 +155,7 @@ def _study(path: Path, split: str, index: int, entry: Any) -> Study:
         split=split,
         patient=None if patient is None else str(patient),
         labels=_labels(name, entry.get("labels")),
+        boxes=boxes,
     )
 
 

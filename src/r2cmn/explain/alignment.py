@@ -70,23 +70,16 @@ class Boxes:
     def inside_and_outside(self, index: Tensor, num_patches: int) -> tuple[Tensor, Tensor]:
         """Return the patches in each box of studies (B,), and the other patches of the same image, both (B, F, S).
 
-        A patch is in a box if its center is, or if it contains the center of the box.
-
         Raises:
             ValueError: if the patches of a view do not form a square.
         """
         if not self.fits(num_patches):
             raise ValueError(f"{num_patches} patches of {self.num_views} views are not a square of patches each")
         side = math.isqrt(num_patches // self.num_views)
-        left, top, right, bottom = (edge[..., None] for edge in self.edges[index].unbind(-1))  # (B, F, 1)
+        inside = patches_in_boxes(self.edges[index], side, side).repeat(1, 1, self.num_views)
         patch = torch.arange(num_patches, device=index.device)
-        column, row = patch % side, patch % side**2 // side
-        x, y = (column + 0.5) / side, (row + 0.5) / side
-        is_in = (left <= x) & (x < right) & (top <= y) & (y < bottom)
-        holds = ((left + right) / 2 * side).floor() == column
-        holds &= ((top + bottom) / 2 * side).floor() == row
         same_view = self.views[index][..., None] == patch // side**2
-        return (is_in | holds) & same_view, ~(is_in | holds) & same_view
+        return inside & same_view, ~inside & same_view
 
 
 class Alignment:
@@ -186,6 +179,26 @@ class Alignment:
         known = (words < len(self.boxes.tokens)).sum(-1).clamp(min=1)
         total = weights.new_zeros(*weights.shape[:3], self.num_vectors).scatter_add_(-1, vectors, weights)
         return total / known[..., None]
+
+
+def patches_in_boxes(edges: Tensor, rows: int, columns: int) -> Tensor:
+    """Return which patches of a view are in each box: those whose center is in it, and the one that holds its center.
+
+    Args:
+        edges: (..., 4) left, top, right and bottom, as fractions of width and height.
+        rows: of the patches.
+        columns: of the patches.
+
+    Returns:
+        (..., rows * columns), row by row.
+    """
+    left, top, right, bottom = (edge[..., None] for edge in edges.unbind(-1))
+    patch = torch.arange(rows * columns, device=edges.device)
+    column, row = patch % columns, patch // columns
+    x, y = (column + 0.5) / columns, (row + 0.5) / rows
+    is_in = (left <= x) & (x < right) & (top <= y) & (y < bottom)
+    holds = ((left + right) / 2 * columns).floor() == column
+    return is_in | (holds & (((top + bottom) / 2 * rows).floor() == row))
 
 
 def _resemblance(words: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:

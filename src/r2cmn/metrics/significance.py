@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -51,6 +51,18 @@ class Seeds(NamedTuple):
     high: float
 
 
+class Statistics(Protocol):
+    """What is resampled: n reports, or studies, with scores that any weights of them give."""
+
+    def __len__(self) -> int: ...
+
+    def scores(self, weights: Any = None) -> dict[str, Any]:
+        """Return floats, or with weights (R, n) arrays (R,), by name."""
+
+    def check_comparable(self, other: Any) -> None:
+        """Raise ValueError unless another system has statistics of the same n."""
+
+
 class Significance:
     """Computes intervals and tests of all scores at once, for the outputs of any system.
 
@@ -82,7 +94,7 @@ class Significance:
         self.level = level
         self.seed = seed
 
-    def interval(self, statistics: SufficientStatistics, groups: Groups = None) -> dict[str, Interval]:
+    def interval(self, statistics: Statistics, groups: Groups = None) -> dict[str, Interval]:
         """Return every score with its bootstrap interval.
 
         Args:
@@ -149,7 +161,7 @@ class Significance:
             for name, value in observed.items()
         }
 
-    def over_seeds(self, trainings: Sequence[SufficientStatistics], groups: Groups = None) -> dict[str, Seeds]:
+    def over_seeds(self, trainings: Sequence[Statistics], groups: Groups = None) -> dict[str, Seeds]:
         """Return mean, standard deviation and interval of every score over trainings with different seeds.
 
         The interval draws both test reports, the same for all trainings because they share the test set, and trainings
@@ -171,7 +183,7 @@ class Significance:
         if not len(trainings):
             raise ValueError("there are no trainings: give the statistics of at least one")
         for other in trainings[1:]:
-            check_comparable(trainings[0], other)
+            trainings[0].check_comparable(other)
         member = _members(groups, len(trainings[0]))
         shares = self._shares(len(trainings))
         values: dict[str, np.ndarray] = {}
@@ -184,7 +196,7 @@ class Significance:
             found[name] = Seeds(float(scores.mean()), sd, *self._bounds(values[name], member))
         return found
 
-    def _resampled(self, statistics: SufficientStatistics, member: np.ndarray) -> dict[str, np.ndarray]:
+    def _resampled(self, statistics: Statistics, member: np.ndarray) -> dict[str, np.ndarray]:
         """Return (num_resamples,) of each score; the resamples are the same for all systems."""
         return _stacked([statistics.scores(weights) for weights in self._resamples(member)])
 

@@ -120,6 +120,10 @@ class SufficientStatistics:
             scores |= efficacy_of_sums(weights @ self.efficacy, counts)
         return scores
 
+    def check_comparable(self, other: SufficientStatistics) -> None:
+        """Check that another system can be compared, see `check_comparable`."""
+        check_comparable(self, other)
+
     def followed_by(self, other: SufficientStatistics) -> SufficientStatistics:
         """Return the statistics of both systems' reports one after the other, 2n, so that weights can mix them.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from r2cmn.data.datamodule import ReportDataModule
@@ -61,14 +61,19 @@ class PhantomDataModule(ReportDataModule):
             make_phantom(self.phantom, self.dir.parent)
         super().setup(stage)
 
-    def groundings(self, split: str) -> list[list[Grounding]]:
-        """Return for each study of a split the boxes of its findings and the words that name them."""
+    def groundings(self, split: str, reports: Sequence[str] | None = None) -> list[list[Grounding]]:
+        """Return for each study of a split the boxes of its findings and the words that name them.
+
+        Args:
+            split: train, val or test.
+            reports: cleaned, in the order of the studies, in which words are found; None for the references.
+        """
         self.setup()
         annotation = read_json(self.dir / "annotation.json")
         boxes = {entry["id"]: entry["boxes"] for entry in annotation[split]}
         found = []
-        for study in self.studies[split]:
+        for number, study in enumerate(self.studies[split]):
             _, findings = describe(self.phantom.seed, int(study.id.rpartition("_")[2]))
-            report = self.tokenizer.clean(study.report)
+            report = self.tokenizer.clean(study.report) if reports is None else reports[number]
             found.append(ground(report, findings, boxes[study.id], self.phantom.side))
         return found

@@ -30,12 +30,15 @@ def ground(report: str, findings: Sequence[Finding], boxes: Sequence[Mapping[str
         side: height and width of an image in pixels.
     """
     words = report.split()
-    named = {finding.name: _naming(words, finding, findings) for finding in findings}
-    return [
-        Grounding(named[box["finding"]], box["view"], _shares(box["box"], side))
-        for box in boxes
-        if box["box"] is not None and named[box["finding"]]
-    ]
+    by_name = {finding.name: finding for finding in findings}
+    named = {name: _naming(words, finding, findings) for name, finding in by_name.items()}
+    found = []
+    for box in boxes:
+        finding = by_name[box["finding"]]
+        if box["box"] is not None and named[finding.name]:
+            edges = _shares(box["box"], side)
+            found.append(Grounding(named[finding.name], box["view"], edges, finding.kind, finding.place))
+    return found
 
 
 def _shares(edges: Sequence[int], side: int) -> tuple[float, float, float, float]:
