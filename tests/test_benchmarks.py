@@ -9,11 +9,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
+from r2cmn import CMNModule, compose
 from r2cmn.backbone import Backbone
+from r2cmn.build import build
+from r2cmn.config import plain
 from r2cmn.encoder_decoder.transformer import Transformer
 from r2cmn.generation import BeamSearch, Greedy
+from r2cmn.groups import MODEL
 from r2cmn.memory import CrossModalMemory, MemoryNetwork
 from r2cmn.model import CMN
 from r2cmn.objectives import CrossEntropy
@@ -97,6 +102,28 @@ def test_benchmarks_run(module, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", [module, "--json", "--rounds", "1", *options])
     importlib.import_module(f"benchmarks.{module}").main()
     assert '"matmul_peak"' in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_speed_of_systems_is_that_of_their_checkpoints(capsys, monkeypatch, tmp_path):
+    overrides = ["data.num_studies=40", "data.images.resize=64", "data.images.size=64"]
+    for model in ("base", "hrgr"):  # HRGR rewrites its reports
+        config = compose(["experiment=[table3,small]", f"model={model}", *overrides])
+        data = build(plain(config.data), "data")
+        data.setup("fit")
+        described = {name: plain(config[name]) for name in MODEL}
+        module = CMNModule.for_data(described, data, objective=plain(config.objective))
+        trainer = pl.Trainer(max_epochs=0, accelerator="cpu", logger=False, enable_checkpointing=False)
+        trainer.fit(module, data)
+        trainer.save_checkpoint(tmp_path / f"{model}.ckpt")
+    paths = [str(tmp_path / "base.ckpt"), str(tmp_path / "hrgr.ckpt")]
+    options = ["--json", "--rounds", "1", "--batch", "4", "--studies", "4", "--data", *overrides]
+    monkeypatch.setattr(sys, "argv", ["systems", *paths, *options])
+    importlib.import_module("benchmarks.systems").main()
+    shown = capsys.readouterr().out
+    rows = json.loads(shown[shown.index('{\n "machine"') :])["rows"]
+    assert [row["system"] for row in rows] == ["Transformer", "HRGR"]
+    assert all(row[name] > 0 for row in rows for name in ("training, studies/s", "generation, studies/s"))
 
 
 @pytest.mark.slow
