@@ -82,12 +82,14 @@ def test_a_palette_is_resolved(tmp_path):
     assert np.asarray(transparent).tolist() == [[[10, 20, 30], [0, 0, 0]]]
 
 
+@pytest.mark.parametrize("bits", [10, 12, 14])
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_sixteen_bits_that_hold_twelve_are_refused(tmp_path, suffix):
-    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
-    with pytest.raises(ImageError, match=r"16 bits, but no value above 4,095: .* at most 12 bits"):
+def test_sixteen_bits_that_hold_fewer_are_refused(tmp_path, suffix, bits):
+    values = np.linspace(0, 2**bits - 1, 64, dtype=np.uint16).reshape(8, 8)
+    with pytest.raises(ImageError, match=rf"16 bits, but no value above {2**bits - 1:,}: .* at most {bits} bits"):
         load_image(_save(Image.fromarray(values), tmp_path / f"a{suffix}"))
-    assert np.asarray(load_image(_save(Image.fromarray(values * 16), tmp_path / f"b{suffix}"))).max() == 255
+    full = values * 2 ** (16 - bits)
+    assert np.asarray(load_image(_save(Image.fromarray(full), tmp_path / f"b{suffix}"))).max() == 255
     assert not np.asarray(load_image(_save(Image.fromarray(values * 0), tmp_path / f"c{suffix}"))).any()
 
 

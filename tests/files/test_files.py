@@ -74,6 +74,14 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
     assert path.is_fifo()
 
 
+def test_a_pipe_or_a_device_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        for read in (read_json, lambda path: list(csv_lines(path))):
+            with pytest.raises(ValueError, match=f"{path} is a pipe or a device, not a file"):
+                read(path)
+
+
 @pytest.mark.parametrize("write", [check_writable, lambda path: write_whole(path, "text")])
 def test_a_folder_and_a_folder_that_is_a_file_are_named(tmp_path, write):
     (tmp_path / "file").write_text("before")

@@ -24,6 +24,7 @@ Study = Sequence[str | Path | Image.Image]
 """The views of one study, as image files or pictures."""
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_FULL_RANGE = 65_535
 _TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 _IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 _IMAGENET_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
@@ -111,12 +112,13 @@ def _name(image: Image.Image) -> str:
 def _sixteen_to_eight_bits(image: Image.Image) -> Image.Image:
     # Pillow clips at 255, which turns a 16-bit X-ray white.
     values = v2.functional.pil_to_tensor(image.convert("I")).to(torch.int64)
-    if values.min() < 0 or values.max() > 65_535:
+    if values.min() < 0 or values.max() > _FULL_RANGE:
         raise ImageError(f"{_name(image)} holds values outside 0 to 65,535: save it with 8 or 16 bits")
-    if 0 < values.max() < 4096:
+    largest = int(values.max())
+    if 0 < largest < 2**14:
         raise ImageError(
-            f"{_name(image)} has 16 bits, but no value above {int(values.max()):,}: it holds data of at most 12 bits, "
-            "which would come out nearly black; scale the values to 65,535, or give the DICOM file"
+            f"{_name(image)} has 16 bits, but no value above {largest:,}: it holds data of at most "
+            f"{largest.bit_length()} bits, which would be dark; scale the values to 65,535, or give the DICOM file"
         )
     return v2.functional.to_pil_image(((values + 128) // 257).to(torch.uint8))
 

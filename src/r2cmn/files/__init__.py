@@ -119,6 +119,12 @@ def write_json(path: Path, content: Any, mode: int = PUBLIC_FILE) -> None:
     write_whole(path, json.dumps(content, indent=2), mode)
 
 
+def check_regular(path: Path) -> None:
+    """Raise ValueError, naming the path, if it is a pipe or a device: reading it may wait forever or never end."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ValueError(f"{path} is a pipe or a device, not a file")
+
+
 def read_json(path: Path, unique_keys: bool = False) -> Any:
     """Read a JSON file.
 
@@ -129,6 +135,7 @@ def read_json(path: Path, unique_keys: bool = False) -> Any:
     Raises:
         ValueError: naming the file, if it is missing, not UTF-8 or not JSON, or if a key repeats.
     """
+    check_regular(path)
     try:
         return json.loads(
             path.read_text(encoding="utf-8-sig"), object_pairs_hook=dict_of_unique if unique_keys else None

@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from r2cmn.files import check_regular
 from r2cmn.files.words import name_some, repeated
 
 LONGEST_FIELD = 10_000_000
@@ -34,6 +35,8 @@ def csv_lines(path: Path, file: BinaryIO | None = None, delimiter: str | None = 
     Raises:
         ValueError: naming the file, if it is missing, damaged, not UTF-8 or not a CSV.
     """
+    if file is None:
+        check_regular(path)
     limit = csv.field_size_limit(LONGEST_FIELD)
     try:
         with nullcontext(file) if file else path.open("rb") as raw:
