@@ -1,0 +1,326 @@
+"""The explorer in a real browser without a screen: what it shows on hovering, tabbing, clicking and dragging."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from r2cmn.explain.explanation import Explanation
+from r2cmn.explain.page import Entry, explorer, index
+from r2cmn.explain.rights import Rights
+
+from ..pages.checker import MARKUP
+from .invented import WORDS, invented
+
+pytestmark = pytest.mark.slow
+OTHER = ["the", "lungs", "are", "clear", ".", "no", "effusion", "is", "seen", "."]
+EFFUSION = WORDS.index("effusion")
+SIDE = 4
+
+
+@pytest.fixture(scope="module")
+def driver():
+    """Start the browser, or skip with the reason."""
+    pytest.importorskip("selenium", reason="pip install selenium")
+    from selenium import webdriver
+
+    binary = shutil.which("chromium") or shutil.which("google-chrome")
+    service = shutil.which("chromedriver")
+    if not binary or not service:
+        pytest.skip("there is no chromium or chromedriver (Debian: apt-get install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(service))
+    yield found
+    found.quit()
+
+
+class Page:
+    """A page in the browser."""
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def open(self, path, width=1280, height=1600, scheme="light", media=""):
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+        self.driver.get_log("performance")
+        self.driver.get(path.as_uri())
+        return self
+
+    def all(self, selector):
+        return self.driver.find_elements("css selector", selector)
+
+    def one(self, selector):
+        return self.driver.find_element("css selector", selector)
+
+    def do(self, script, *arguments):
+        return self.driver.execute_script(script, *arguments)
+
+    def word(self, number, model=0):
+        return self.all(f'[data-model="{model}"] .word')[number]
+
+    def hover(self, element):
+        self.actions().move_to_element(element).perform()
+
+    def actions(self):
+        from selenium.webdriver import ActionChains
+
+        return ActionChains(self.driver, duration=20)
+
+    def press(self, *keys):
+        from selenium.webdriver import Keys
+
+        for key in keys:
+            parts = [getattr(Keys, part) for part in key.split("+")]
+            chain = self.actions()
+            for part in parts[:-1]:
+                chain.key_down(part)
+            chain.send_keys(parts[-1])
+            for part in parts[:-1]:
+                chain.key_up(part)
+            chain.perform()
+
+    def values(self, name="value", model=0):
+        """Return the numbers of all patches as the page has drawn them."""
+        script = "return [...document.querySelectorAll(arguments[0])].map((patch) => +patch.dataset[arguments[1]])"
+        return np.array(self.do(script, f'[data-model="{model}"] .patch', name))
+
+    def choose(self, **values):
+        """Choose in the form as a user does."""
+        for name, value in values.items():
+            if name == "route":
+                self.one(f'input[value="{value}"]').click()
+            else:
+                self.one(f'select[name="{name}"] option[value="{value}"]').click()
+
+    def patch(self, number, view=0):
+        return self.all(f'[data-model="0"] [data-view="{view}"] .patch')[number]
+
+    def rows(self, selector):
+        """Return the cells of the first table in a panel, by the text of their row header."""
+        script = """return [...document.querySelector(arguments[0]).querySelectorAll("tbody tr")].map(
+            (row) => [...row.children].map((cell) => cell.textContent))"""
+        return {cells[0]: cells[1:] for cells in self.do(script, f"{selector} table")}
+
+    def check_quiet(self):
+        """Check that nothing was logged and nothing fetched but the file itself."""
+        assert self.driver.get_log("browser") == []
+        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+        assert len([url for url in asked if url.startswith("file://")]) == 1
+        assert all(url.startswith(("file://", "data:image/png")) for url in asked), asked
+
+
+@pytest.fixture
+def page(driver):
+    return Page(driver)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(explanations, rights=None, start=0):
+        path = tmp_path / "explorer.html"
+        path.write_text(explorer(explanations, rights or Rights(), start), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def explanation():
+    """As it is in explanation.json."""
+    return Explanation.from_json(invented().to_json(), [view.pixels for view in invented().views])
+
+
+def expected(explanation, word, **chosen):
+    return np.concatenate([explanation.map(word, view, **chosen).ravel() for view in range(len(explanation.views))])
+
+
+def test_hovering_a_word_shows_the_map_of_the_json(page, write, explanation):
+    page.open(write([explanation]))
+    assert page.values() == pytest.approx(expected(explanation, 0), abs=1e-6)
+    page.hover(page.word(EFFUSION))
+    assert page.values() == pytest.approx(expected(explanation, EFFUSION), abs=1e-6)
+    page.choose(layer=1, head=2)
+    chosen = {"route": "attention", "layer": 1, "head": 2}
+    assert page.values() == pytest.approx(expected(explanation, EFFUSION, **chosen), abs=1e-6)
+    assert page.values("raw") == pytest.approx(explanation.values(EFFUSION, **chosen), abs=1e-6)
+    page.choose(route="memory", thread=1)
+    assert page.values() == pytest.approx(expected(explanation, EFFUSION, route="memory", thread=1), abs=1e-6)
+    page.choose(route="occlusion")
+    assert page.values() == pytest.approx(expected(explanation, EFFUSION, route="occlusion"), abs=1e-6)
+    assert page.values("raw") == pytest.approx(explanation.values(EFFUSION, "occlusion"), abs=1e-6)
+    opacity = float(page.do("return getComputedStyle(arguments[0]).fillOpacity", page.all(".patch")[3]))
+    assert opacity == pytest.approx(0.78 * page.values()[3], abs=1e-3)
+    page.check_quiet()
+
+
+def test_a_click_keeps_a_word_until_escape(page, write, explanation):
+    page.open(write([explanation]))
+    page.word(2).click()
+    page.hover(page.word(EFFUSION))
+    assert page.values() == pytest.approx(expected(explanation, 2), abs=1e-6)
+    assert page.word(2).get_attribute("aria-pressed") == "true"
+    page.press("ESCAPE")
+    page.hover(page.word(0))
+    page.hover(page.word(EFFUSION))
+    assert page.values() == pytest.approx(expected(explanation, EFFUSION), abs=1e-6)
+
+
+def test_tab_goes_through_the_form_the_words_and_the_views(page, write, explanation):
+    page.open(write([explanation]))
+    page.do("document.querySelectorAll('details').forEach((each) => each.remove())")
+    script = """const each = document.activeElement, isWord = each.classList.contains("word");
+        return each.name || each.dataset.view || (isWord ? each.textContent : each.className)"""
+    order = []
+    for _ in range(4 + len(WORDS) + 2 + 1):
+        page.press("TAB")
+        order.append(page.do(script))
+        if len(order) == 4 + EFFUSION + 1:
+            assert page.values() == pytest.approx(expected(explanation, EFFUSION), abs=1e-6)
+    assert order == ["route", "layer", "head", "boxes", *WORDS, "0", "1", "vector"]
+    page.check_quiet()
+
+
+def test_arrow_keys_and_enter_choose_patches(page, write, explanation):
+    page.open(write([explanation], start=EFFUSION))
+    page.do("document.querySelector('[data-view=\"1\"]').focus()")
+    page.press("TAB", "SHIFT+TAB", "ARROW_RIGHT", "ARROW_DOWN", "ENTER")
+    assert "Words that look at view_1 2\u00b72" in page.one(".there").text
+    patch = SIDE**2 + SIDE + 1
+    assert f"{explanation.values(EFFUSION)[patch]:.4f}" in page.one(".place").text
+    page.press("SHIFT+ARROW_RIGHT", "SHIFT+ARROW_DOWN")
+    assert "Words that look at 4 patches" in page.one(".there").text
+    page.press("ESCAPE")
+    assert not page.one(".there").is_displayed()
+
+
+def test_a_click_on_a_patch_lists_the_words_that_look_there_and_their_falls(page, write, explanation):
+    page.open(write([explanation]))
+    page.patch(5).click()
+    rows = page.rows(".there")
+    looks = np.array([explanation.values(word)[5] for word in range(len(WORDS))])
+    order = np.argsort(-looks, kind="stable")[:12]
+    assert list(rows) == [f"{WORDS[word]} ({word + 1})" for word in order]
+    for word, cells in zip(order, rows.values(), strict=True):
+        assert float(cells[0]) == pytest.approx(looks[word], abs=6e-5)
+        assert float(cells[2].replace("\u2212", "-")) == pytest.approx(explanation.falls[5, word], abs=6e-5)
+    shade = page.do("return getComputedStyle(arguments[0]).getPropertyValue('--look')", page.word(int(order[0])))
+    assert float(shade) == 1
+
+
+def test_a_drag_shows_the_largest_fall_and_that_it_is_not_the_sum(page, write, explanation):
+    page.open(write([explanation]))
+    page.choose(route="occlusion")
+    page.actions().click_and_hold(page.patch(0)).move_to_element(page.patch(SIDE + 1)).release().perform()
+    text = page.one(".there").text
+    assert "Words that look at 4 patches" in text
+    assert "it is not the sum" in text
+    largest = explanation.falls[[0, 1, SIDE, SIDE + 1]].max(0)
+    for name, cells in page.rows(".there").items():
+        word = int(name.rpartition("(")[2][:-1]) - 1
+        assert float(cells[0].replace("\u2212", "-")) == pytest.approx(largest[word], abs=6e-5)
+    page.check_quiet()
+
+
+def test_a_word_shows_alternatives_vectors_boxes_and_the_deletion_test(page, write, explanation):
+    page.open(write([explanation], start=EFFUSION))
+    assert page.rows(".about")["other"][0] == "0.250"
+    assert "this map beats random order" in page.one(".deletion").text
+    page.hover(page.word(EFFUSION - 1))
+    assert "does not beat random order" in page.one(".error.deletion").text
+    page.hover(page.word(EFFUSION))
+    vectors = explanation.vectors
+    weights, ids = vectors["words_weight"][EFFUSION], vectors["words"][EFFUSION]
+    thread, place = np.unravel_index(weights.argmax(), weights.shape)
+    button = page.one(".vector")
+    assert int(button.text) == ids[thread, place]
+    page.hover(button)
+    has_vector = (vectors["patches"][thread] == ids[thread, place]) & (vectors["patches_weight"][thread] > 1 / 3)
+    assert len(page.all(".mark.uses")) == has_vector.any(-1).sum()
+    assert len(page.all(".mark.box")) == 1
+    inside = np.zeros((SIDE, SIDE), bool)
+    inside[2:, 2:] = True
+    shown = explanation.map(EFFUSION, 0)
+    share = shown[inside].sum() / shown.sum()
+    cells = page.do(
+        "return [...document.querySelectorAll('.about tr')].map((r) => [...r.children].map((c) => c.textContent))"
+    )
+    [box] = [row[1:] for row in cells if row[0] == "left pleural effusion, view_0"]
+    assert box == ["inside" if inside.ravel()[shown.argmax()] else "outside", f"{100 * share:.0f}%", "25%"]
+    page.one('input[name="boxes"]').click()
+    assert page.all(".mark.box") == []
+
+
+def test_two_models_show_the_same_word(page, write, explanation):
+    base = invented(OTHER, seed=1, model="BASE", vectors=None)
+    base.maps.pop("memory")
+    page.open(write([explanation, base]))
+    page.hover(page.word(EFFUSION))
+    assert page.values(model=1) == pytest.approx(expected(base, 6), abs=1e-5)
+    page.hover(page.word(WORDS.index("small")))
+    assert "does not have the word" in page.one('[data-model="1"] .about').text
+    assert page.values(model=1).max() == 0
+    page.hover(page.word(6, model=1))
+    assert page.values() == pytest.approx(expected(explanation, EFFUSION), abs=1e-6)
+    page.choose(route="memory")
+    assert "no such map" in page.one('[data-model="1"] .about').text
+    left, right = (page.one(f'[data-model="{n}"] .views').rect for n in (0, 1))
+    assert left["y"] == right["y"]
+    assert left["x"] < right["x"]
+    page.check_quiet()
+
+
+def test_texts_stay_texts(page, write):
+    evil = invented([MARKUP] * 2, study=MARKUP, reference=MARKUP, notes={"attention": MARKUP}, model=MARKUP)
+    evil.views[0].name, evil.views[0].boxes = MARKUP, [{"finding": MARKUP, "box": [0, 0.5, 1, 1]}]
+    page.open(write([evil]))
+    page.patch(1).click()
+    assert page.word(1).get_property("textContent") == MARKUP
+    assert page.one(".finding").get_property("textContent") == MARKUP
+    assert MARKUP in page.one(".about").get_property("textContent")
+    assert MARKUP in page.one(".there").get_property("textContent")
+    assert page.do("return document.querySelectorAll('script').length") == 2
+    page.check_quiet()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_and_follows_the_color_scheme(page, write, explanation, scheme):
+    page.open(write([explanation, explanation]), width=360, height=740, scheme=scheme)
+    assert page.do("return document.documentElement.scrollWidth") <= 360
+    paper = page.do("return getComputedStyle(document.body).backgroundColor")
+    assert paper == {"light": "rgb(251, 250, 248)", "dark": "rgb(20, 23, 27)"}[scheme]
+
+
+def test_a_print_has_the_maps_and_no_form(page, write, explanation):
+    page.open(write([explanation]), media="print")
+    assert not page.one("#choice").is_displayed()
+    assert page.one(".patches").is_displayed()
+    assert page.values().max() == 1
+
+
+def test_under_an_agreement_the_maps_have_no_picture(page, write, explanation):
+    page.open(write([explanation], Rights("dua")))
+    page.hover(page.word(EFFUSION))
+    assert page.values() == pytest.approx(expected(explanation, EFFUSION), abs=1e-6)
+    assert page.word(EFFUSION).text == str(EFFUSION + 1)
+    assert page.all("image, img") == []
+    page.check_quiet()
+
+
+def test_the_index_leads_to_the_pages(page, write, explanation, tmp_path):
+    write([explanation])
+    listed = tmp_path / "index.html"
+    listed.write_text(index([Entry("explorer.html", [explanation])], Rights()), encoding="utf-8")
+    page.open(listed, width=360)
+    assert page.do("return document.documentElement.scrollWidth") <= 360
+    page.check_quiet()
+    page.one("article a").click()
+    assert page.all(".patches")
