@@ -1,0 +1,40 @@
+"""The pages of docs/ and the README: the site that they make, and that index.md names each of them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+FETCHED = re.compile(
+    r"""<(?:script|img|iframe|source|link)\b[^>]*\b(?:src|href)="?(https?:[^">\s]*)|@import|url\(["']?https?:"""
+)
+
+
+def test_the_index_names_every_page():
+    index = (DOCS / "index.md").read_text()
+    pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")} - {"index.md"}
+    notebooks = {f"../{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("notebooks/*.ipynb")}
+    examples = {f"../{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("examples/*/README.md")}
+    assert pages | notebooks | examples <= set(re.findall(r"\]\(([^)#]+)", index))
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
+    pytest.importorskip("mkdocstrings", reason="pip install 'r2cmn[docs]'")
+    pytest.importorskip("material", reason="pip install 'r2cmn[docs]'")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    pages = [*tmp_path.rglob("*.html"), *tmp_path.rglob("*.css")]
+    assert len(pages) > 30
+    for page in pages:
+        assert not FETCHED.search(page.read_text(encoding="utf-8")), page.relative_to(tmp_path)
+    reference = (tmp_path / "reference" / "memory" / "index.html").read_text(encoding="utf-8")
+    assert 'id="r2cmn.memory.MemoryNetwork.weights"' in reference
+    assert "the rows of the matrix M" in reference
+    moved = (tmp_path / "experiments" / "table2" / "index.html").read_text(encoding="utf-8")
+    assert 'href="../phantom/"' in moved
