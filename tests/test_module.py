@@ -21,8 +21,8 @@ from r2cmn.config import plain
 from r2cmn.data.image_errors import ImageError
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.model import build_model
-from r2cmn.module import GENERATION, METRICS
 from r2cmn.optimizer import OPTIMIZER
+from r2cmn.parts import GENERATION, METRICS
 from r2cmn.types import Batch
 
 MODEL = {

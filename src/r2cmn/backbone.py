@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from r2cmn.build import Described
 from r2cmn.files import expand_user
 from r2cmn.files.weights import find_damage, find_nonfinite
 from r2cmn.kernels.dropout import Dropout
@@ -25,7 +26,7 @@ _CONNECT_SECONDS = 5
 _WAYS_OUT = "give backbone.pretrained=/path/to/weights (.pth or .safetensors) or backbone.pretrained=false"
 
 
-class Backbone(nn.Module):
+class Backbone(Described, nn.Module):
     """The visual extractor f_v of section 2.1: the last feature map of a trunk, row by row, one view after another.
 
     Args:

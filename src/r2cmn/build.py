@@ -8,11 +8,12 @@ and any other name is refused before it is imported.
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +35,43 @@ _SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str
 _CONTAINERS = (dict, list, tuple)
 
 
+MISSING = "_missing_"
+"""Key of a description that cannot be built, and why: `CMNModule.from_parts` got an object without its arguments."""
+
+
 class DescriptionError(ValueError):
     """A description names an unknown class or option, or lacks a required option."""
 
 
 class NotAllowedError(DescriptionError):
     """A description names a class outside the allowed packages."""
+
+
+class Described:
+    """Keeps the arguments of its constructor, so that `CMNModule.from_parts` can describe an object of the class.
+
+    Inherit it first: `class Bank(Described, nn.Module)`.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = _keep_arguments(cls.__init__)  # type: ignore[method-assign]
+
+    def description(self) -> Config:
+        """Return the arguments of the constructor that were given."""
+        return dict(self.__dict__.get("_arguments", {}))
+
+
+def _keep_arguments(init: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(init)
+    def keeping(self: Any, *args: Any, **kwargs: Any) -> None:
+        if "_arguments" not in self.__dict__:  # else called by the constructor of a subclass
+            given = inspect.signature(init).bind(self, *args, **kwargs).arguments
+            self.__dict__["_arguments"] = dict(list(given.items())[1:])
+        init(self, *args, **kwargs)
+
+    return keeping
 
 
 def allow_targets(*prefixes: str) -> None:
@@ -64,8 +96,9 @@ def check_allowed(description: Any) -> None:
         target = description.get("_target_")
         if target is not None and not (isinstance(target, str) and target.startswith(tuple(_ALLOWED))):
             raise NotAllowedError(
-                f"{_shown(target)} is not one of the classes that a description may name ({', '.join(_ALLOWED)}…): "
-                "if you trust it, call r2cmn.allow_targets('its_package') first"
+                f"{_shown(target)} is not one of the classes that a description may name ({', '.join(_ALLOWED)}…): if "
+                f"you trust it, add --allow {_package(target)} to r2cmn generate, or call "
+                f"r2cmn.allow_targets('{_package(target)}') first"
             )
         for value in description.values():
             check_allowed(value)
@@ -76,6 +109,11 @@ def check_allowed(description: Any) -> None:
 
 def _shown(target: Any) -> str:
     return repr(target) if isinstance(target, str) else f"a {type(target).__name__}"
+
+
+def _package(target: Any) -> str:
+    package = str(target).partition(".")[0]
+    return package if package.isidentifier() else "its_package"
 
 
 def find_class(target: str) -> type:
@@ -111,13 +149,14 @@ def options_of(description: Config) -> Config:
     return {name: value for name, value in description.items() if name != "_target_"}
 
 
-def check_options(cls: type, options: Config, named: str) -> None:
+def check_options(cls: type, options: Config, named: str, offered: Collection[str] = ()) -> None:
     """Check the options of a description against the constructor's parameters and their types.
 
     Args:
         cls: the class to build.
         options: the keyword arguments, without `_target_`.
         named: what to call the description in an error, such as "memory".
+        offered: parameters that get a value beside the description.
 
     Raises:
         DescriptionError: naming the option that is unknown, missing or of another type.
@@ -132,7 +171,11 @@ def check_options(cls: type, options: Config, named: str) -> None:
             has = f"did you mean '{near[0]}'?" if near else f"its options: {', '.join(known[:12]) or 'none'}"
             raise DescriptionError(f"{named}.{key}: {cls.__name__} has no option '{key}' ({has})")
     for parameter in parameters:
-        if parameter.default is parameter.empty and parameter.name in known and parameter.name not in options:
+        if (
+            parameter.default is parameter.empty
+            and parameter.name in known
+            and parameter.name not in (*options, *offered)
+        ):
             raise DescriptionError(f"{named}.{parameter.name}: {cls.__name__} needs a value for '{parameter.name}'")
     _check_types(cls, options, named)
 
@@ -197,6 +240,8 @@ def build(
     """
     if not isinstance(description, dict):
         raise DescriptionError(f"{named}: {description!r} is not a description with '_target_', the path of a class")
+    if MISSING in description:
+        raise DescriptionError(str(description[MISSING]))
     if "_target_" not in description:
         raise DescriptionError(f"{named} has no '_target_', the full path of a class")
     check_allowed(description)

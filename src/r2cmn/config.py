@@ -233,7 +233,8 @@ def _check_model(parts: dict[str, Config]) -> CMN:
     size = (parts["data"].get("images") or {}).get("size")
     tokenizer = Tokenizer([".", UNKNOWN])  # in place of the data's own, which is not built yet
     with torch.device("meta"):
-        built = build_model(model, tokenizer, annotate(model["encoder_decoder"], [], tokenizer)).eval()
+        annotations = annotate(model["encoder_decoder"], [], tokenizer)
+        built = build_model(model, tokenizer, annotations, size if isinstance(size, int) and size > 0 else None).eval()
         if parts["data"].get("cache_features", "none") not in ("none", False):
             check_frozen(built.backbone)
         if not isinstance(size, int) or size < 1:  # the data module refuses it

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from r2cmn.build import Described
 from r2cmn.kernels.dropout import Dropout
 from r2cmn.kernels.kept import Kept, stamp
 from r2cmn.kernels.topk import Queried, respond, score
@@ -125,7 +126,7 @@ class MemoryNetwork(nn.Module):
         return rows.unflatten(-1, (self.num_threads, -1)).transpose(0, 1)
 
 
-class NoMemory(nn.Module):
+class NoMemory(Described, nn.Module):
     """The model without a memory: BASE in section 3.2 of the paper."""
 
     def visual(self, patches: Tensor) -> Tensor:
@@ -137,7 +138,7 @@ class NoMemory(nn.Module):
         return words
 
 
-class SeparateMemory(nn.Module):
+class SeparateMemory(Described, nn.Module):
     """Two separate memories, one for patches and one for words: BASE+MEM in section 3.2 of the paper.
 
     Args:
@@ -177,7 +178,7 @@ class SeparateMemory(nn.Module):
         return words + responses if self.residual else responses
 
 
-class CrossModalMemory(nn.Module):
+class CrossModalMemory(Described, nn.Module):
     """One memory for patches and words: CMN in section 2.2 of the paper.
 
     Args:

@@ -5,32 +5,40 @@ Shapes: B studies, I views, S patches of all views, T words, D `dim`, W columns 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from r2cmn.build import DescriptionError, build, check_allowed, find_class, has_option
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.kernels.pairs import unique_pairs
 from r2cmn.memory import MemoryNetwork
-from r2cmn.types import Config, EncoderDecoder, Memory, QueriedMemory, Source, State
+from r2cmn.protocols import check_part
+from r2cmn.types import Backbone, Config, EncoderDecoder, FeaturesBackbone, Memory, QueriedMemory, Source, State
 
 
 class CMN(nn.Module):
     """Figure 2 of the paper: a visual extractor, a memory for both modalities, an encoder and a decoder.
 
     Args:
-        backbone: images (B, I, 3, H, W), or cached features of its trunk (B, S, F) -> patches (B, S, D). For an
-            encoder-decoder whose `encode` has a parameter `features`, it also has the two steps of this map, `features`
-            and `project`, such as `r2cmn.backbone.Backbone`.
+        backbone: images (B, I, 3, H, W) -> patches (B, S, D); `r2cmn.backbone.Backbone` also takes cached features of
+            its trunk (B, S, F). For an encoder-decoder whose `encode` has a parameter `features`, a `FeaturesBackbone`.
         memory: an nn.Module that responds to patches and words (B, S or T, D).
         encoder_decoder: an nn.Module that reads patches and writes words.
+
+    Raises:
+        PartError: if a part lacks a method of its protocol.
     """
 
-    def __init__(self, backbone: nn.Module, memory: Memory, encoder_decoder: EncoderDecoder) -> None:
+    def __init__(self, backbone: Backbone, memory: Memory, encoder_decoder: EncoderDecoder) -> None:
         super().__init__()
-        self.backbone: Callable[[Tensor], Tensor] = backbone
+        check_part(memory, Memory, "memory")
+        check_part(encoder_decoder, EncoderDecoder, "encoder_decoder", ("features",))
         self.reads_features = has_option(encoder_decoder.encode, "features")
+        check_part(backbone, FeaturesBackbone if self.reads_features else Backbone, "backbone")
+        self.backbone = backbone
         self.memory = memory
         self.encoder_decoder = encoder_decoder
 
@@ -41,8 +49,9 @@ class CMN(nn.Module):
     def encode(self, images: Tensor) -> Source:
         """Read images (B, I, 3, H, W)."""
         if self.reads_features:
-            features = self.backbone.features(images)  # type: ignore[attr-defined]
-            responses = self.memory.visual(self.backbone.project(features))  # type: ignore[attr-defined]
+            backbone = cast("FeaturesBackbone", self.backbone)
+            features = backbone.features(images)
+            responses = self.memory.visual(backbone.project(features))
             return self.encoder_decoder.encode(responses, features)  # type: ignore[call-arg]
         patches = self.backbone(images)  # Eq. 3
         responses = self.memory.visual(patches)  # Eqs. 4, 5, 7, 9, 11, 12
@@ -73,7 +82,9 @@ class CMN(nn.Module):
         return self.encoder_decoder.step(tokens, self.memory.textual(words)[row], state)
 
 
-def build_model(model: Config, tokenizer: Tokenizer, annotations: Config | None = None) -> CMN:
+def build_model(
+    model: Config, tokenizer: Tokenizer, annotations: Config | None = None, image_size: int | None = None
+) -> CMN:
     """Build the composite model from the descriptions of its three parts.
 
     Args:
@@ -82,6 +93,7 @@ def build_model(model: Config, tokenizer: Tokenizer, annotations: Config | None 
         tokenizer: of the reports. The encoder-decoder's constructor gets it, its `vocabulary_size` (V+1), the
             backbone's `feature_dim` and `patch_dim`, and the annotations if it names them.
         annotations: made by the encoder-decoder of the training reports (`r2cmn.encoder_decoder.wording.annotate`).
+        image_size: H = W; a backbone that does not state its widths is run once on such an image, if they are needed.
 
     Raises:
         DescriptionError: if a part is missing or a description does not fit its class.
@@ -94,7 +106,7 @@ def build_model(model: Config, tokenizer: Tokenizer, annotations: Config | None 
     backbone, memory = build(model["backbone"], "backbone"), build(model["memory"], "memory")
     _check_width(backbone, memory, model["encoder_decoder"])
     offered: Config = {"tokenizer": tokenizer, "vocabulary_size": tokenizer.vocabulary_size}
-    offered |= {name: getattr(backbone, name) for name in ("feature_dim", "patch_dim") if hasattr(backbone, name)}
+    offered |= _find_widths(backbone, model["encoder_decoder"], image_size)
     if annotations is not None:
         offered["annotations"] = annotations
     cmn = CMN(
@@ -105,6 +117,38 @@ def build_model(model: Config, tokenizer: Tokenizer, annotations: Config | None 
     if "init" in model:
         build(model["init"], "init")(cmn)
     return cmn
+
+
+def _find_widths(backbone: Any, encoder_decoder: Config, image_size: int | None) -> dict[str, int]:
+    """Return the widths of features and patches that an encoder-decoder's constructor names.
+
+    Raises:
+        ValueError: if it needs one that is neither stated nor found by running the backbone.
+    """
+    found = {name: getattr(backbone, name) for name in ("feature_dim", "patch_dim") if hasattr(backbone, name)}
+    cls = find_class(encoder_decoder["_target_"])
+    parameters = inspect.signature(cls).parameters
+    for name, run in {"feature_dim": getattr(backbone, "features", None), "patch_dim": backbone}.items():
+        if name in found or name in encoder_decoder or name not in parameters:
+            continue
+        if run is not None and image_size is not None:
+            found[name] = _run_width(backbone, run, image_size)
+        elif parameters[name].default is inspect.Parameter.empty:
+            raise ValueError(
+                f"encoder_decoder.{name}: {cls.__name__} needs the width of the backbone's "
+                f"{'patches' if name == 'patch_dim' else 'features'}: give {type(backbone).__name__} an attribute "
+                f"{name}, or set encoder_decoder.{name}"
+            )
+    return found
+
+
+def _run_width(backbone: nn.Module, run: Any, image_size: int) -> int:
+    was_training, weight = backbone.training, next(backbone.parameters(), torch.empty(0))
+    backbone.eval()
+    with torch.no_grad():
+        width: int = run(weight.new_zeros(1, 1, 3, image_size, image_size)).shape[-1]
+    backbone.train(was_training)
+    return width
 
 
 def _check_width(backbone: nn.Module, memory: Memory, encoder_decoder: Config) -> None:

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
-from r2cmn.build import build, check_allowed, find_class, has_option
+from r2cmn.build import check_allowed, find_class, has_option
 from r2cmn.checkpoints import compare_weights
 from r2cmn.data.images import ImageTransform, Study, read_studies
 from r2cmn.data.tokenizer import Tokenizer
-from r2cmn.encoder_decoder.wording import annotate, max_tokens, rewrites, to_targets, to_words
+from r2cmn.encoder_decoder.wording import annotate, rewrites, to_targets, to_words
+from r2cmn.generation.beam_search import with_beams
 from r2cmn.metrics.synced import check_all_scored
-from r2cmn.model import build_model
-from r2cmn.objectives import check_model
 from r2cmn.optimizer import make_optimizer
-from r2cmn.types import Batch, Config, Generation, Hypotheses, Source
-
-GENERATION: Config = {"_target_": "r2cmn.generation.BeamSearch", "num_beams": 3}
-OBJECTIVE: Config = {"_target_": "r2cmn.objectives.CrossEntropy"}
-METRICS: Config = {"_target_": "r2cmn.metrics.report.ReportMetrics"}
+from r2cmn.parts import OBJECTIVE, Parts, build_generation, build_parts, find_missing, take_parts
+from r2cmn.protocols import check_batch
+from r2cmn.types import Backbone, Batch, Config, EncoderDecoder, Generation, Hypotheses, Memory, Objective, Source
 
 
 class CMNModule(pl.LightningModule):
@@ -61,26 +59,68 @@ class CMNModule(pl.LightningModule):
         check_allowed([model, data, generation, objective, optimizer, metrics])
         # logger=False: the tokenizer's words and the annotations are text of the data set
         self.save_hyperparameters(logger=False)
+        self._take(build_parts(self.hparams))
+
+    def _take(self, parts: Parts) -> None:
+        data = self.hparams["data"]
         self.tokenizer = Tokenizer(**data["tokenizer"])
         self.num_views: int = data["images"]["num_views"]
         self.transform = ImageTransform(**{k: v for k, v in data["images"].items() if k != "num_views"})
         self.license_class: str = data["license_class"]
-        self.model = build_model(model, self.tokenizer, data.get("annotations"))
-        generation = {
-            "max_length": max_tokens(self.model.encoder_decoder, self.tokenizer),
-            **(generation or GENERATION),
-        }
-        self.generation = build(generation, "generation")
-        offered = {"annotations": data["objective_annotations"]} if "objective_annotations" in data else {}
-        self.objective = build(objective or OBJECTIVE, "objective", offered)
-        check_model(self.objective, self.model.encoder_decoder)
-        self.val_metrics = build(metrics or METRICS, "metrics")
-        self.test_metrics = build(metrics or METRICS, "metrics")
+        self.model = parts.model
+        self.generation = parts.generation
+        self.objective = parts.objective
+        self.val_metrics, self.test_metrics = parts.val_metrics, parts.test_metrics
         self.reports: list[tuple[int, str, str]] = []
         """(index, generated, reference) of the last validation or test, on every process."""
 
     @classmethod
-    def for_data(cls, model: Config, data: Any, **parts: Config | None) -> CMNModule:
+    def from_parts(
+        cls,
+        *,
+        backbone: Backbone,
+        memory: Memory,
+        encoder_decoder: EncoderDecoder,
+        data: Any,
+        objective: Objective | Config | None = None,
+        optimizer: Callable[..., torch.optim.Optimizer] | Config | None = None,
+        generation: Generation | Config | None = None,
+        metrics: Any = None,
+        describe: Mapping[str, Config] | None = None,
+    ) -> Self:
+        """Make a module of objects, such as a user's own backbone, memory or encoder-decoder (docs/extend.md).
+
+        A checkpoint holds the class and the constructor's arguments of each part. Those of r2cmn's own classes are
+        known; other classes offer them with a method `description()` or are described here. A module with a part that
+        is not described trains, but its checkpoints can only be resumed by the same code.
+
+        Args:
+            backbone: an nn.Module, images -> patches.
+            memory: an nn.Module with `visual` and `textual`.
+            encoder_decoder: an nn.Module with the five methods of `r2cmn.types.EncoderDecoder`.
+            data: the data module, or its `describe()`.
+            objective: the loss, or its description; default: cross entropy.
+            optimizer: a description, or `functools.partial` of a class of torch; default: the paper's.
+            generation: the way to write reports, or its description; default: beam search with 3 beams.
+            metrics: the scores of generated reports, or their description.
+            describe: the arguments of constructors by the name of the part, `{"memory": {"size": 16}}`.
+
+        Raises:
+            PartError: if a part does not follow its protocol; the message says what is missing.
+            DescriptionError: if `describe` does not fit a class.
+        """
+        given = {"backbone": backbone, "memory": memory, "encoder_decoder": encoder_decoder, "generation": generation,
+                 "objective": objective, "optimizer": optimizer, "metrics": metrics}  # fmt: skip
+        described, parts = take_parts(given, data, describe or {})
+        module = cls.__new__(cls)
+        super(CMNModule, module).__init__()
+        module.save_hyperparameters(described, logger=False)
+        module._hparams_name = "kwargs"  # type: ignore[assignment]
+        module._take(parts)
+        return module
+
+    @classmethod
+    def for_data(cls, model: Config, data: Any, **parts: Config | None) -> Self:
         """Build the module for a data module, with what encoder-decoder and objective annotate its training data with.
 
         Args:
@@ -97,10 +137,10 @@ class CMNModule(pl.LightningModule):
                 described[key] = annotations
         return cls(model=model, data=described, **parts)
 
-    def write(self, images: Tensor) -> Hypotheses:
+    def write(self, images: Tensor, generation: Generation | None = None) -> Hypotheses:
         """Write a report for each study of a batch of normalized images (B, I, 3, H, W), as token ids."""
         with torch.inference_mode():
-            return self._write(self.model.encode(images), self.generation)
+            return self._write(self.model.encode(images), generation or self.generation)
 
     def sample(
         self, images: Tensor | Source, generation: Generation | None = None, dropout: bool = False
@@ -135,12 +175,19 @@ class CMNModule(pl.LightningModule):
         """Turn rows of token ids (B, T), without their opening 0, into reports."""
         return [to_words(self.model.encoder_decoder, row, self.tokenizer) for row in tokens.tolist()]
 
-    def generate(self, studies: Tensor | Sequence[Study]) -> list[str]:
+    def generate(
+        self,
+        studies: Batch | Tensor | Sequence[Study],
+        num_beams: int | None = None,
+        generation: Generation | Config | None = None,
+    ) -> list[str]:
         """Write the report of each study.
 
         Args:
-            studies: normalized images (B, I, 3, H, W), or a list of studies, each a list of image files or pictures,
-                one per view. Images are preprocessed as in training.
+            studies: a batch of a data module, normalized images (B, I, 3, H, W), or a list of studies, each a list of
+                image files or pictures, one per view. Images are preprocessed as in training.
+            num_beams: of a beam search, instead of the module's own way to write reports.
+            generation: another way to write them, or its description.
 
         Returns:
             One report per study.
@@ -148,17 +195,31 @@ class CMNModule(pl.LightningModule):
         Raises:
             ValueError: if studies differ in their number of views, or a file is not an image.
         """
-        images = studies if isinstance(studies, Tensor) else self.read(studies)
-        if images.dim() != 5:
+        if isinstance(studies, Batch | Tensor):
+            images = studies.images if isinstance(studies, Batch) else studies
+        elif isinstance(studies, dict):
+            raise ValueError("studies are a dict: give a r2cmn.types.Batch, its images, or a list of studies")
+        else:
+            images = self.read(studies)
+        if images.dim() != 5 and not isinstance(studies, Batch):
             raise ValueError(f"images are of shape (B, I, 3, H, W), not {tuple(images.shape)}")
         was_training = self.training
         self.eval()
         try:
-            return self.to_words(self.write(images.to(self.device)).tokens)
+            return self.to_words(self.write(images.to(self.device), self._way(num_beams, generation)).tokens)
         finally:
             self.train(was_training)
 
     forward = generate
+
+    def _way(self, num_beams: int | None, generation: Generation | Config | None) -> Generation:
+        if generation is not None and num_beams is not None:
+            raise ValueError("generate takes num_beams or generation, not both")
+        if num_beams is not None:
+            return with_beams(self.generation, num_beams)
+        if isinstance(generation, dict):
+            return build_generation(generation, self.model, self.tokenizer)
+        return generation or self.generation
 
     def read(self, studies: Sequence[Study]) -> Tensor:
         """Read and preprocess studies: (B, I, 3, H, W), see `r2cmn.data.images.read_studies`."""
@@ -173,7 +234,7 @@ class CMNModule(pl.LightningModule):
             data.rewrite_reports(partial(to_targets, self.model.encoder_decoder, tokenizer=self.tokenizer))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self.objective(self, batch)
+        loss = self.objective(self, check_batch(batch))
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=len(batch.index))
         return loss
 
@@ -190,7 +251,11 @@ class CMNModule(pl.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._score(batch, self.test_metrics)
 
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[str]:
+        return self.generate(check_batch(batch))
+
     def _score(self, batch: Batch, metrics: Any) -> None:
+        check_batch(batch)
         generated = self.to_words(self.write(batch.images).tokens)
         # as released: the reference is decoded from the ids, cut and with <unk>
         references = [self.tokenizer.decode(row) for row in batch.tokens[:, 1:].tolist()]
@@ -216,12 +281,17 @@ class CMNModule(pl.LightningModule):
     # ---- checkpoints -----------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Describe the trunk without pretrained weights: loading a checkpoint, which has its own, fetches none."""
+        """Describe the trunk without pretrained weights: loading a checkpoint, which has its own, fetches none.
+
+        Warns of each part that is not described: the checkpoint then only resumes this code.
+        """
         parameters = copy.deepcopy(dict(checkpoint["hyper_parameters"]))
         backbone = parameters["model"]["backbone"]
-        if has_option(find_class(backbone["_target_"]), "pretrained"):
+        if "_target_" in backbone and has_option(find_class(backbone["_target_"]), "pretrained"):
             backbone["pretrained"] = False
         checkpoint["hyper_parameters"] = parameters
+        for reason in find_missing(parameters):
+            rank_zero_warn(f"the checkpoint cannot be loaded elsewhere: {reason}")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raise a clear error for weights or annotations of another model."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from r2cmn.build import build, find_class
 from r2cmn.kernels.fused import fused_options
 from r2cmn.types import Config
@@ -28,15 +30,15 @@ def make_optimizer(description: Config | None, model: CMN, trainer: pl.Trainer |
 
     Args:
         description: of a torch optimizer, also with `backbone_lr` for the trunk and a `schedule`; None for the paper's.
-        model: whose parameters it updates.
+        model: whose parameters it updates; a backbone without a `trunk` is all trunk.
         trainer: of the training, if there is one.
     """
     description = copy.deepcopy(description or OPTIMIZER)
     backbone_lr = description.pop("backbone_lr", description.get("lr"))
     schedule = description.pop("schedule", None)
-    backbone: Any = model.backbone
-    trunk = [p for p in backbone.trunk.parameters() if p.requires_grad]
-    in_trunk = {id(p) for p in backbone.trunk.parameters()}
+    trunk_part: Any = getattr(model.backbone, "trunk", model.backbone)
+    every = list(trunk_part.parameters()) if isinstance(trunk_part, nn.Module) else []
+    trunk, in_trunk = [p for p in every if p.requires_grad], {id(p) for p in every}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in in_trunk]
     groups = [{"params": rest, "name": "rest"}]
     if trunk:

@@ -71,6 +71,28 @@ class Hypotheses(NamedTuple):
     scores: Tensor
 
 
+class Backbone(Protocol):
+    """An nn.Module that reads images.
+
+    Optional attributes: `patch_dim`, the width of the patches, and `feature_dim`, that of the trunk's features, for
+    encoder-decoders whose constructor names them; `trunk`, the part that learns with `optimizer.backbone_lr`, instead
+    of the whole backbone.
+    """
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Map images (B, I, 3, H, W) to patches (B, S, D), Eq. 3."""
+
+
+class FeaturesBackbone(Backbone, Protocol):
+    """A backbone for an encoder-decoder whose `encode` reads `features`: its map is `project(features(images))`."""
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map images (B, I, 3, H, W) to the trunk's features of the patches (B, S, F)."""
+
+    def project(self, features: Tensor) -> Tensor:
+        """Map the trunk's features (B, S, F) to patches (B, S, D)."""
+
+
 @runtime_checkable
 class Memory(Protocol):
     """Both sides of a memory in one object: two references to it in a configuration would build two objects."""

@@ -246,7 +246,7 @@ def read_studies(studies: Sequence[Study], transform: ImageTransform) -> Tensor:
         ValueError: if studies differ in their number of views, or a file is not an image.
     """
     single = str | Path | Image.Image
-    if isinstance(studies, single) or any(isinstance(study, single) for study in studies):
+    if isinstance(studies, single) or not all(isinstance(study, list | tuple) for study in studies):
         raise ValueError("studies are lists of views, one list per study: [['frontal.png', 'lateral.png'], ...]")
     views = {len(study) for study in studies}
     if len(views) != 1 or 0 in views:

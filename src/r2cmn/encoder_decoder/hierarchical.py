@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from r2cmn.build import Described
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.encoder_decoder.recurrent import init_uniform, lstm
 from r2cmn.types import Source, State
@@ -57,7 +58,7 @@ class LSTM(nn.Module):
         return self.advance(self.read(inputs), state)
 
 
-class Hierarchical(nn.Module):
+class Hierarchical(Described, nn.Module):
     """Base of the encoder-decoders that write sentence after sentence.
 
     A subclass defines `encode`, `write` and the names of its state; `opens`, `rewrite` and `expand` have defaults for a

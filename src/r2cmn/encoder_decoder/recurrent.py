@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from r2cmn.build import Described
 from r2cmn.kernels.dropout import Dropout
 from r2cmn.types import Source, State
 
@@ -17,7 +18,7 @@ Cell = tuple[Tensor, State, Tensor]
 """What a cell returns: its output (B, R), the values of the state that it changed, its attention weights (B, S)."""
 
 
-class Recurrent(nn.Module):
+class Recurrent(Described, nn.Module):
     """Base of the encoder-decoders that read one word after another.
 
     A subclass defines `encode`, `read` and `cell`. What `encode` returns stays in the state unchanged, so everything

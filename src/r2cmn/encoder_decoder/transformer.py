@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from r2cmn.build import Described
 from r2cmn.encoder_decoder.attention import MultiHeadAttention
 from r2cmn.encoder_decoder.caches import CachedState, KeysAndValues
 from r2cmn.encoder_decoder.layers import LayerNorm, sinusoids
@@ -79,7 +80,7 @@ class DecoderLayer(nn.Module):
         return words + self.dropout(self.feed_forward(self.feed_forward_norm(words, *given)))
 
 
-class Decoder(nn.Module):
+class Decoder(Described, nn.Module):
     """Decoding under teacher forcing or one word at a time with stored keys and values; a model adds its encoder.
 
     Attributes:

@@ -6,15 +6,17 @@ Shapes: B studies, A studies still in the search, b beams, W columns of the outp
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from r2cmn.build import Described
 from r2cmn.generation.reorder import Reorder
 from r2cmn.types import Hypotheses, State, Step
 
 
-class BeamSearch:
+class BeamSearch(Described):
     """Keeps the `num_beams` likeliest beams of each report and returns the best report that ended.
 
     Follows the beam search of the released code. A beam that emits 0 is stored with its sum of log-probabilities and
@@ -123,6 +125,13 @@ class BeamSearch:
         repeated = (ngrams[..., :-1] == tokens[:, None, num_words - n + 1 :]).all(-1)
         row, start = repeated.nonzero(as_tuple=True)
         return log_p.index_put((row, ngrams[row, start, -1]), log_p.new_tensor(-torch.inf))
+
+
+def with_beams(generation: Any, num_beams: int) -> BeamSearch:
+    """Return a beam search like another with other beams, or one as long as another way to write reports."""
+    is_beam_search = isinstance(generation, BeamSearch)
+    options = generation.description() if is_beam_search else {"max_length": generation.max_length}
+    return BeamSearch(**{**options, "num_beams": num_beams})
 
 
 @dataclass

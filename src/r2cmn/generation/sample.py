@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from r2cmn.build import Described
 from r2cmn.generation.reorder import Reorder
 from r2cmn.types import Hypotheses, State, Step
 
@@ -17,7 +18,7 @@ Choose = Callable[[Tensor, Tensor, int], Tensor]
 """log-probabilities (A, W), their studies (A,), number of words so far -> the next words (A,)."""
 
 
-class Greedy:
+class Greedy(Described):
     """Greedy search: always the likeliest word.
 
     Args:
@@ -35,7 +36,7 @@ class Greedy:
         return _write(step, state, self.max_length, lambda log_p, *_: log_p.argmax(-1))
 
 
-class Sample:
+class Sample(Described):
     """Sampling of every word, optionally from the likeliest words only.
 
     The random numbers of a study are drawn before its first word, so a report depends neither on the length of the

@@ -8,11 +8,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from r2cmn.build import Described
 from r2cmn.metrics.nlg import check_meteor, nlg_scores
 from r2cmn.metrics.synced import SyncedMetric
 
 
-class NLGMetrics(SyncedMetric):
+class NLGMetrics(Described, SyncedMetric):
     """The scores of `nlg_scores` as a torchmetrics `Metric`, the same numbers on every process.
 
     Processes gather reports as UTF-8 bytes: torchmetrics does not gather lists of strings, and each process would score

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from r2cmn.build import Described
 from r2cmn.types import Batch, ObjectiveContext
 
 
-class CrossEntropy:
+class CrossEntropy(Described):
     """The negative log-likelihood of the report's words, Eq. 2, averaged over the words of the batch."""
 
     def __call__(self, context: ObjectiveContext, batch: Batch) -> Tensor:

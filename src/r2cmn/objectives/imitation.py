@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from r2cmn.build import Described
 from r2cmn.encoder_decoder.cmas import CMAS
 from r2cmn.objectives.cross_entropy import chosen_log_p
 from r2cmn.types import Batch, ObjectiveContext
 
 
-class Imitation:
+class Imitation(Described):
     """The cross entropy with a weight for the tokens of each agent; it equals the cross entropy if all are 1.
 
     Abnormal sentences are the rarer ones: `lambda_abnormal` can make up for it.

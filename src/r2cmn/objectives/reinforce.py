@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from r2cmn.build import Described
 from r2cmn.encoder_decoder.cmas import CMAS
 from r2cmn.encoder_decoder.hierarchical import Hierarchical, first_positions
 from r2cmn.encoder_decoder.hrgr import HRGR
@@ -48,7 +49,7 @@ class Drawn(NamedTuple):
     starts: Tensor
 
 
-class Reinforce:
+class Reinforce(Described):
     """Draws a report for each study and raises the log-probability of the decisions whose return is above the mean.
 
     The return of a decision is its reward and those of later decisions, discounted. The mean is that of the batch.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from r2cmn.build import check_options
+from r2cmn.build import Described, check_options
 from r2cmn.encoder_decoder.wording import max_tokens
 from r2cmn.generation import BeamSearch, Greedy, Sample
 from r2cmn.objectives.cross_entropy import chosen_log_p, negative_log_likelihood
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Baseline = Literal["greedy", "leave_one_out", "beam_mean", "none"]
 
 
-class SelfCritical:
+class SelfCritical(Described):
     """Policy gradient on sampled reports (Rennie et al., 2017), after training with cross entropy.
 
     The loss is -(r - b) log p, averaged over the words of all samples, with the reward r of a sample and a baseline b.

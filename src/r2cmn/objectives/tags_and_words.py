@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from r2cmn.build import Described
 from r2cmn.encoder_decoder.coatt import CoAtt, Written
 from r2cmn.encoder_decoder.hierarchical import going, select
 from r2cmn.objectives.cross_entropy import chosen_log_p
 from r2cmn.types import Batch, ObjectiveContext
 
 
-class TagsAndWords:
+class TagsAndWords(Described):
     """A weighted sum of four terms; with equal weights, `lambda_attention=0` and no tags it is the cross entropy.
 
     The tags are those of the training studies; in validation, and for studies without tags, their term is 0.
