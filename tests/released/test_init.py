@@ -30,6 +30,9 @@ class _Patches(nn.Module):
         super().__init__()
         self.projection = nn.Sequential(nn.Linear(DIM, DIM))
 
+    def forward(self, images):
+        return self.projection(images)
+
 
 def start(seed, init=None, memory=CrossModalMemory):
     torch.manual_seed(seed)
