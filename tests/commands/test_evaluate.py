@@ -87,6 +87,45 @@ def test_one_file_with_reports_and_references(run, mine, tmp_path):
     assert found["scores"]["BLEU_4"] == found["protocols"][0]["scores"]["BLEU_4"]["value"]
 
 
+def scores_of(number, seed):
+    return np.random.default_rng(seed).uniform(0.2, 0.9, number).round(3).tolist()
+
+
+def test_scores_of_other_programs_get_intervals_tests_and_a_place_on_the_page(run, mine, tmp_path):
+    (tmp_path / "ours.json").write_text(json.dumps({"green": scores_of(12, 1), "radcliq_v1": scores_of(12, 2)}))
+    (tmp_path / "constant.json").write_text(json.dumps({f"{n}": {"green": 0.1} for n in reversed(range(12))}))
+    result = run(mine, "--scores", "ours.json", "--baseline-scores", "constant=constant.json", "--json", "s.json",
+                 "--html", "p.html", "--resamples", 50)  # fmt: skip
+    assert result.code == 0, result.err
+    assert re.search(
+        r"GREEN +higher is better +0\.\d{4} \[0\.\d{3}, 0\.\d{3}\] +0\.1000 \[0\.100, 0\.100\]", result.out
+    )
+    assert re.search(r"RadCliQ-v1 +lower is better +0\.\d{4}", result.out)
+    assert re.search(r"1/RadCliQ-v1 +higher is better +[12]\.\d{4}", result.out)
+    assert "joined row by row" in result.err
+    found = content(tmp_path / "s.json")
+    assert found["scores"]["BLEU_4"] > 0
+    other = found["other_metrics"]
+    assert other["resampled"] == "6 groups by patient"
+    assert other["scores"]["green"]["value"] == pytest.approx(np.mean(scores_of(12, 1)))
+    assert other["baselines"][0]["ours_minus_it"]["green"]["p"] < 0.15  # 6 patients: 2 of 64 exchanges
+    page = (tmp_path / "p.html").read_text()
+    assert page.index("Scores of other programs") < page.index("Ours minus constant") < page.index("How to read")
+
+
+def test_scores_alone_need_no_reports(run, write, tmp_path):
+    write("ours.csv", ["study_id", "patient", "ratescore", "Speed"], [[i, i // 3, 0.5 + i / 100, 7] for i in range(12)])
+    result = run("--scores", "ours.csv", "--json", "s.json", "--resamples", 50)
+    assert result.code == 0, result.err
+    assert "'Speed' left out, of no known direction" in result.err
+    assert "RaTEScore" in result.out
+    assert "BLEU" not in result.out
+    found = content(tmp_path / "s.json")["other_metrics"]
+    assert (found["resampled"], found["reports"]) == ("4 groups by patient", 12)
+    result = run("--scores", "ours.csv", "--direction", "Speed=higher", "--resamples", 50)
+    assert re.search(r"Speed +higher is better +7\.0000", result.out)
+
+
 def test_no_f1_is_printed_without_its_average_and_labels(run, mine, tmp_path):
     result = run(mine, "--baseline", mine, "--published", "mimic_cxr", "--html", "p.html")
     assert result.code == 0, result.err
@@ -241,6 +280,15 @@ WRONG = {
     ),
     "labels in json": ([("l.json", b"{}")], ["mine.csv", "--labels-ref", "l.json"], r"l\.json is not an annotation"),
     "meteor": ([], ["mine.csv", "--meteor"], "METEOR needs `java`"),
+    "nothing": ([], [], "give a file of reports, or --scores FILE"),
+    "page of scores": ([("s.json", b'{"green": [1]}')], ["--scores", "s.json"], "--html needs a file of reports"),
+    "scores of a baseline": ([], ["mine.csv", "--baseline-scores", "x=s.json"], "--baseline-scores needs --scores"),
+    "aggregates": ([("s.json", b'{"green": 0.5}')], ["mine.csv", "--scores", "s.json"], "s.json holds one number for"),
+    "rows of scores": ([("s.json", b'{"green": [1, 2]}')], ["mine.csv", "--scores", "s.json"], "s.json has 2 rows and"),
+    "null score": (
+        [("s.csv", b"id,green\n1,0.5\n2,\n")], ["mine.csv", "--scores", "s.csv"],
+        r"s\.csv: 'green' of report 2 is nothing",
+    ),
     "target is a folder": ([], ["mine.csv", "--json", "nothing"], "nothing is a folder: name a file"),
     "target in a file": ([], ["mine.csv", "--html", "mine.csv/p.html"], "mine.csv"),
 }  # fmt: skip

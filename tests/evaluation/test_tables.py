@@ -104,9 +104,20 @@ def test_json_of_three_forms(tmp_path, content, rows):
 def test_wrong_json_is_an_error_of_one_line(tmp_path, content, message):
     path = write(tmp_path / "t.json", content)
     with pytest.raises(ValueError, match=message) as caught:
-        read_table(path)
+        read_table(path).need(("generated",))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_gap_of_a_column_that_nobody_needs_is_no_error(tmp_path):
+    """The test sets of ReXrank have `null` and `NaN` in the history and in the findings of some studies."""
+    content = """{"a": {"model_prediction": "x", "report": "y", "history": null, "section_findings": NaN},
+                  "b": {"model_prediction": "z", "report": "w", "history": "old", "section_findings": "clear"}}"""
+    table = read_table(write(tmp_path / "t.json", content))
+    assert table.columns == ("key", "model_prediction", "report")
+    assert table.column(table.need(("report",))) == ["y", "w"]
+    with pytest.raises(ValueError, match="'section_findings' of 'a' is missing or null"):
+        table.find(("section_findings", "report"))
 
 
 def test_columns_are_found_in_any_spelling(tmp_path):

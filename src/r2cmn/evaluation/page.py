@@ -15,6 +15,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from r2cmn.evaluation.other_metrics import OtherResult
 from r2cmn.evaluation.protocols import MEANING, Prepared
 from r2cmn.evaluation.published import Published
 from r2cmn.evaluation.result import Result
@@ -29,6 +30,8 @@ from r2cmn.evaluation.show import (
     level_of,
     score_rows,
 )
+from r2cmn.evaluation.show_other import MEANING as OTHERS
+from r2cmn.evaluation.show_other import page_tables
 from r2cmn.metrics.degeneracy import MEANING as DEGENERACY
 from r2cmn.metrics.names import NLG, describe, parse_ce, protocol_of_ce, short
 from r2cmn.pages import Row, Table, code, render, with_note, write
@@ -74,16 +77,24 @@ class PageContent:
         )
 
 
-def write_page(path: Path, result: Result, content: PageContent, published: Sequence[Published] = ()) -> None:
+def write_page(
+    path: Path,
+    result: Result,
+    content: PageContent,
+    published: Sequence[Published] = (),
+    other: OtherResult | None = None,
+) -> None:
     """Write the page, whole or not at all.
 
     Raises:
         OSError: if it cannot be written.
     """
-    write(path, page(result, content, published), content.license_class)
+    write(path, page(result, content, published, other), content.license_class)
 
 
-def page(result: Result, content: PageContent, published: Sequence[Published] = ()) -> str:
+def page(
+    result: Result, content: PageContent, published: Sequence[Published] = (), other: OtherResult | None = None
+) -> str:
     """Return the page."""
     first, plotted = result.protocols[0], result.protocols[:2]
     title = f"Scores with {level_of(result)} intervals"
@@ -103,6 +114,8 @@ def page(result: Result, content: PageContent, published: Sequence[Published] = 
         observations=_observations(first, result.labeler),
         grid=_grid(first, result.labeler),
         compared=[_compared(scored, result) for scored in result.protocols if scored.baselines],
+        others=([] if other is None else page_tables(other)),
+        others_meaning=OTHERS,
         published=_published(first, published),
         examples=content.examples,
         meanings=[(scored.protocol.name, MEANING[scored.protocol.version]) for scored in result.protocols],

@@ -83,9 +83,9 @@ class Result:
             "notes": list(self.notes),
         }
 
-    def write_json(self, path: Path) -> None:
-        """Write `to_dict()` to a file, whole or not at all."""
-        write_whole(path, json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
+    def write_json(self, path: Path, further: Mapping[str, Any] | None = None) -> None:
+        """Write `to_dict()`, and further keys, to a file, whole or not at all."""
+        write_whole(path, json.dumps({**self.to_dict(), **(further or {})}, indent=2, allow_nan=False) + "\n")
 
 
 def evaluate(

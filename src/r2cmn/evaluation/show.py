@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from r2cmn.evaluation.other_metrics import OtherResult
 from r2cmn.evaluation.protocols import MEANING
 from r2cmn.evaluation.published import Published
 from r2cmn.evaluation.result import Result
@@ -84,7 +85,8 @@ def _heading(result: Result) -> Text:
     return Text.from_markup("\n".join(lines))
 
 
-def _table(title: str, *columns: str, caption: str = "") -> Table:
+def result_table(title: str, *columns: str, caption: str = "") -> Table:
+    """Return an empty table of scores."""
     table = Table(
         title=title, title_justify="left", title_style="", box=SIMPLE_HEAD, caption=caption or None,
         caption_justify="left", pad_edge=False,
@@ -103,19 +105,19 @@ def interval(system: System, name: str) -> str:
     return f"{value.value:.4f}" + ("" if math.isnan(value.low) else f" [{value.low:.3f}, {value.high:.3f}]")
 
 
-def level_of(result: Result) -> str:
+def level_of(result: Result | OtherResult) -> str:
     """Return the level of the intervals as text."""
     return f"{100 * result.settings.level:g}%"
 
 
-def interval_note(result: Result) -> str:
+def interval_note(result: Result | OtherResult) -> str:
     """Return what the intervals are."""
     settings = result.settings
     resamples = f"{settings.num_resamples:,} resamples of {result.resampled}, seed {settings.seed}"
     return f"{level_of(result)} bootstrap interval, {resamples}"
 
 
-def exchange_note(result: Result) -> str:
+def exchange_note(result: Result | OtherResult) -> str:
     """Return what the p-values are."""
     number = f"{result.settings.num_resamples:,}"
     return f"p: paired approximate randomization, {number} exchanges, two-sided; not corrected for several comparisons"
@@ -141,7 +143,7 @@ def differences_to(other: System) -> dict[str, Difference]:
 
 def _scores(result: Result) -> Table:
     caption = f"[ ]: {interval_note(result)}"
-    table = _table("", "score", *(_in_two_lines(s) for s in result.protocols), caption=caption)
+    table = result_table("", "score", *(_in_two_lines(s) for s in result.protocols), caption=caption)
     for name, label, heading in score_rows(result):
         if heading:
             table.add_row(Text(heading.replace(", average", ",\n   average")))
@@ -156,7 +158,7 @@ def _in_two_lines(scored: Scored) -> str:
 
 
 def _degeneracy(result: Result) -> Table:
-    table = _table("", "degeneracy", *(s.protocol.version for s in result.protocols))
+    table = result_table("", "degeneracy", *(s.protocol.version for s in result.protocols))
     for name in result.protocols[0].ours.degeneracy:
         values = [s.ours.degeneracy.get(name, math.nan) for s in result.protocols]
         table.add_row(DEGENERACY[name], *(cell(v, 0 if name == "empty" else 3) for v in values))
@@ -165,7 +167,7 @@ def _degeneracy(result: Result) -> Table:
 
 def _observations(result: Result) -> Table:
     first = result.protocols[0]
-    table = _table(
+    table = result_table(
         f"by observation: CE(labeler={escape(result.labeler)}, uncertain=negative), {first.protocol.version}",
         "observation", "in references", "in reports", "in both", "precision", "recall", "F1 of the observation",
     )  # fmt: skip
@@ -179,7 +181,7 @@ def _systems(
     scored: Scored, result: Result, published: Sequence[Published], further: Mapping[str, Mapping[str, float]]
 ) -> Table:
     names = [name for name in COMPARED if name in scored.ours.scores]
-    table = _table(
+    table = result_table(
         f"systems under {scored.protocol.name}, labeler {escape(result.labeler)}, uncertain negative",
         "system", *(re.sub("[ -]", "\n", short(name)) for name in names), "distinct",
         caption=_SECOND_HAND if published else "",
@@ -220,7 +222,7 @@ def print_scores(
 
 
 def _difference(scored: Scored, other: System, result: Result) -> Table:
-    table = _table(
+    table = result_table(
         f"ours minus {escape(other.name)}, {scored.protocol.name}", "score", "ours", "theirs",
         f"difference [{level_of(result)} interval]".replace("[", r"\["), "p",
         caption=exchange_note(result),

@@ -5,9 +5,10 @@ Every value stays text: a report may be "NA", "null" or empty, which a reader th
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,22 +46,28 @@ class Table:
         path: the file.
         columns: their names; () for a file without a header, with one text per row.
         rows: values by column; without a header the text is under "".
+        gaps: keys of the objects of a JSON file without a value, by column; such columns are in no row.
     """
 
     path: Path
     columns: tuple[str, ...]
     rows: list[dict[str, str]]
+    gaps: Mapping[str, list[str]] = field(default_factory=dict)
 
     def find(self, names: Iterable[str]) -> str | None:
         """Return the column with the first of these names, in any case, with blanks or hyphens for underscores.
 
         Raises:
-            ValueError: if several columns have this name.
+            ValueError: if several columns have this name, or the column has gaps.
         """
         plain = [plain_name(column) for column in self.columns]
-        found = next((name for name in names if name in plain), None)
+        gaps = {plain_name(column): column for column in self.gaps}
+        found = next((name for name in names if name in plain or name in gaps), None)
         if found is None:
             return None
+        if found in gaps:
+            keys = name_some(self.gaps[gaps[found]])
+            raise ValueError(f"{self.path}: '{gaps[found]}' of {keys} is missing or null; an empty report is \"\"")
         if plain.count(found) > 1:
             twice = [column for column, name in zip(self.columns, plain, strict=True) if name == found]
             raise ValueError(
@@ -138,7 +145,8 @@ def plain_name(column: str) -> str:
 def _from_json(path: Path, content: Any) -> Table:
     """Make rows of {id: report}, {id: {name: text}}, which ReXrank uses, or [{name: text}].
 
-    Values that are neither text nor whole numbers in all objects, such as lists of images, are no columns.
+    Values that are neither text nor whole numbers in all objects, such as lists of images, are no columns. A text that
+    some objects lack is an error only if it is needed.
     """
     if isinstance(content, dict):
         objects = {key: {"report": value} if isinstance(value, str) else value for key, value in content.items()}
@@ -149,20 +157,25 @@ def _from_json(path: Path, content: Any) -> Table:
     if wrong or not objects:
         found = f" at {name_some(wrong)}" if wrong else ""
         raise ValueError(f"{path} holds no reports{found}: neither {{id: report}}, nor {{id: {{...}}}}, nor [{{...}}]")
-    columns = []
-    for name in next(iter(objects.values())):
-        kinds = {type(each.get(name)) for each in objects.values()}
+    columns, gaps = [], {}
+    for name in dict.fromkeys(name for each in objects.values() for name in each):
+        values = {key: None if _is_nan(each.get(name)) else each.get(name) for key, each in objects.items()}
+        kinds = {type(value) for value in values.values()}
         if kinds <= {str, int, bool}:
             columns.append(name)
         elif kinds == {str, type(None)}:
-            lacking = [key for key, each in objects.items() if each.get(name) is None]
-            raise ValueError(f"{path}: '{name}' of {name_some(lacking)} is missing or null; an empty report is \"\"")
+            gaps[name] = [key for key, value in values.items() if value is None]
     rows = {key: {name: str(each[name]) for name in columns} for key, each in objects.items()}
     for key, row in rows.items():
         for name, text in row.items():
             if fault := utf8_fault(text):
                 raise ValueError(f"{path}: '{name}' of '{ascii(key)[1:-1]}' {fault}")
-    return Table(path, tuple(columns), list(rows.values()))
+    return Table(path, tuple(columns), list(rows.values()), gaps)
+
+
+def _is_nan(value: Any) -> bool:
+    """Whether pandas wrote a missing value, `NaN`, as in the test sets of ReXrank."""
+    return isinstance(value, float) and math.isnan(value)
 
 
 def order_rows(table: Table, ids: Sequence[str], source: Path, by_row: bool = False) -> list[int]:

@@ -17,8 +17,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from r2cmn.metrics.sufficient import SufficientStatistics, check_comparable
-
 Groups = Sequence[Hashable] | np.ndarray | None
 
 _CHUNK = 2**20  # weights in memory at once: 8 MB, and a few times as much while they are drawn and used
@@ -61,6 +59,13 @@ class Statistics(Protocol):
 
     def check_comparable(self, other: Any) -> None:
         """Raise ValueError unless another system has statistics of the same n."""
+
+
+class PairedStatistics(Statistics, Protocol):
+    """Statistics of reports of which two systems may exchange some."""
+
+    def followed_by(self, other: Any) -> Any:
+        """Return the statistics of both systems' reports one after the other, 2n."""
 
 
 class Significance:
@@ -110,9 +115,7 @@ class Significance:
             name: Interval(value, *self._bounds(values[name], member)) for name, value in statistics.scores().items()
         }
 
-    def compare(
-        self, ours: SufficientStatistics, theirs: SufficientStatistics, groups: Groups = None
-    ) -> dict[str, Difference]:
+    def compare(self, ours: PairedStatistics, theirs: PairedStatistics, groups: Groups = None) -> dict[str, Difference]:
         """Return ours minus theirs in every score; interval and test pair the two systems report by report.
 
         Args:
@@ -123,7 +126,7 @@ class Significance:
         Raises:
             ValueError: if the systems do not have the same references and labels, or a report has no group.
         """
-        check_comparable(ours, theirs)
+        ours.check_comparable(theirs)
         member = _members(groups, len(ours))
         drawn = _stacked([_less(ours.scores(w), theirs.scores(w)) for w in self._resamples(member)])
         chances = self.p_values([(ours, theirs)], groups)
@@ -133,7 +136,7 @@ class Significance:
         }
 
     def p_values(
-        self, pairs: Sequence[tuple[SufficientStatistics, SufficientStatistics]], groups: Groups = None
+        self, pairs: Sequence[tuple[PairedStatistics, PairedStatistics]], groups: Groups = None
     ) -> dict[str, float]:
         """Return the p-value of each score's mean difference over pairs of systems, such as trainings with one seed.
 
