@@ -1,14 +1,18 @@
 """The command line in this very process: what is asked for wrongly is refused in one sentence, and leaves no result."""
 
+import contextlib
 import csv
 import json
 import logging
+import math
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -279,6 +283,66 @@ def test_generate_writes_one_report_or_a_file_of_them(run, save, make_dataset, t
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == [study.name for study in studies]
     assert rows[0]["report"] == one.out.strip()
+
+
+def test_a_submission_to_rexrank_holds_the_reports_of_its_key_or_first_images(
+    run, save, make_dataset, tmp_path, monkeypatch
+):
+    images, checkpoint = make_dataset(tmp_path / "data", num_studies=3, num_views=3, size=48) / "images", save()
+    test_set = {
+        f"study_{n}": {"image_path": [f"/study_{n}/{view}.png" for view in range(3)], "age": math.nan, "context": "x"}
+        for n in range(3)
+    }
+    test_set["study_2"]["image_path"] = ["study_2/0.png"]
+    (tmp_path / "in.json").write_text(json.dumps(test_set))
+    call = ("--rexrank", tmp_path / "in.json", tmp_path / "out" / "s.json", "--img-root-dir", images, "--device", "cpu")
+    done = run("generate", checkpoint, *call)
+    assert done.code == 0, done.err
+    assert "trained on 2 view(s), 1 studies have other numbers" in done.err
+    written = json.loads((tmp_path / "out" / "s.json").read_text())
+    assert list(written) == list(test_set)
+    one = run("generate", checkpoint, images / "study_1" / "0.png", images / "study_1" / "1.png", "--device", "cpu")
+    assert written["study_1"].pop("model_prediction") == one.out.strip()
+    assert math.isnan(written["study_1"].pop("age"))
+    assert written["study_1"] == {name: value for name, value in test_set["study_1"].items() if name != "age"}
+
+    monkeypatch.setenv("R2CMN_CHECKPOINT", str(checkpoint))
+    script = str(Path(__file__).parents[1] / "examples" / "rexrank" / "inference.py")
+    named = [
+        "--input_json_file",
+        tmp_path / "in.json",
+        "--save_json_file",
+        tmp_path / "b.json",
+        "--img_root_dir",
+        images,
+    ]
+    for name, arguments in (("b", named), ("c", [tmp_path / "in.json", tmp_path / "c.json", images])):
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        with contextlib.suppress(SystemExit):
+            runpy.run_path(script, run_name="__main__")
+        assert (tmp_path / f"{name}.json").read_text() == (tmp_path / "out" / "s.json").read_text()
+
+
+def test_wrong_test_sets_of_rexrank_are_one_sentence_and_write_nothing(run, save, tmp_path):
+    checkpoint, out = save(), tmp_path / "s.json"
+    Image.new("L", (48, 48)).save(tmp_path / "a.png")
+    for content, pattern in (
+        ("[]", "in.json is not a test set of ReXrank"),
+        ('{"a": "report"}', "in.json: study 'a' is str, not an object"),
+        ('{"a": {"image_path": []}}', "in.json: 'image_path' of study 'a' is not a list of file names"),
+        ('{"a": {"image_path": "a.png"}}', "in.json: 'image_path' of study 'a'"),
+        ('{"a": {"image_path": ["../a.png"]}}', "in.json: the image '../a.png' of study 'a' is not in the folder"),
+        ('{"a": {"image_path": ["b.png"]}}', "study 'a' misses an image: .*b.png"),
+    ):
+        (tmp_path / "in.json").write_text(content)
+        assert_refused(run("generate", checkpoint, "--rexrank", tmp_path / "in.json", out), pattern, tmp_path)
+    assert not out.exists()
+    both = run("generate", checkpoint, tmp_path / "a.png", "--rexrank", tmp_path / "in.json", out)
+    assert_refused(both, "either images or --rexrank INPUT.json OUT.json, not both", tmp_path)
+    assert_refused(run("generate", checkpoint), "not neither", tmp_path)
+    assert_refused(
+        run("generate", checkpoint, tmp_path / "a.png", "--img-root-dir", tmp_path), "needs --rexrank", tmp_path
+    )
 
 
 def test_generate_skips_bad_studies_and_reads_any_modality_if_asked(run, save, make_dataset, make_dicom, tmp_path):

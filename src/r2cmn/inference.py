@@ -101,11 +101,27 @@ def find_studies(path: Path, on_bad: str = "error") -> Found:
         raise ValueError(f"{path} holds no study: neither images (PNG, JPEG, TIFF, DICOM) nor folders of them{found}")
     if twice := repeated(study.id for study in studies):
         raise ValueError(f"{path}: more than one study has the id {name_some(twice)}")
+    return with_images(path, studies, on_bad, notes)
+
+
+def with_images(path: Path, studies: Sequence[StudyFiles], on_bad: str = "error", notes: Sequence[str] = ()) -> Found:
+    """Return the studies whose images exist.
+
+    Args:
+        path: the file or folder that names the studies.
+        studies: the studies.
+        on_bad: as in `find_studies`.
+        notes: what was left out before.
+
+    Raises:
+        ValueError: naming a study without an image or with one that is missing, as `on_bad` asks.
+    """
+    check_choice("--on-bad", on_bad, ON_BAD)
     bad = {study.id: fault for study in studies if (fault := _missing(study))}
     if bad and (on_bad == "error" or len(bad) == len(studies)):
         id, fault = next(iter(bad.items()))
         raise ValueError(f"{path}: study '{id}' {fault} (--on-bad=skip leaves it out)")
-    return Found([study for study in studies if study.id not in bad], bad, notes)
+    return Found([study for study in studies if study.id not in bad], bad, list(notes))
 
 
 def _studies_of_folder(folder: Path) -> tuple[list[StudyFiles], list[str]]:
@@ -154,18 +170,49 @@ def write_reports(
 ) -> dict[str, str]:
     """Write a CSV (id, report) with the report of each study, whole or not at all.
 
-    Studies with the same number of views share a batch; the rows are in the order of the studies.
-
     Args:
         module: the model.
         studies: the files of each study.
         out: the CSV.
         batch_size: studies in a batch.
-        on_bad: "error" raises an error for an image that cannot be read; "skip" leaves its study out.
+        on_bad: as in `generate_reports`.
         any_modality: see `r2cmn.data.dicom.read_dicom`.
 
     Returns:
         Why studies were left out, by id.
+
+    Raises:
+        ValueError: as `generate_reports`.
+    """
+    reports, bad = generate_reports(module, studies, batch_size, on_bad, any_modality)
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["id", "report"])
+    writer.writerows([as_text(id), as_text(report)] for id, report in reports.items())
+    write_whole(out, table.getvalue(), PRIVATE_FILE if module.license_class == "dua" else PUBLIC_FILE)
+    return bad
+
+
+def generate_reports(
+    module: CMNModule,
+    studies: list[StudyFiles],
+    batch_size: int = 16,
+    on_bad: str = "error",
+    any_modality: bool = False,
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Generate the report of each study.
+
+    Studies with the same number of views share a batch.
+
+    Args:
+        module: the model.
+        studies: the files of each study.
+        batch_size: studies in a batch.
+        on_bad: "error" raises an error for an image that cannot be read; "skip" leaves its study out.
+        any_modality: see `r2cmn.data.dicom.read_dicom`.
+
+    Returns:
+        Reports by id, in the order of the studies, and why studies were left out, by id.
 
     Raises:
         ValueError: if a file is not an image, or with "skip" if none of the studies can be read; the message names it.
@@ -192,12 +239,7 @@ def write_reports(
             reports |= dict(zip(kept, module.generate(pixels), strict=True)) if kept else {}
     if not reports:
         raise ValueError(f"none of the {len(studies)} studies can be read: {next(iter(bad.values()))}")
-    table = io.StringIO()
-    writer = csv.writer(table)
-    writer.writerow(["id", "report"])
-    writer.writerows([as_text(studies[i].id), as_text(reports[i])] for i in sorted(reports))
-    write_whole(out, table.getvalue(), PRIVATE_FILE if module.license_class == "dua" else PUBLIC_FILE)
-    return bad
+    return {studies[i].id: reports[i] for i in sorted(reports)}, bad
 
 
 def _batches(studies: list[StudyFiles], batch_size: int) -> list[list[int]]:
