@@ -195,7 +195,9 @@ def test_arrow_keys_and_enter_choose_patches(page, write, explanation):
     page.press("TAB", "SHIFT+TAB", "ARROW_RIGHT", "ARROW_DOWN", "ENTER")
     assert "Words that look at view_1 2\u00b72" in page.one(".there").text
     patch = SIDE**2 + SIDE + 1
-    assert f"{explanation.values(EFFUSION)[patch]:.4f}" in page.one(".place").text
+    place = page.one(".place").text
+    assert place.startswith("view_1, row 2, column 2: ")
+    assert float(place.split(": ")[1].split(",")[0]) == pytest.approx(explanation.values(EFFUSION)[patch], rel=6e-3)
     page.press("SHIFT+ARROW_RIGHT", "SHIFT+ARROW_DOWN")
     assert "Words that look at 4 patches" in page.one(".there").text
     page.press("ESCAPE")
@@ -210,8 +212,8 @@ def test_a_click_on_a_patch_lists_the_words_that_look_there_and_their_falls(page
     order = np.argsort(-looks, kind="stable")[:12]
     assert list(rows) == [f"{WORDS[word]} ({word + 1})" for word in order]
     for word, cells in zip(order, rows.values(), strict=True):
-        assert float(cells[0]) == pytest.approx(looks[word], abs=6e-5)
-        assert float(cells[2].replace("\u2212", "-")) == pytest.approx(explanation.falls[5, word], abs=6e-5)
+        assert float(cells[0]) == pytest.approx(looks[word], rel=6e-3)
+        assert float(cells[2].replace("\u2212", "-")) == pytest.approx(explanation.falls[5, word], rel=6e-3)
     shade = page.do("return getComputedStyle(arguments[0]).getPropertyValue('--look')", page.word(int(order[0])))
     assert float(shade) == 1
 
@@ -226,7 +228,7 @@ def test_a_drag_shows_the_largest_fall_and_that_it_is_not_the_sum(page, write, e
     largest = explanation.falls[[0, 1, SIDE, SIDE + 1]].max(0)
     for name, cells in page.rows(".there").items():
         word = int(name.rpartition("(")[2][:-1]) - 1
-        assert float(cells[0].replace("\u2212", "-")) == pytest.approx(largest[word], abs=6e-5)
+        assert float(cells[0].replace("\u2212", "-")) == pytest.approx(largest[word], rel=6e-3)
     page.check_quiet()
 
 
@@ -243,8 +245,9 @@ def test_a_word_shows_alternatives_vectors_boxes_and_the_deletion_test(page, wri
     button = page.one(".vector")
     assert int(button.text) == ids[thread, place]
     page.hover(button)
-    has_vector = (vectors["patches"][thread] == ids[thread, place]) & (vectors["patches_weight"][thread] > 1 / 3)
-    assert len(page.all(".mark.uses")) == has_vector.any(-1).sum()
+    assert len(page.all(".mark.uses")) == (vectors["patches"][thread] == ids[thread, place]).any(-1).sum()
+    users = (vectors["words"][:, thread] == ids[thread, place]).any(-1)
+    assert [each.text for each in page.all(".word.uses")] == [WORDS[word] for word in np.flatnonzero(users)]
     assert len(page.all(".mark.box")) == 1
     inside = np.zeros((SIDE, SIDE), bool)
     inside[2:, 2:] = True
@@ -253,7 +256,7 @@ def test_a_word_shows_alternatives_vectors_boxes_and_the_deletion_test(page, wri
     cells = page.do(
         "return [...document.querySelectorAll('.about tr')].map((r) => [...r.children].map((c) => c.textContent))"
     )
-    [box] = [row[1:] for row in cells if row[0] == "left pleural effusion, view_0"]
+    [box] = [row[1:] for row in cells if row[0] == "1 left pleural effusion, view_0"]
     assert box == ["inside" if inside.ravel()[shown.argmax()] else "outside", f"{100 * share:.0f}%", "25%"]
     page.one('input[name="boxes"]').click()
     assert page.all(".mark.box") == []
@@ -272,6 +275,8 @@ def test_two_models_show_the_same_word(page, write, explanation):
     assert page.values() == pytest.approx(expected(explanation, EFFUSION), abs=1e-6)
     page.choose(route="memory")
     assert "no such map" in page.one('[data-model="1"] .about').text
+    page.patch(3).click()
+    assert page.one('[data-model="1"] .there thead').text == "word fall"
     left, right = (page.one(f'[data-model="{n}"] .views').rect for n in (0, 1))
     assert left["y"] == right["y"]
     assert left["x"] < right["x"]
@@ -284,7 +289,6 @@ def test_texts_stay_texts(page, write):
     page.open(write([evil]))
     page.patch(1).click()
     assert page.word(1).get_property("textContent") == MARKUP
-    assert page.one(".finding").get_property("textContent") == MARKUP
     assert MARKUP in page.one(".about").get_property("textContent")
     assert MARKUP in page.one(".there").get_property("textContent")
     assert page.do("return document.querySelectorAll('script').length") == 2
@@ -311,6 +315,7 @@ def test_under_an_agreement_the_maps_have_no_picture(page, write, explanation):
     page.hover(page.word(EFFUSION))
     assert page.values() == pytest.approx(expected(explanation, EFFUSION), abs=1e-6)
     assert page.word(EFFUSION).text == str(EFFUSION + 1)
+    assert page.one(".about h3").text.startswith("word 7, probability")
     assert page.all("image, img") == []
     page.check_quiet()
 

@@ -36,13 +36,13 @@ def ground_study(
     for box in study.boxes:
         phrases = [clean(phrase).split() for phrase in box.words or re.split(r"[/,|]", box.finding)]
         named = next(filter(None, (name_words(words, [w for w in phrase if w != "."]) for phrase in phrases)), ())
-        edges = _fractions(study, box, sizes[study.images[box.view]])
+        edges = box_fractions(study, box, sizes[study.images[box.view]])
         if named:
             found.append(Grounding(named, box.view, edges, box.finding, box.place))
     return found
 
 
-def _fractions(study: Study, box: Box, size: tuple[int, int]) -> tuple[float, float, float, float]:
+def box_fractions(study: Study, box: Box, size: tuple[int, int]) -> tuple[float, float, float, float]:
     """Return the edges as fractions of width and height; a box may exceed its image by a pixel."""
     (width, height), (left, top, right, bottom) = size, box.edges
     if min(left, top) < -1 or right > width + 1 or bottom > height + 1:

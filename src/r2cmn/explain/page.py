@@ -62,7 +62,7 @@ def index(entries: Sequence[Entry], rights: Rights) -> str:
 
 
 def _explorer(explanations: Sequence[Explanation], rights: Rights, start: int, digits: int) -> str:
-    study = f"study {explanations[0].study}" if rights.shows_names else "a study"
+    study = f": {explanations[0].study}" if rights.shows_names else ""
     models = [
         _model(explanation, name, rights, digits)
         for explanation, name in zip(explanations, _names(explanations), strict=True)
@@ -71,7 +71,7 @@ def _explorer(explanations: Sequence[Explanation], rights: Rights, start: int, d
     return render(
         "explorer.html",
         rights.license_class,
-        title=f"What each word of {study} depends on",
+        title=f"What each word depends on{study}",
         models=models,
         routes=routes,
         sizes=_sizes(explanations),
@@ -101,6 +101,7 @@ def _model(explanation: Explanation, name: str, rights: Rights, digits: int) -> 
     is_shown = rights.shows_content
     return {
         "name": name,
+        "has_words": is_shown,
         "words": explanation.words if is_shown else [str(n) for n in range(1, len(explanation.words) + 1)],
         "probabilities": [round(float(p), 6) for p in np.exp(explanation.log_probs)],
         "given": explanation.given,

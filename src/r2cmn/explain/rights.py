@@ -49,9 +49,9 @@ class Rights:
         """What a page says of itself."""
         if self.is_private:
             return (
-                "It shows reports and images under a data use agreement; its terms are on the page: do not pass it on."
+                "This page shows reports and images under a data use agreement; its terms are below: do not pass it on."
                 if self.has_permission
-                else "Under the data use agreement it shows neither words nor images nor ids."
+                else "Under the data use agreement this page shows neither words nor images nor ids."
             )
         named = "reports, images and ids" if self.shows_names else "reports and images, for non-commercial use"
-        return f"It shows {named}."
+        return f"This page shows {named}."

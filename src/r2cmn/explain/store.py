@@ -11,12 +11,13 @@ from r2cmn.explain.rights import Rights
 from r2cmn.files import write_whole
 from r2cmn.files.folders import make_private_folder
 
+FILES = ("report*.txt", "explanation*.json", "figure[56]*.svg", "figure[56]*.png")
 PAGE = "explorer.html"
 INDEX = "index.html"
 
 
 def prepare_folder(folder: Path, rights: Rights) -> None:
-    """Create a folder, and remove the pages of an earlier command, which the new ones replace last of all.
+    """Create a folder, and remove the files of an earlier command in it, its pages first.
 
     Raises:
         OSError: if it cannot be created, or is a file.
@@ -24,8 +25,9 @@ def prepare_folder(folder: Path, rights: Rights) -> None:
     if rights.is_private and not folder.exists():
         make_private_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (PAGE, INDEX):
-        (folder / name).unlink(missing_ok=True)
+    for pattern in (INDEX, PAGE, *FILES):
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def write_texts(folder: Path, explanations: Sequence[Explanation], rights: Rights) -> None:

@@ -50,18 +50,20 @@
     const within = (patch) => patch >= view.first && patch < view.first + view.number;
     for (const patch of uses.filter(within)) outline("uses", cell(view, patch - view.first));
     if (state.view === number) {
-      for (const patch of state.patches) if (patch < view.number) outline("chosen", cell(view, patch));
+      const chosen = state.patches.filter((patch) => patch < view.number).map((patch) => cell(view, patch));
+      if (chosen.length) {  // a rectangle: its first and its last patch
+        const [first, last] = [chosen[0], chosen.at(-1)];
+        outline("chosen", { ...first, width: last.x + last.width - first.x, height: last.y + last.height - first.y });
+      }
       outline("cursor", cell(view, Math.min(state.cursor, view.number - 1)));
     }
-    if (form.boxes && !form.boxes.checked) return;
-    for (const { finding, box: [left, top, right, bottom] } of view.boxes) {
-      const x = left * view.width, y = top * view.height;
+    if (form.elements.boxes && !form.elements.boxes.checked) return;
+    for (const { number: name, box: [left, top, right, bottom] } of view.boxes) {
+      const x = left * view.width, y = top * view.height, size = view.width / 15;
       outline("box", { x, y, width: (right - left) * view.width, height: (bottom - top) * view.height });
-      const size = view.width / 20;
-      const at = y > size * 1.4 ? y - size * 0.4 : bottom * view.height + size;
-      const text = shape(svg, "text", { class: "finding", x: Math.min(x, view.width * 0.6), y: at, "stroke-width": size / 5 });
+      const text = shape(svg, "text", { class: "finding", x: x + size / 4, y: y + size, "stroke-width": size / 5 });
       text.style.fontSize = `${size}px`;
-      text.textContent = finding;
+      text.textContent = name;
     }
   }
 
@@ -75,8 +77,9 @@
       rect.dataset.value = value.toFixed(6);
       rect.dataset.raw = values ? values[patch].toFixed(6) : "";
     });
+    const even = choice.route === "attention" && values ? `; an even share is ${brief(1 / values.length)}` : "";
     model.largest.textContent = values
-      ? `${fixed(Math.max(0, ...values), 4)}: the word's largest of all views` : "no map";
+      ? `${brief(Math.max(0, ...values))}, the word's largest of all views${even}` : "no map";
     const vector = state.vector && state.vector.model === number ? state.vector : null;
     model.views.forEach((view, each) => drawMarks(model, view, each, vector ? vector.patches : []));
     writeAbout(model, model.about, word, choice, values, (found) => {
@@ -102,7 +105,7 @@
   }
 
   function draw() {
-    const means = AXES[choice.route].map((axis) => (choice[axis] === null ? `mean over ${axis}s` : `${axis} ${choice[axis] + 1}`));
+    const means = AXES[choice.route].filter((axis) => form.elements[axis]).map((axis) => (choice[axis] === null ? `mean over ${axis}s` : `${axis} ${choice[axis] + 1}`));
     document.getElementById("meaning").textContent =
       `${choice.route}: ${MEANING[choice.route]}${means.length ? `; ${means.join(", ")}` : ""}.`;
     form.querySelectorAll(".axis").forEach((label) => { label.hidden = !AXES[choice.route].includes(label.dataset.axis); });
@@ -127,7 +130,7 @@
       const rect = found && patch < found.number ? model.rects[found.first + patch] : null;
       model.place.textContent = rect && rect.dataset.raw
         ? `${found.name}, row ${Math.floor(patch / found.columns) + 1}, column ${(patch % found.columns) + 1}: `
-          + `${fixed(Number(rect.dataset.raw), 4)}, ${fixed(Number(rect.dataset.value), 2)} of the largest` : "";
+          + `${brief(Number(rect.dataset.raw))}, ${fixed(Number(rect.dataset.value), 2)} of the largest` : "";
     }
   }
 

@@ -25,9 +25,10 @@ function readModel(model) {
   for (const [route, packed] of Object.entries(model.maps)) maps[route] = unpack(packed);
   const vectors = model.vectors && Object.fromEntries(
     Object.entries(model.vectors).map(([name, value]) => [name, value && value.data !== undefined ? unpack(value) : value]));
-  let first = 0;
+  let first = 0, box = 0;
   const views = model.views.map((view) => {
-    const patches = { ...view, first, number: view.rows * view.columns };
+    const boxes = view.boxes.map((each) => ({ ...each, number: ++box }));
+    const patches = { ...view, boxes, first, number: view.rows * view.columns };
     first += patches.number;
     return patches;
   });
@@ -82,13 +83,13 @@ function scoreBox(view, map, box) {
   return { hit: total > 0 && inside.includes(values.indexOf(Math.max(...values))), share, area: inside.length / view.number };
 }
 
-/** Return the rows (words, or patches of a thread) that give a vector more than an even share, the largest first. */
+/** Return the rows (words, or patches of a thread) that query a vector, those that give it most weight first. */
 function usersOf(vector, vectors, weights, rows) {
   const k = vectors.shape.at(-1);
   const found = [];
   for (const [name, row] of rows) {
     const at = vectors.values.subarray(row * k, (row + 1) * k).indexOf(vector);
-    if (at >= 0 && weights.values[row * k + at] > 1 / k) found.push([name, weights.values[row * k + at]]);
+    if (at >= 0) found.push([name, weights.values[row * k + at]]);
   }
   return found.sort((one, other) => other[1] - one[1]).map(([name]) => name);
 }

@@ -5,6 +5,7 @@ const MEANING = {
   occlusion: "fall of the word's log-probability if the patch alone is replaced by the mean patch of its view",
 };
 const fixed = (value, digits = 3) => value.toFixed(digits).replace("-", "\u2212");
+const brief = (value) => String(Number(value.toPrecision(3))).replace("-", "\u2212");
 
 /** Return an element with children, texts among them. */
 function make(tag, properties = {}, ...children) {
@@ -32,7 +33,7 @@ function meter(share, kind = "") {
   return make("td", { class: "share" }, bar);
 }
 
-const named = (model, word) => `${model.words[word]} (${word + 1})`;
+const named = (model, word) => (model.has_words ? `${model.words[word]} (${word + 1})` : `word ${word + 1}`);
 
 function namePatch(model, patch) {
   const view = model.views.find((each) => patch < each.first + each.number);
@@ -67,7 +68,7 @@ function aboutChoices(model, word) {
 function aboutBoxes(model, map) {
   const rows = model.views.flatMap((view) => view.boxes.map((box) => {
     const score = scoreBox(view, map, box);
-    return make("tr", {}, make("th", { scope: "row" }, `${box.finding}, ${view.name}`),
+    return make("tr", {}, make("th", { scope: "row" }, `${box.number} ${box.finding}, ${view.name}`),
       make("td", {}, score.hit ? "inside" : "outside"), make("td", {}, `${fixed(100 * score.share, 0)}%`),
       make("td", {}, `${fixed(100 * score.area, 0)}%`));
   }));
@@ -91,7 +92,7 @@ function aboutVectors(model, word, choice, onVector) {
         ? listSome(each.patches.map((patch) => namePatch(model, patch)), 3) || "none"
         : "a memory of their own"));
   });
-  return [make("h4", {}, "Memory vectors that this word queries most, and who else gives them more than an even share"),
+  return [make("h4", {}, "Memory vectors that this word queries most, and who else queries them"),
     makeTable(["vector", "thread", "weight", "<other words", "<patches (row\u00b7column)"], rows)];
 }
 
@@ -103,7 +104,8 @@ function writeAbout(model, panel, word, choice, values, onVector) {
   }
   const note = model.notes[choice.route];
   panel.replaceChildren(
-    make("h3", {}, `\u201c${model.words[word]}\u201d, word ${word + 1}, probability ${fixed(model.probabilities[word])}`),
+    make("h3", {}, `${model.has_words ? `\u201c${model.words[word]}\u201d, ` : ""}word ${word + 1}, `
+      + `probability ${fixed(model.probabilities[word])}`),
     ...[values ? null : make("p", { class: "note" }, `This model has no such map: ${choice.route}.`),
       note ? make("p", { class: "soft" }, note) : null,
       values ? aboutDeletion(model, word, choice) : null].filter((each) => each !== null),
@@ -112,18 +114,19 @@ function writeAbout(model, panel, word, choice, values, onVector) {
 }
 
 /** Write about the chosen patches: the words that look there, and their falls. Return the value of each word. */
-function writeThere(model, panel, patches, choice) {
-  panel.hidden = !patches.length;
-  if (!patches.length) return null;
+function writeThere(model, panel, patches, chosen) {
   const occluded = model.maps.occlusion ? { route: "occlusion" } : null;
-  const largest = (word, chosen) => {
-    const values = rawValues(model, word, chosen);
-    return values ? Math.max(...patches.map((patch) => values[patch])) : NaN;
+  const choice = rawValues(model, 0, chosen) ? chosen : occluded;  // without the chosen map, the falls alone
+  panel.hidden = !patches.length || !choice;
+  if (panel.hidden) return null;
+  const largest = (word, route) => {
+    const values = rawValues(model, word, route);
+    return Math.max(...patches.map((patch) => values[patch]));
   };
-  const found = model.words.map((word, number) => ({
-    number, look: largest(number, choice), fall: occluded ? largest(number, occluded) : NaN,
+  const found = model.words.map((_, number) => ({
+    number, look: largest(number, choice), fall: occluded ? largest(number, occluded) : 0,
   }));
-  const order = found.slice().sort((one, other) => (other.look - one.look) || (other.fall - one.fall)).slice(0, 12);
+  const order = found.slice().sort((one, other) => other.look - one.look).slice(0, 12);
   const most = Math.max(...found.map((each) => each.look), 0);
   const isOne = patches.length === 1;
   const several = isOne ? "" : "Of several patches: the largest value of any one. Each was replaced alone; what happens "
@@ -133,8 +136,8 @@ function writeThere(model, panel, patches, choice) {
     make("h3", {}, isOne ? `Words that look at ${namePatch(model, patches[0])}` : `Words that look at ${patches.length} patches`),
     makeTable(["word", choice.route === "occlusion" ? "fall" : choice.route, "", ...(withFall ? ["fall if replaced"] : [])],
       order.map((each) => make("tr", {}, make("th", { scope: "row" }, named(model, each.number)),
-        make("td", {}, Number.isNaN(each.look) ? "n/a" : fixed(each.look, 4)), meter(most > 0 ? each.look / most : 0, "heat"),
-        withFall ? make("td", {}, fixed(each.fall, 4)) : null))),
+        make("td", {}, brief(each.look)), meter(most > 0 ? each.look / most : 0, "heat"),
+        withFall ? make("td", {}, brief(each.fall)) : null))),
     make("p", { class: "soft" }, occluded
       ? `Fall: of the word's log-probability if the patch alone is replaced; below 0 the word becomes likelier. ${several}`
       : several));
