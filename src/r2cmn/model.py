@@ -51,10 +51,14 @@ class CMN(nn.Module):
         if self.reads_features:
             backbone = cast("FeaturesBackbone", self.backbone)
             features = backbone.features(images)
-            responses = self.memory.visual(backbone.project(features))
-            return self.encoder_decoder.encode(responses, features)  # type: ignore[call-arg]
-        patches = self.backbone(images)  # Eq. 3
+            return self.encode_patches(backbone.project(features), features)
+        return self.encode_patches(self.backbone(images))  # Eq. 3
+
+    def encode_patches(self, patches: Tensor, features: Tensor | None = None) -> Source:
+        """Read patches (B, S, D), and if `reads_features` the trunk's features (B, S, F) of the same patches."""
         responses = self.memory.visual(patches)  # Eqs. 4, 5, 7, 9, 11, 12
+        if self.reads_features:
+            return self.encoder_decoder.encode(responses, features)  # type: ignore[call-arg]
         return self.encoder_decoder.encode(responses)  # Eq. 14
 
     def decode(self, tokens: Tensor, source: Source) -> Tensor:

@@ -146,6 +146,12 @@ def normalize(pixels: Tensor, out: Tensor | None = None) -> Tensor:
     return torch.sub(scaled, _IMAGENET_MEAN, out=out).div_(_IMAGENET_STD)
 
 
+def denormalize(images: Tensor) -> Tensor:
+    """Return the pixels (..., 3, H, W) uint8 of normalized images."""
+    mean, std = _IMAGENET_MEAN.to(images), _IMAGENET_STD.to(images)
+    return (255 * (images * std + mean)).round().clamp(0, 255).to(torch.uint8)
+
+
 class Preparation(NamedTuple):
     """The two steps that prepare the images of a split; the result of the first can be cached.
 

@@ -36,6 +36,9 @@ class AdaAtt(Recurrent):
         ValueError: if a size is below 1.
     """
 
+    num_other = 1  # the sentinel, which is no patch
+    attention_note = "the weights of the patches add up to 1 with that of the sentinel, the model's own content"
+
     def __init__(
         self,
         vocabulary_size: int,

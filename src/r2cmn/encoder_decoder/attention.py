@@ -56,6 +56,11 @@ class MultiHeadAttention(nn.Module):
             heads = F.scaled_dot_product_attention(queries, keys, values, mask, probability)
         return self.output(heads.transpose(1, 2).flatten(2))
 
+    def weights(self, asking: Tensor, keys: Tensor) -> Tensor:
+        """Return the weights (B, num_heads, L, S) with which rows (B, L, D) attend to keys that are all allowed."""
+        queries = self._split(self.query(asking))
+        return (queries * queries.shape[-1] ** -0.5 @ keys.transpose(2, 3)).softmax(-1)
+
     def _split(self, rows: Tensor) -> Tensor:
         return rows.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 

@@ -17,6 +17,7 @@ from r2cmn.data.annotations.normality import is_abnormal
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.encoder_decoder.hierarchical import FORBIDDEN, LSTM, Hierarchical, LSTMState, first_positions, word_log_p
 from r2cmn.encoder_decoder.recurrent import SoftAttention
+from r2cmn.encoder_decoder.watching import filled, show
 from r2cmn.types import Source, State
 
 NORMAL, ABNORMAL = 0, 1
@@ -42,6 +43,7 @@ class CMAS(Hierarchical):
         ValueError: if the vocabulary has no ".".
     """
 
+    attention_note = "one map a sentence: the attention of the planner, with which its writer starts"
     recurrent = ("global", "global_cell", "hidden", "cell")
 
     def __init__(self, tokenizer: Tokenizer, vocabulary_size: int, dim: int = 512) -> None:
@@ -119,15 +121,19 @@ class CMAS(Hierarchical):
         whole, carried = (state["global"], state["global_cell"]), (state["hidden"], state["cell"])
         read = _pick(writers, *(writer.read(words) for writer in self.writers))
         planning, opening = _rows(planned), _rows(opens)
-        found = []
+        found, looks = [], []
         for t, writer in enumerate(writers.unbind(1)):
             if len(rows := opening[t]):  # the global state is the first input of a writer, the opening id 0 the second
                 carried = _put(carried, rows, self._write_on(writer[rows], [w(whole[0][rows]) for w in self.writers]))
             carried = self._write_on(writer, [w.advance(read[:, t], carried) for w in self.writers])
             carried = carried[0].masked_fill(first[:, t, None], 0.0), carried[1].masked_fill(first[:, t, None], 0.0)
             if len(rows := planning[t]):
-                whole = _put(whole, rows, self._look(carried[0][rows], (whole[0][rows], whole[1][rows]), rows, state))
+                before = whole[0][rows], whole[1][rows]
+                after, weights = self._look(carried[0][rows], before, rows, state)
+                whole = _put(whole, rows, after)
+                looks.append((t, rows, weights))
             found.append((whole[0], carried[0]))
+        show(lambda: _spread(looks, first, state["keys"].shape[1])[:, None])
         globals_, hidden = (torch.stack(values, 1) for values in zip(*found, strict=True))
         following = {"global": whole[0], "global_cell": whole[1], "hidden": carried[0], "cell": carried[1]}
         return globals_, hidden, {**state, **following}
@@ -137,11 +143,15 @@ class CMAS(Hierarchical):
         (normal, normal_cell), (abnormal, abnormal_cell) = states
         return _pick(writer, normal, abnormal), _pick(writer, normal_cell, abnormal_cell)
 
-    def _look(self, last: Tensor, whole: LSTMState, rows: Tensor, state: State) -> LSTMState:
-        """Advance the global state of rows (R,) whose last sentence ended with the hidden state (R, D)."""
+    def _look(self, last: Tensor, whole: LSTMState, rows: Tensor, state: State) -> tuple[LSTMState, Tensor]:
+        """Advance the global state of rows (R,) whose last sentence ended with the hidden state (R, D).
+
+        Returns:
+            The state after it, and the attention weights (R, P).
+        """
         query = torch.cat([last, whole[0]], -1)
-        seen, _ = self.attention(query, state["keys"][rows], state["patches"][rows])
-        return self.encoder(self.context(torch.cat([seen, last], -1)).tanh(), whole)
+        seen, weights = self.attention(query, state["keys"][rows], state["patches"][rows])
+        return self.encoder(self.context(torch.cat([seen, last], -1)).tanh(), whole), weights
 
 
 def _pick(writers: Tensor, normal: Tensor, abnormal: Tensor) -> Tensor:
@@ -152,6 +162,15 @@ def _pick(writers: Tensor, normal: Tensor, abnormal: Tensor) -> Tensor:
 def _rows(mask: Tensor) -> Sequence[Tensor]:
     """Return for each position of a mask (B, T) its rows."""
     return mask.T.nonzero()[:, 1].split(mask.sum(0).tolist())
+
+
+def _spread(looks: Sequence[tuple[int, Tensor, Tensor]], first: Tensor, num_patches: int) -> Tensor:
+    """Return the attention weights (B, T, P) of each token: those of its sentence, NaN before the first that starts."""
+    dtype = looks[0][2].dtype if looks else None
+    weights = torch.full((*first.shape, num_patches), torch.nan, dtype=dtype, device=first.device)
+    for t, rows, looked in looks:
+        weights[rows, t] = looked
+    return filled(weights)
 
 
 def _put(carried: LSTMState, rows: Tensor, values: LSTMState) -> LSTMState:

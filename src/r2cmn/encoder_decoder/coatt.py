@@ -27,6 +27,7 @@ from r2cmn.encoder_decoder.hierarchical import (
     word_log_p,
 )
 from r2cmn.encoder_decoder.recurrent import SoftAttention
+from r2cmn.encoder_decoder.watching import show
 from r2cmn.types import Config, Source, State
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class CoAtt(Hierarchical):
         ValueError: if there are fewer tags than are to be picked, or the vocabulary has no ".".
     """
 
+    attention_note = "one map a sentence: the attention from which all its words are written"
     recurrent = ("sentence_hidden", "sentence_cell", "hidden", "cell")
 
     def __init__(
@@ -156,6 +158,7 @@ class CoAtt(Hierarchical):
     def write(self, tokens: Tensor, words: Tensor, state: State) -> tuple[Tensor, State]:
         """Read tokens (B, T), embedded (B, T, D), from a state on: log-probabilities (B, T, W), the state after."""
         written, following = self.read(tokens, words, state)
+        show(lambda: _patch_weights(written)[:, None])
         return written.log_p, following
 
     def read(self, tokens: Tensor, words: Tensor, state: State) -> tuple[Written, State]:
@@ -196,3 +199,9 @@ class CoAtt(Hierarchical):
             stop = self.stop((self.stop_before(before) + self.stop_after(hidden)).tanh()).squeeze(-1)
             found.append(Sentences(hidden, cell, topic, stop, patch_weights, tag_weights))
         return Sentences(*(torch.stack(values, 1) for values in zip(*found, strict=True)))
+
+
+def _patch_weights(written: Written) -> Tensor:
+    """Return the weights (B, T, P) of the sentence of each token, NaN before the first that starts."""
+    weights = select(written.sentences.patch_weights, written.number)
+    return weights.masked_fill(written.starts.cumsum(1)[..., None] == 0, torch.nan)

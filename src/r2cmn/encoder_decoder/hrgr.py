@@ -31,6 +31,7 @@ from r2cmn.encoder_decoder.hierarchical import (
     word_log_p,
 )
 from r2cmn.encoder_decoder.recurrent import SoftAttention
+from r2cmn.encoder_decoder.watching import show
 from r2cmn.types import Config, Source, State
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ class HRGR(Hierarchical):
         ValueError: if `num_templates` is below 1, or the vocabulary lacks a word of a template, or ".".
     """
 
+    attention_note = (
+        "a template, and the first word of another sentence: the attention of the sentence; a later word: its own"
+    )
     recurrent = ("sentence_hidden", "sentence_cell", "topic", "hidden", "cell")
 
     def __init__(
@@ -120,10 +124,13 @@ class HRGR(Hierarchical):
         """Read tokens (B, T), embedded (B, T, D), from a state on: log-probabilities (B, T, W+K), the state after."""
         starts = first_positions(tokens, state["position"]) | self.opens(tokens)
         count = starts.cumsum(1)  # 0: the sentence that the state is in
-        hidden, cell, topics = self._loop_sentences(num_sentences(count), state)
+        hidden, cell, topics, seen = self._loop_sentences(num_sentences(count), state)
         topic = select(torch.cat([state["topic"][:, None], topics], 1), count)  # (B, T, D)
-        outputs, carried = self._loop_words(words, topic, starts, state)
-        stop = select(self.stop(hidden).squeeze(-1), (count - 1).clamp(min=0))
+        outputs, carried, looks = self._loop_words(words, topic, starts, state)
+        number = (count - 1).clamp(min=0)
+        # a sentence starts from zeros: its template or first word depends on the sentence's attention alone
+        show(lambda: torch.where(starts[..., None], select(seen, number), torch.stack(looks, 1))[:, None])
+        stop = select(self.stop(hidden).squeeze(-1), number)
         log_p = word_log_p(self.output(outputs), starts, self.full_stop)
         action = self.action(topic).to(log_p.dtype).log_softmax(-1)  # 0: a sentence of its own, k: template k
         inside = ~starts[..., None]
@@ -140,25 +147,33 @@ class HRGR(Hierarchical):
         }
         return torch.cat([log_p, retrieved.masked_fill(inside, FORBIDDEN)], -1), following
 
-    def _loop_sentences(self, count: int, state: State) -> tuple[Tensor, Tensor, Tensor]:
-        """Advance the sentence LSTM: hidden state, content and topic of the next sentences, each (B, S, D)."""
+    def _loop_sentences(self, count: int, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Advance the sentence LSTM: hidden state, content, topic and attention weights of the next sentences."""
         hidden, cell = state["sentence_hidden"], state["sentence_cell"]
         found = []
         for _ in range(count):
-            seen, _ = self.sentence_attention(hidden, state["sentence_keys"], state["patches"])
+            seen, weights = self.sentence_attention(hidden, state["sentence_keys"], state["patches"])
             hidden, cell = self.sentence(seen, (hidden, cell))
-            found.append((hidden, cell, self.topic(hidden).sigmoid()))
-        stacked = [torch.stack(values, 1) for values in zip(*found, strict=True)]
-        return stacked[0], stacked[1], stacked[2]
+            found.append((hidden, cell, self.topic(hidden).sigmoid(), weights))
+        hiddens, cells, topics, looks = (torch.stack(values, 1) for values in zip(*found, strict=True))
+        return hiddens, cells, topics, looks
 
-    def _loop_words(self, words: Tensor, topic: Tensor, starts: Tensor, state: State) -> tuple[Tensor, LSTMState]:
-        """Run the word LSTM, from zeros in each sentence; it attends to the patches before each word."""
+    def _loop_words(
+        self, words: Tensor, topic: Tensor, starts: Tensor, state: State
+    ) -> tuple[Tensor, LSTMState, list[Tensor]]:
+        """Run the word LSTM, from zeros in each sentence; it attends to the patches before each word.
+
+        Returns:
+            The hidden state after each token (B, T, D), the state after the last, the attention weights (B, P) of each.
+        """
         weight = self.word.read.weight
         read = F.linear(torch.cat([words, topic], -1), weight[:, self.dim :], self.word.read.bias)
 
         def advance(t: int, carried: LSTMState) -> LSTMState:
-            seen, _ = self.word_attention(carried[0], state["word_keys"], state["patches"])
+            seen, weights = self.word_attention(carried[0], state["word_keys"], state["patches"])
+            looks.append(weights)
             return self.word.advance(read[:, t] + F.linear(seen, weight[:, : self.dim]), carried)
 
+        looks: list[Tensor] = []
         zeros = torch.zeros_like(topic)
-        return loop_words(advance, starts, (zeros, zeros), (state["hidden"], state["cell"]))
+        return *loop_words(advance, starts, (zeros, zeros), (state["hidden"], state["cell"])), looks

@@ -14,6 +14,7 @@ from r2cmn.encoder_decoder.attention import MultiHeadAttention
 from r2cmn.encoder_decoder.caches import KeysAndValues
 from r2cmn.encoder_decoder.layers import released_sinusoids
 from r2cmn.encoder_decoder.transformer import Decoder, Remember, feed_forward, start_xavier
+from r2cmn.encoder_decoder.watching import show
 from r2cmn.kernels.dropout import Dropout
 from r2cmn.types import Source
 
@@ -88,14 +89,27 @@ class MeshedDecoderLayer(nn.Module):
         if remember is not None:
             keys, values = remember(keys, values)
         words = self.self_norm(words + self.dropout(self.self_attention(words, keys, values, mask)))
-        levels = zip(*(side.chunk(len(self.gates), dim=2) for side in patches), strict=True)
+        levels = list(zip(*(side.chunk(len(self.gates), dim=2) for side in patches), strict=True))
         meshed = torch.zeros_like(words)
+        opened = []
         for level, gate in zip(levels, self.gates, strict=True):
             read = self.cross_norm(words + self.dropout(self.cross_attention(words, *level)))
             weight = gate(torch.cat([words, read], dim=-1)).sigmoid()  # in (0, 1), for each dimension
             meshed = meshed + weight * read
+            opened.append(weight)
+        show(lambda: self._mean_weights(words, levels, opened))
         meshed = meshed / math.sqrt(len(self.gates))
         return self.feed_forward_norm(meshed + self.dropout(self.feed_forward(meshed)))
+
+    def _mean_weights(self, words: Tensor, levels: list[KeysAndValues], opened: list[Tensor]) -> Tensor:
+        """Return the weights (B, h, T, S) of the patches, the mean of the levels by how far their gates are open.
+
+        Patch s of each level stands for patch s of the image, although a level has mixed the patches before it.
+        """
+        gates = torch.stack([gate.mean(-1) for gate in opened])  # (N, B, T)
+        shares = (gates / gates.sum(0))[:, :, None, :, None]
+        weights = torch.stack([self.cross_attention.weights(words, keys) for keys, _ in levels])
+        return (shares * weights).sum(0)
 
 
 class M2(Decoder):
@@ -118,6 +132,8 @@ class M2(Decoder):
     Raises:
         ValueError: if a number is out of range; the message names the key.
     """
+
+    attention_note = "the mean over the levels of the encoder, by how far the decoder's gates are open"
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from r2cmn.build import Described
+from r2cmn.encoder_decoder.watching import show
 from r2cmn.kernels.dropout import Dropout
 from r2cmn.types import Source, State
 
@@ -31,6 +32,9 @@ class Recurrent(Described, nn.Module):
         hidden_dim: R of the recurrent state and of the cell's output.
         dropout: of the embedded words and of the cell's output.
     """
+
+    num_other = 0
+    """The number of attention weights before those of the patches."""
 
     def __init__(self, vocabulary_size: int, dim: int, hidden_dim: int, dropout: float) -> None:
         super().__init__()
@@ -69,12 +73,20 @@ class Recurrent(Described, nn.Module):
 
     def decode(self, tokens: Tensor, words: Tensor, source: Source) -> Tensor:
         """Decode with teacher forcing: tokens (B, T), words (B, T, D) -> log-probabilities (B, T, W)."""
-        return self._log_probabilities(self.unroll(words, source)[0])
+        outputs, weights = self.unroll(words, source)
+        self._show(weights)
+        return self._log_probabilities(outputs)
 
     def step(self, tokens: Tensor, words: Tensor, state: State) -> tuple[Tensor, State]:
         """Decode one word: tokens (B,), words (B, 1, D) -> log-probabilities (B, W), the next state."""
-        output, changed, _ = self.cell(self.read(words[:, 0]), state)
+        output, changed, weights = self.cell(self.read(words[:, 0]), state)
+        self._show(weights[:, None])
         return self._log_probabilities(output), {**state, **changed, "position": state["position"] + 1}
+
+    def _show(self, weights: Tensor) -> None:
+        """Show the weights (B, T, S) of a model that has attention."""
+        if weights.shape[-1] > self.num_other:
+            show(lambda: weights[:, None, :, self.num_other :])
 
     def _log_probabilities(self, outputs: Tensor) -> Tensor:
         return self.output(self.dropout(outputs)).log_softmax(-1)

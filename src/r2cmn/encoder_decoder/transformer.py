@@ -17,6 +17,7 @@ from r2cmn.build import Described
 from r2cmn.encoder_decoder.attention import MultiHeadAttention
 from r2cmn.encoder_decoder.caches import CachedState, KeysAndValues
 from r2cmn.encoder_decoder.layers import LayerNorm, sinusoids
+from r2cmn.encoder_decoder.watching import show
 from r2cmn.kernels.dropout import Dropout
 from r2cmn.types import Source, State
 
@@ -76,7 +77,9 @@ class DecoderLayer(nn.Module):
         if remember is not None:
             keys, values = remember(keys, values)
         words = words + self.dropout(self.self_attention(normed, keys, values, mask))
-        words = words + self.dropout(self.cross_attention(self.cross_norm(words, *given), *patches))
+        asking = self.cross_norm(words, *given)
+        show(lambda: self.cross_attention.weights(asking, patches[0]))
+        words = words + self.dropout(self.cross_attention(asking, *patches))
         return words + self.dropout(self.feed_forward(self.feed_forward_norm(words, *given)))
 
 

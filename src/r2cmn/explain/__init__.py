@@ -12,16 +12,21 @@ _HOMES = {
     "Alignment": "r2cmn.explain.alignment",
     "Boxes": "r2cmn.explain.alignment",
     "Explanation": "r2cmn.explain.explanation",
+    "explain_batch": "r2cmn.explain.study",
+    "explain_study": "r2cmn.explain.study",
+    "find_words": "r2cmn.explain.words",
     "VectorUse": "r2cmn.explain.use",
     "View": "r2cmn.explain.explanation",
 }
 
-__all__ = ["Alignment", "Boxes", "Explanation", "VectorUse", "View"]
+__all__ = ["Alignment", "Boxes", "Explanation", "VectorUse", "View", "explain_batch", "explain_study", "find_words"]
 
 if TYPE_CHECKING:
     from r2cmn.explain.alignment import Alignment, Boxes
     from r2cmn.explain.explanation import Explanation, View
+    from r2cmn.explain.study import explain_batch, explain_study
     from r2cmn.explain.use import VectorUse
+    from r2cmn.explain.words import find_words
 
 
 def __getattr__(name: str) -> Any:

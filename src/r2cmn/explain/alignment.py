@@ -131,9 +131,9 @@ class Alignment:
         if counted is not None:
             inside = inside & (counted > 0)[:, None, None]
         words = self._of_words(self.boxes.words[index]).sqrt()  # (T, B, F, N)
-        threads = _resemblance(words, weights, vectors)  # (T, B, F, S)
+        threads = resemblance(words, weights, vectors)  # (T, B, F, S)
         resembling = torch.cat([threads, threads.mean(0, keepdim=True)])
-        in_general = _resemblance(self._general.expand(-1, studies, -1, -1), weights, vectors).mean(0, keepdim=True)
+        in_general = resemblance(self._general.expand(-1, studies, -1, -1), weights, vectors).mean(0, keepdim=True)
         has_both = inside.any(-1) & outside.any(-1)
         found = torch.cat(
             [
@@ -201,8 +201,17 @@ def patches_in_boxes(edges: Tensor, rows: int, columns: int) -> Tensor:
     return is_in | (holds & (((top + bottom) / 2 * rows).floor() == row))
 
 
-def _resemblance(words: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
-    """Return the Bhattacharyya coefficients (T, B, F, S) of roots (T, B, F, N) and weights of vectors (T, B, S, K)."""
+def resemblance(words: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
+    """Return the Bhattacharyya coefficients of what words and patches query, in each thread.
+
+    Args:
+        words: (T, B, F, N) square roots of the weights of all vectors.
+        weights: (T, B, S, K) of the vectors that patches query.
+        vectors: (T, B, S, K) their numbers.
+
+    Returns:
+        (T, B, F, S), 0 (no vector in common) to 1 (the same weights).
+    """
     shape = (*words.shape[:3], *vectors.shape[2:])
     at_queried = words[..., None, :].expand(*shape[:4], -1).gather(-1, vectors[:, :, None].expand(shape))
     return (at_queried * weights.sqrt()[:, :, None]).sum(-1)
