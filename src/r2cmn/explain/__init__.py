@@ -14,16 +14,33 @@ _HOMES = {
     "Explanation": "r2cmn.explain.explanation",
     "explain_batch": "r2cmn.explain.study",
     "explain_study": "r2cmn.explain.study",
+    "figure5": "r2cmn.explain.figures",
+    "figure6": "r2cmn.explain.memory_map",
     "find_words": "r2cmn.explain.words",
+    "memory_figure": "r2cmn.explain.memory_map",
     "VectorUse": "r2cmn.explain.use",
     "View": "r2cmn.explain.explanation",
 }
 
-__all__ = ["Alignment", "Boxes", "Explanation", "VectorUse", "View", "explain_batch", "explain_study", "find_words"]
+__all__ = [
+    "Alignment",
+    "Boxes",
+    "Explanation",
+    "VectorUse",
+    "View",
+    "explain_batch",
+    "explain_study",
+    "figure5",
+    "figure6",
+    "find_words",
+    "memory_figure",
+]
 
 if TYPE_CHECKING:
     from r2cmn.explain.alignment import Alignment, Boxes
     from r2cmn.explain.explanation import Explanation, View
+    from r2cmn.explain.figures import figure5
+    from r2cmn.explain.memory_map import figure6, memory_figure
     from r2cmn.explain.study import explain_batch, explain_study
     from r2cmn.explain.use import VectorUse
     from r2cmn.explain.words import find_words

@@ -106,7 +106,7 @@ class Explanation:
             if values.shape != shape or values.ndim != 2 + len(_AXES[route]):
                 raise ValueError(
                     f"maps['{route}'] has the shape {values.shape}, but there are {len(self.words)} words, {patches} "
-                    f"patches and the axes {', '.join(_AXES[route]) or 'of these alone'}"
+                    f"patches: its axes are {', '.join(('word', *_AXES[route], 'patch'))}"
                 )
 
     @property

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from r2cmn.types import FeaturesBackbone, Source
+from r2cmn.types import Source
 
 REPLACED = ("features", "pixels")
 """What of a patch is replaced: its features by their mean in the view, or its pixels by theirs."""
@@ -53,7 +53,7 @@ class Reading:
         self.images = images
         self.num_views = num_views
         self.batch_size = batch_size
-        self._has_features = isinstance(model.backbone, FeaturesBackbone)
+        self._has_features = all(hasattr(model.backbone, name) for name in ("features", "project"))
         self._values = self._read(images)
         self.grid = patch_grid(self._values.shape[1], num_views)
         self.patches, self.source = self._encode(self._values)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from r2cmn.pages.pictures import figure_svg, write_figure
 from r2cmn.sweeps.results import figures
 from r2cmn.sweeps.results.collect import collect
 from r2cmn.sweeps.results.curves import base_of, curves_of, numeric_keys
@@ -98,11 +99,11 @@ def test_noise_is_not_framed_as_an_effect(family):
 
 def test_files_are_deterministic_and_no_temporary_file_is_left(family, tmp_path):
     found = family({N: [16, 64, 256], "seed": [0, 1]})
-    names = [path.name for path in figures.write(figures.figure(found, N, "BLEU_4"), tmp_path / "f", "memory_size")]
+    names = [path.name for path in write_figure(figures.figure(found, N, "BLEU_4"), tmp_path / "f", "memory_size")]
     assert names == ["memory_size.svg", "memory_size.png"]
     before = (tmp_path / "f" / "memory_size.svg").read_bytes()
     assert len(list((tmp_path / "f").iterdir())) == 2
-    assert figures.svg(figures.figure(found, N, "BLEU_4")).encode() == before
+    assert figure_svg(figures.figure(found, N, "BLEU_4")).encode() == before
 
 
 def test_one_value_is_no_curve(family):

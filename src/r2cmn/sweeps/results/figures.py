@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from r2cmn.files import load_optional, whole_file
+from r2cmn.files import load_optional
 from r2cmn.metrics.names import short as score_name
+from r2cmn.pages.pictures import COLORS, SUFFIXES, styled, write_figure
 from r2cmn.sweeps.results.compare import Comparison
 from r2cmn.sweeps.results.curves import Curve, base_of, curves_of, numeric_keys
 from r2cmn.sweeps.results.export import check_targets
@@ -19,22 +19,14 @@ from r2cmn.sweeps.results.statistics import Mean
 from r2cmn.sweeps.results.tables import title_of
 
 _COLUMN = (3.35, 2.55)  # inches; a column of a two-column page
-_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")  # Okabe and Ito (2008)
 _PARAMETERS = "#D55E00"
 _LETTERS = 57  # of a legend in a column
 _MARKERS = "osD^vP"
-_METADATA = {"Date": None, "Creator": "r2cmn"}  # the same bytes every time
-_STYLE = {
-    "font.size": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 7,
-    "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7,
-    "xtick.major.width": 0.7, "ytick.major.width": 0.7, "lines.linewidth": 1.3, "lines.markersize": 4,
-    "svg.hashsalt": "r2cmn", "savefig.dpi": 300,
-}  # fmt: skip
 
 
 def most_curves() -> int:
     """Return the number of curves that one figure can tell apart."""
-    return len(_COLORS)
+    return len(COLORS)
 
 
 def name_of(key: str) -> str:
@@ -58,7 +50,7 @@ def figure(family: Family, key: str, metric: str, level: float = 0.95) -> Any:
     curves = curves_of(family, key, metric, level)
     _check(curves, family, key, metric)
     figure_class = _load("matplotlib.figure").Figure
-    with _styled():
+    with styled("results"):
         drawn = figure_class(figsize=_COLUMN, layout="constrained")
         axes = drawn.add_subplot()
         lines = [
@@ -108,14 +100,6 @@ def caption(family: Family, key: str, metric: str, level: float = 0.95) -> str:
     return ". ".join(parts) + ". " + ablation(key).stated
 
 
-def svg(drawn: Any) -> str:
-    """Return a figure as SVG, the same bytes every time."""
-    content = io.StringIO()
-    with _styled():
-        drawn.savefig(content, format="svg", metadata=_METADATA)
-    return content.getvalue()
-
-
 def draw(compared: Sequence[Comparison], metric: str, folder: Path, overwrite: bool) -> list[tuple[list[Path], str]]:
     """Draw and write the figures of several comparisons.
 
@@ -138,26 +122,12 @@ def draw(compared: Sequence[Comparison], metric: str, folder: Path, overwrite: b
     ]
     if not wanted:
         raise ValueError("--figures: no key has two numbers as values among the finished trials: there is no curve")
-    check_targets([folder / f"{name}.{suffix}" for _, _, name in wanted for suffix in ("svg", "png")], overwrite)
+    check_targets([folder / f"{name}.{suffix}" for _, _, name in wanted for suffix in SUFFIXES], overwrite)
     drawn = [figure(one.family, key, metric, one.level) for one, key, _ in wanted]
     return [
-        (write(picture, folder, name), caption(one.family, key, metric, one.level))
+        (write_figure(picture, folder, name), caption(one.family, key, metric, one.level))
         for picture, (one, key, name) in zip(drawn, wanted, strict=True)
     ]
-
-
-def write(drawn: Any, folder: Path, name: str) -> list[Path]:
-    """Write a figure as SVG and PNG, each whole or not at all."""
-    paths = [folder / f"{name}.{suffix}" for suffix in ("svg", "png")]
-    for path in paths:
-        with whole_file(path) as file, _styled():
-            suffix = path.suffix[1:]
-            drawn.savefig(file, format=suffix, metadata=_METADATA if suffix == "svg" else None)
-    return paths
-
-
-def _styled() -> Any:
-    return _load("matplotlib").rc_context(_STYLE)
 
 
 def _load(module: str) -> Any:
@@ -181,7 +151,7 @@ def _curve(axes: Any, curve: Curve, number: int, curves: Sequence[Curve], label:
     place = step ** (2 * number - (len(curves) - 1))
     x, y = [point.x * place for point in curve.points], [point.mean.value for point in curve.points]
     half = [0.0 if math.isnan(point.mean.low) else point.mean.value - point.mean.low for point in curve.points]
-    color = _COLORS[number]
+    color = COLORS[number]
     drawn = axes.errorbar(x, y, yerr=half if any(half) else None, color=color, marker=_MARKERS[number], capsize=2.5,
                           elinewidth=0.9, markerfacecolor=color if any(half) else "white", label=label,
                           zorder=3)  # fmt: skip

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from r2cmn.files import load_optional
 from r2cmn.metrics.names import short as score_name
 from r2cmn.pages import Row, Table, render, write
+from r2cmn.pages.pictures import figure_svg
 from r2cmn.runs.folder import override_key
 from r2cmn.sweeps.results import figures, tables
 from r2cmn.sweeps.results.collect import Collection
@@ -110,7 +111,7 @@ def _scores(every: Comparison) -> Table:
 
 
 def _figure(one: Comparison, key: str, metric: str) -> Mapping[str, str]:
-    drawn = figures.svg(figures.figure(one.family, key, metric, one.level))
+    drawn = figure_svg(figures.figure(one.family, key, metric, one.level))
     box = f'<svg role="img" aria-label="{escape(score_name(metric))}"'
     picture = drawn[drawn.index("<svg") :].replace("<svg", box, 1)
     prefix = f"{figures.name_of(key)}{crc32(one.family.label.encode())}"
