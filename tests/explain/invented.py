@@ -40,6 +40,7 @@ def invented(words=WORDS, side=4, layers=2, heads=3, threads=2, num_views=2, pix
             "patches": draw.integers(0, 12, (threads, patches, k)),
             "patches_weight": np.sort(draw.dirichlet(np.ones(k), (threads, patches)))[..., ::-1],
             "num_vectors": 12,
+            "shared": True,
         },
         "beams": [{"words": list(words), "score": -3.25}, {"words": list(words[:4]), "score": -4.5}],
         "choices": [[(word, 0.5), ("other", 0.25), ("third", 0.125)] for word in words],

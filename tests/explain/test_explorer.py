@@ -283,6 +283,14 @@ def test_two_models_show_the_same_word(page, write, explanation):
     page.check_quiet()
 
 
+def test_vectors_of_separate_memories_are_of_words_or_of_patches(page, write, explanation):
+    explanation.vectors["shared"] = False
+    page.open(write([explanation]))
+    page.hover(page.one(".vector"))
+    assert page.all(".mark.uses") == []
+    assert "a memory of their own" in page.one(".about").text
+
+
 def test_texts_stay_texts(page, write):
     evil = invented([MARKUP] * 2, study=MARKUP, reference=MARKUP, notes={"attention": MARKUP}, model=MARKUP)
     evil.views[0].name, evil.views[0].boxes = MARKUP, [{"finding": MARKUP, "box": [0, 0.5, 1, 1]}]

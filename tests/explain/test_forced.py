@@ -32,6 +32,7 @@ def test_similarity_is_the_bhattacharyya_coefficient_of_word_and_patch(memory, m
             top = patches[study].topk(3)
             np.testing.assert_allclose(each.vectors["patches_weight"], top.values.numpy(), atol=1e-12)
             assert each.vectors["num_vectors"] == 6
+            assert each.vectors["shared"] == (memory == "cross_modal")
 
 
 def test_a_model_without_memory_has_no_such_route():

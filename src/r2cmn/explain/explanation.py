@@ -65,8 +65,8 @@ class Explanation:
             vectors that word and patch query, 0 to 1; "occlusion" (W, S), the fall of the log-probability if the patch
             alone is replaced. A recurrent model has L = H = 1.
         vectors: of the memory: "words" (W, T, k) and "patches" (T, S, k), the numbers of the vectors with the largest
-            weights, the largest first; "words_weight" and "patches_weight" likewise; "num_vectors". None without
-            memory.
+            weights, the largest first; "words_weight" and "patches_weight" likewise; "num_vectors"; "shared",
+            whether both query the same memory. None without memory.
         beams: the reports of the search, the best first: {"words", "score"}.
         choices: for each word the likeliest words in its place, with their probabilities.
         deletion: for each route and word the result of the deletion test, {"area", "random_area", "random_sd",

@@ -60,7 +60,8 @@ class Row(NamedTuple):
         """Return the explanation, with a row for each word."""
         model, rows = module.model, self.of_words
         notes = {"attention": getattr(model.encoder_decoder, "attention_note", "")} if "attention" in self.maps else {}
-        if self.memory is not None and model.memory.visual_network is not model.memory.textual_network:
+        is_shared = self.memory is not None and model.memory.visual_network is model.memory.textual_network
+        if self.memory is not None and not is_shared:
             notes["memory"] = _SEPARATE
         return Explanation(
             study=name,
@@ -71,7 +72,7 @@ class Row(NamedTuple):
             reference=None,
             views=views,
             maps={route: _array(values)[rows] for route, values in self.maps.items()},
-            vectors=self.memory and _vectors(self.memory, rows, len(model.memory.textual_network.matrix)),
+            vectors=self.memory and _vectors(self.memory, rows, len(model.memory.textual_network.matrix), is_shared),
             beams=beams,
             choices=_choices(module, self.log_p[rows]),
             deletion={route: [each[row] for row in rows] for route, each in self.deletion.items()} or None,
@@ -103,13 +104,14 @@ def _choices(module: Any, log_p: Tensor) -> list[list[tuple[str, float]]]:
     return [[(names[token], value) for token, value in zip(*row, strict=True)] for row in rows]
 
 
-def _vectors(memory: MemoryRoute, rows: list[int], num_vectors: int) -> dict[str, Any]:
+def _vectors(memory: MemoryRoute, rows: list[int], num_vectors: int, is_shared: bool) -> dict[str, Any]:
     return {
         "words": _array(memory.words.vectors)[rows],
         "words_weight": _array(memory.words.weights)[rows],
         "patches": _array(memory.patches.vectors),
         "patches_weight": _array(memory.patches.weights),
         "num_vectors": num_vectors,
+        "shared": is_shared,
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from r2cmn.explain.explanation import Explanation
 from r2cmn.explain.page import Entry, explorer, index
 from r2cmn.explain.rights import Rights
-from r2cmn.files import write_whole
+from r2cmn.files import check_writable, write_whole
 from r2cmn.files.folders import make_private_folder
 
 FILES = ("report*.txt", "explanation*.json", "figure[56]*.svg", "figure[56]*.png")
@@ -24,7 +24,7 @@ def prepare_folder(folder: Path, rights: Rights) -> None:
     """
     if rights.is_private and not folder.exists():
         make_private_folder(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder / PAGE)
     for pattern in (INDEX, PAGE, *FILES):
         for path in folder.glob(pattern):
             path.unlink()

@@ -78,7 +78,7 @@ function aboutBoxes(model, map) {
 
 function aboutVectors(model, word, choice, onVector) {
   if (!model.vectors) return [];
-  const isShared = model.vectors.shared !== false;
+  const isShared = model.vectors.shared;
   const rows = topVectors(model, word, choice.route === "memory" ? choice.thread : null, 6).map((each) => {
     const others = each.words.filter((other) => other !== word);
     const shown = isShared ? each : { ...each, patches: [] };
