@@ -17,6 +17,7 @@ _HOMES = {
     "NLGMetrics": "r2cmn.metrics.nlg_metrics",
     "ReportDataModule": "r2cmn.data.datamodule",
     "IUXRayDataModule": "r2cmn.data.iu_xray",
+    "CheXpertPlusDataModule": "r2cmn.data.chexpert_plus",
     "MIMICCXRDataModule": "r2cmn.data.mimic_cxr",
     "PhantomDataModule": "r2cmn.phantom",
     "Significance": "r2cmn.metrics.significance",
@@ -27,6 +28,7 @@ _HOMES = {
 __all__ = [
     "CMN",
     "CMNModule",
+    "CheXpertPlusDataModule",
     "ClinicalEfficacy",
     "IUXRayDataModule",
     "MIMICCXRDataModule",
@@ -42,6 +44,7 @@ __all__ = [
 if TYPE_CHECKING:
     from r2cmn.build import allow_targets
     from r2cmn.config import compose
+    from r2cmn.data.chexpert_plus import CheXpertPlusDataModule
     from r2cmn.data.datamodule import ReportDataModule
     from r2cmn.data.iu_xray import IUXRayDataModule
     from r2cmn.data.mimic_cxr import MIMICCXRDataModule

@@ -11,12 +11,13 @@ from PIL import Image
 
 from r2cmn.audit import UNKNOWN_BEFORE, audit
 from r2cmn.audit.counts import count_normal
+from r2cmn.data.chexpert_plus import CheXpertPlusDataModule
 from r2cmn.data.iu_xray import IUXRayDataModule
 from r2cmn.data.mimic_cxr import MIMICCXRDataModule
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.reports import DataError, read_annotation
 from r2cmn.data.tokenizer import TEXT_RULES
-from r2cmn.prepare.collections import IU_XRAY, MIMIC_CXR
+from r2cmn.prepare.collections import CHEXPERT_PLUS, IU_XRAY, MIMIC_CXR
 from r2cmn.prepare.summary import Step
 from r2cmn.prepare.table import prepare_table
 
@@ -246,7 +247,10 @@ def test_iu_xray_is_recognized_and_its_split_is_compared(write_folder):
     assert next(row.difference for row in found.compared if row.what == "entries, train") == 4 - 2069
 
 
-@pytest.mark.parametrize(("collection", "module"), [(IU_XRAY, IUXRayDataModule), (MIMIC_CXR, MIMICCXRDataModule)])
+@pytest.mark.parametrize(
+    ("collection", "module"),
+    [(IU_XRAY, IUXRayDataModule), (MIMIC_CXR, MIMICCXRDataModule), (CHEXPERT_PLUS, CheXpertPlusDataModule)],
+)
 def test_collections_agree_with_their_data_modules(collection, module):
     assert TEXT_RULES[collection.name] == module.text_defaults
     assert collection.license_class == module.license_default

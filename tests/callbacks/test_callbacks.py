@@ -4,6 +4,7 @@ import csv
 import logging
 import random
 import stat
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from r2cmn.callbacks import Checkpoints, Degeneracy, EpochSeed, Predictions, Progress
+from r2cmn.data.reports import Study
 from r2cmn.data.tokenizer import Tokenizer
+from r2cmn.evaluation.read import license_class_of, read_predictions
+from r2cmn.metrics.predictions import COLUMNS
 
 
 class Toy(pl.LightningModule):
@@ -183,13 +187,15 @@ def test_every_validation_leaves_a_line_without_the_groups_below(tmp_path, caplo
 
 
 def write_predictions(path, license_class="public", reports=((0, "lungs clear", "lungs <unk>"), (1, "", "clear"))):
+    images = (Path("data/images/a/0.png"), Path("elsewhere/1.png"))
     studies = [
-        SimpleNamespace(id=name, report=text) for name, text in (("s,1", "Lungs bent."), ('s"2', "Clear,\nall."))
-    ]
+        Study("s,1", "Lungs bent.", images, "test", patient="7"), Study('s"2', "Clear,\nall.", images[:1], "test")
+    ]  # fmt: skip
     module = SimpleNamespace(
         license_class=license_class, reports=list(reports), tokenizer=Tokenizer(["<unk>", "clear"])
     )
-    trainer = SimpleNamespace(is_global_zero=True, datamodule=SimpleNamespace(studies={"test": studies}))
+    data = SimpleNamespace(studies={"test": studies}, dir=Path("data"), dataset_name="iu_xray")
+    trainer = SimpleNamespace(is_global_zero=True, datamodule=data)
     Predictions(str(path)).on_test_end(trainer, module)
 
 
@@ -198,11 +204,24 @@ def test_predictions_are_beside_references_cut_and_whole(tmp_path):
     with (tmp_path / "deep" / "p.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows == [
-        ["id", "generated", "reference", "reference_full"],
-        ["s,1", "lungs clear", "lungs <unk>", "lungs bent ."],
-        ['s"2', "", "clear", "clear all ."],
+        [*COLUMNS],
+        ["s,1", "lungs clear", "lungs <unk>", "lungs bent .", "7", "a/0.png;1.png", "test", "iu_xray", "iu_xray", "60"],
+        ['s"2', "", "clear", "clear all .", "", "a/0.png", "test", "iu_xray", "iu_xray", "60"],
     ]
+    assert COLUMNS[:4] == ("id", "generated", "reference", "reference_full")
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["p.csv"]
+
+
+def test_predictions_are_scored_again_by_patient_and_under_the_license_of_their_data(tmp_path):
+    write_predictions(tmp_path / "p.csv")
+    read = read_predictions(tmp_path / "p.csv")
+    assert read.groups() == ("patient", ["7", 'study s"2'])  # a study without a patient is a group of its own
+    assert license_class_of(None, read) == "non_commercial"
+    text = (tmp_path / "p.csv").read_text()
+    (tmp_path / "m.csv").write_text(text.replace("test,iu_xray", "test,mimic_cxr").replace(",7,", ",,"))
+    read = read_predictions(tmp_path / "m.csv")
+    assert read.groups() is None  # no patient is known
+    assert license_class_of(None, read) == "dua"
 
 
 def test_under_an_agreement_the_file_is_the_owners_alone(tmp_path):

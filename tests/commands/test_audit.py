@@ -46,7 +46,7 @@ def test_a_patient_in_two_splits_is_named_and_the_exit_code_is_1(tiny_dataset):
     ("arguments", "sentence"),
     [
         (["nowhere"], "there is no data folder nowhere"),
-        (["DATA", "--dataset", "mimic"], "--dataset is one of iu_xray, mimic_cxr, not 'mimic'"),
+        (["DATA", "--dataset", "mimic"], "--dataset is one of iu_xray, mimic_cxr, chexpert_plus, not 'mimic'"),
         (["DATA", "--tags", "nowhere.json"], "there is no file nowhere.json"),
         (["DATA", "--json", "file/a.json"], "file/a.json cannot be written"),
     ],

@@ -265,7 +265,7 @@ WRONG = {
     "other split": ([], ["mine.csv", "annotation.json", "--split", "dev"], "no split 'dev'"),
     "empty split": ([], ["mine.csv", "annotation.json", "--split", "val"], "no study in its split 'val'"),
     "other ids": ([("p.csv", b"id,generated\nx,a\n")], ["p.csv", "annotation.json"], "lacks 12 of the 12 ids"),
-    "dataset": ([], ["mine.csv", "--dataset", "chexpert"], "--dataset is one of iu_xray, mimic_cxr, not 'chexpert'"),
+    "dataset": ([], ["mine.csv", "--dataset", "chexpert"], "--dataset is one of iu_xray, .*, not 'chexpert'"),
     "column": ([], ["mine.csv", "--column", "truth"], "no column 'truth'"),
     "groups": ([], ["mine.csv", "--groups", "doctor"], "--groups doctor: no file has this column; there are id, gen"),
     "published": ([], ["mine.csv", "--published", "phantom"], "no published numbers of 'phantom'"),

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 import time
@@ -46,7 +47,7 @@ def table(tmp_path):
     return tmp_path / "studies.jsonl"
 
 
-@pytest.mark.parametrize("command", [[], ["iu-xray"], ["mimic-cxr"], ["folder"]])
+@pytest.mark.parametrize("command", [[], ["iu-xray"], ["mimic-cxr"], ["chexpert-plus"], ["folder"]])
 def test_help_teaches_by_example(command):
     code, result = run(*command, "--help")
     assert code == 0
@@ -155,6 +156,25 @@ def made(tmp_path):
 
 def num_entries(out):
     return [len(entries) for entries in json.loads((out / "annotation.json").read_text()).values()]
+
+
+def test_chexpert_plus_is_made_and_its_terms_and_next_command_are_named(tmp_path):
+    path = _PATH.parents[1] / "chexpert_plus" / "chexpert_miniature.py"
+    runpy.run_path(str(path))["write"](tmp_path / "raw")
+    out = tmp_path / "out"
+    options = ("--target", "impression", "--views", "all", "--level", "image", "--val-fraction", 0.2, "--seed", 3)
+    files = ("--labels", tmp_path / "raw" / "findings_fixed.json", "--images", tmp_path / "raw" / "PNG")
+    code, result = run("chexpert-plus", tmp_path / "raw", out, *options, *files, *FAST)
+    assert code == 0, result.stderr
+    assert result.stdout.strip().splitlines()[-1] == str(out)
+    assert f"r2cmn train data=chexpert_plus data.dir={out}" in result.stderr
+    assert "Stanford's data use agreement" in result.stderr
+    options = json.loads((out / "prepare.json").read_text())["options"]
+    assert options == {"target": "impression", "level": "image", "views": "all", "val_fraction": 0.2, "seed": 3,
+                       "side": 24, "labels": "findings_fixed.json"}  # fmt: skip
+    code, result = run("chexpert-plus", tmp_path / "nowhere", out)
+    assert code == 1
+    assert "df_chexpert_plus*.csv" in str(result.exception)
 
 
 def test_mimic_cxr_names_the_folder_the_next_command_and_the_terms(made, tmp_path):

@@ -194,7 +194,7 @@ def test_a_missing_folder_is_named(tmp_path):
         ReportDataModule(tmp_path / "nowhere").setup()
 
 
-@pytest.mark.parametrize("name", ["folder", "iu_xray", "mimic_cxr"])
+@pytest.mark.parametrize("name", ["folder", "iu_xray", "mimic_cxr", "chexpert_plus"])
 def test_shipped_configurations_equal_the_defaults_of_the_classes(name, tiny_dataset):
     config = OmegaConf.load(CONF / f"{name}.yaml")
     config.dir = str(tiny_dataset)
@@ -202,6 +202,7 @@ def test_shipped_configurations_equal_the_defaults_of_the_classes(name, tiny_dat
     description = OmegaConf.to_container(config, resolve=True)
     assert (description["text"], description["images"]) == (cls.text_defaults, cls.images_defaults)
     assert description["license_class"] == cls.license_default
+    assert cls.dataset_name == name
     assert description["max_unknown"] == 0.5
     data = build({**description, "max_unknown": 1}, "data")  # no word occurs ten times
     assert type(data) is cls

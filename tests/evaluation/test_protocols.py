@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from r2cmn.data.chexpert_plus import CheXpertPlusDataModule
 from r2cmn.data.iu_xray import IUXRayDataModule
 from r2cmn.data.mimic_cxr import MIMICCXRDataModule
 from r2cmn.data.tokenizer import TEXT_RULES, Tokenizer
@@ -32,7 +33,8 @@ def annotated(tmp_path, reports, training, studies=()):
 
 
 def test_text_rules_are_those_of_the_data_modules():
-    assert {"iu_xray": IUXRayDataModule.text_defaults, "mimic_cxr": MIMICCXRDataModule.text_defaults} == TEXT_RULES
+    modules = (IUXRayDataModule, MIMICCXRDataModule, CheXpertPlusDataModule)
+    assert {module.dataset_name: module.text_defaults for module in modules} == TEXT_RULES
 
 
 def test_the_name_of_a_protocol_has_all_its_parts():
@@ -140,5 +142,5 @@ def test_references_with_unknown_words_are_released_ones(tmp_path):
 
 
 def test_an_unknown_data_set_is_named(tmp_path):
-    with pytest.raises(ValueError, match="--dataset is one of iu_xray, mimic_cxr, not 'chexpert'"):
+    with pytest.raises(ValueError, match="--dataset is one of iu_xray, mimic_cxr, chexpert_plus, not 'chexpert'"):
         prepare(predictions(tmp_path, ["a"], {"given": ["a"]}), dataset="chexpert")

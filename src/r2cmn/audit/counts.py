@@ -25,7 +25,7 @@ MARKS = {"XXXX": re.compile(r"X{4,}"), "___": re.compile(r"_{2,}")}
 SHORT, LONG = 3, 300
 """A report with fewer or more words is odd."""
 
-LIMITS = tuple(rules["max_length"] for rules in TEXT_RULES.values())
+LIMITS = tuple(dict.fromkeys(rules["max_length"] for rules in TEXT_RULES.values()))
 """`max_length` of IU X-Ray and of MIMIC-CXR in the paper."""
 
 BIN = 5

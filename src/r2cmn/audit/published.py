@@ -69,6 +69,8 @@ def compare(
 
 
 def _released(collection: Collection, counts: Mapping[str, SplitCounts], vocabulary_size: int) -> list[Compared]:
+    if not collection.entries:
+        return []
     entries = [Compared(f"entries, {split}", RELEASED, number, counts[split].entries)
                for split, number in zip(SPLITS, collection.entries, strict=True)]  # fmt: skip
     size = Compared("columns of a model's output", RELEASED, collection.vocabulary_size, vocabulary_size)

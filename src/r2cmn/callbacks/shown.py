@@ -60,7 +60,8 @@ class Progress(pl.Callback):
 class Predictions(pl.Callback):
     """Writes the test reports and their references to a CSV file; under `license_class: dua` with mode 0600.
 
-    Columns: id, generated, reference (truncated and with `<unk>`, as in the released code), reference_full (cleaned).
+    `reference` is truncated and has `<unk>`, as in the released code, `reference_full` is cleaned only; the other
+    columns are those of `r2cmn.metrics.predictions.COLUMNS`.
 
     Args:
         path: the file to write.
@@ -75,7 +76,8 @@ class Predictions(pl.Callback):
         studies = trainer.datamodule.studies["test"]  # type: ignore[attr-defined]
         clean = pl_module.tokenizer.clean
         rows = [
-            (studies[index].id, generated, reference, " ".join(clean(studies[index].report).split()))
+            (studies[index], generated, reference, " ".join(clean(studies[index].report).split()))
             for index, generated, reference in pl_module.reports
         ]
-        write_predictions(self.path, rows, pl_module.license_class)
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        write_predictions(self.path, rows, pl_module.tokenizer, data, pl_module.license_class)

@@ -115,6 +115,48 @@ def mimic_cxr(
     _report(done, f"data=mimic_cxr data.dir={out}", audit, terms)
 
 
+@app.command("chexpert-plus", no_args_is_help=True)
+def chexpert_plus(
+    raw: Annotated[Path, typer.Argument(help="df_chexpert_plus_240401.csv, or the folder that holds it.")],
+    out: Out,
+    images: Annotated[
+        Path | None, typer.Option(help="The folder of PNG images that holds train and valid, if not beside the table.")
+    ] = None,
+    target: Annotated[str, typer.Option(help="findings, impression, or both.")] = "findings",
+    level: Annotated[
+        str, typer.Option(help="study: one entry with all its views, frontal ones first; image: one entry an image.")
+    ] = "study",
+    views: Annotated[str, typer.Option(help="frontal, or all.")] = "frontal",
+    labels: Annotated[
+        Path | None, typer.Option(help="Labels of the images, such as chexbert_labels/findings_fixed.json.")
+    ] = None,
+    val_fraction: Annotated[float, typer.Option(help="Fraction of the train studies for val, by patient.")] = 0.01,
+    seed: Annotated[int, typer.Option(help="Seed of that choice.")] = 0,
+    side: Annotated[
+        int, typer.Option(min=1, max=MAX_SIDE, help="Pixels of the short side. Images are never enlarged.")
+    ] = 512,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=MAX_COUNT, help="Number of threads. [default: one a core]")
+    ] = None,
+    audit: WithAudit = True,
+) -> None:
+    """CheXpert Plus from its table of reports and its PNG images.
+
+    r2cmn prepare chexpert-plus downloads/ data/chexpert_plus               findings, one entry a study, frontal views
+    r2cmn prepare chexpert-plus df_chexpert_plus_240401.csv OUT --images /big/PNG
+    r2cmn prepare chexpert-plus RAW OUT --target impression --views all --labels chexbert_labels/impression_fixed.json
+
+    To resume a stopped run, give the same command again. Images that cannot be read are left out and listed, and the
+    exit code is 1. The official valid is test, as on ReXrank. The data falls under Stanford's data use agreement.
+    """
+    from r2cmn.prepare.chexpert_plus import Choices, prepare_chexpert_plus
+
+    choices = Choices(target, level, views, val_fraction, seed, side)
+    done = prepare_chexpert_plus(raw, out, choices, images, labels, workers)
+    terms = "Stanford's data use agreement applies to this folder and to models trained on it (LICENSE.txt)"
+    _report(done, f"data=chexpert_plus data.dir={out}", audit, terms)
+
+
 @app.command("folder", no_args_is_help=True)
 def folder(
     raw: Annotated[Path, typer.Argument(help="A CSV or JSONL of studies, or a folder that holds one.")],

@@ -81,6 +81,8 @@ class ReportDataModule(pl.LightningDataModule):
         "num_views": None,
     }
     license_default: ClassVar[str] = "non_commercial"
+    dataset_name: ClassVar[str] = "folder"
+    """Name of the data set in predictions; that of its configuration."""
     dir_variable: ClassVar[str | None] = None
     """Environment variable that names the folder if `dir` is None."""
 

@@ -14,4 +14,5 @@ class IUXRayDataModule(ReportDataModule):
     """
 
     images_defaults: ClassVar[dict[str, Any]] = {**ReportDataModule.images_defaults, "num_views": 2}
+    dataset_name: ClassVar[str] = "iu_xray"
     dir_variable: ClassVar[str | None] = "R2CMN_DATA"

@@ -17,3 +17,4 @@ class MIMICCXRDataModule(ReportDataModule):
     text_defaults: ClassVar[dict[str, Any]] = TEXT_RULES["mimic_cxr"]
     images_defaults: ClassVar[dict[str, Any]] = {**ReportDataModule.images_defaults, "num_views": 1}
     license_default: ClassVar[str] = "dua"
+    dataset_name: ClassVar[str] = "mimic_cxr"

@@ -39,8 +39,9 @@ CLEANING: dict[str, Callable[[str], str]] = {"iu_xray": clean_iu_xray, "mimic_cx
 TEXT_RULES: dict[str, dict[str, Any]] = {
     "iu_xray": {"max_length": 60, "threshold": 3, "cleaning": "iu_xray"},
     "mimic_cxr": {"max_length": 100, "threshold": 10, "cleaning": "mimic_cxr"},
+    "chexpert_plus": {"max_length": 100, "threshold": 10, "cleaning": "mimic_cxr"},
 }
-"""Arguments of `Tokenizer.build` by data set, as in section 3.1 of the paper."""
+"""Arguments of `Tokenizer.build` by data set, as in section 3.1 of the paper; CheXpert Plus has those of MIMIC-CXR."""
 
 
 def _collapse(report: str, character: str, times: int) -> str:

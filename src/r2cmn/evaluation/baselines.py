@@ -172,10 +172,9 @@ class Baselines:
     def write(self, folder: Path, license_class: str) -> None:
         """Write `NAME.csv` with the columns of predictions.csv for each baseline; of several draws the first."""
         full = [whole(self.data.tokenizer, study.report) for study in self.studies]
-        ids = [study.id for study in self.studies]
         for name, draws in self.reports.items():
-            rows = zip(ids, draws[0], self.references, full, strict=True)
-            write_predictions(folder / f"{name}.csv", rows, license_class)
+            rows = zip(self.studies, draws[0], self.references, full, strict=True)
+            write_predictions(folder / f"{name}.csv", rows, self.data.tokenizer, self.data, license_class)
 
 
 def _mean(draws: list[Scores]) -> Scores:

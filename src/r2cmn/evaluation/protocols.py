@@ -120,7 +120,7 @@ def prepare(predictions: Predictions, dataset: str | None = None, section: str |
     annotation = predictions.annotation
     notes = notes_on_studies(predictions, dataset)
     if dataset is None and annotation is not None and annotation.dataset != "iu_xray":
-        notes.append(f"{annotation.path} has subjects and studies: the text rules of mimic_cxr are used")
+        notes.append(f"{annotation.path} looks like {annotation.dataset}: its text rules are used")
     name = dataset or (annotation.dataset if annotation else "iu_xray")
     cleaning = TEXT_RULES[check_choice("--dataset", name, TEXT_RULES)]["cleaning"]
     section = section or predictions.section or "unstated"

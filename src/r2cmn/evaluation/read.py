@@ -6,7 +6,7 @@ test set.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from r2cmn.evaluation.tables import NAMES, Table, order_rows, plain_name, read_table
 from r2cmn.files import read_json
 from r2cmn.files.words import check_choice, name_some, repeated, utf8_fault
+from r2cmn.prepare.collections import COLLECTIONS, of_images
 
 SPLITS = ("train", "val", "test")
 _DEIDENTIFIED = "___"
@@ -32,7 +33,8 @@ class Annotation:
         training: reports of train as written.
         columns: other values of the entries that are text or numbers, by key: `subject_id`, `study_id`, ...
         labels: 14 observations of each entry, 1, 0, -1 or -2; None if an entry has none.
-        dataset: mimic_cxr if entries have a `subject_id` and a `study_id`, else iu_xray.
+        dataset: the collection that paths of images tell, else mimic_cxr if entries have a `subject_id` and a
+            `study_id`, else iu_xray.
     """
 
     path: Path
@@ -81,7 +83,8 @@ class Predictions:
             return None
         if name is None:
             found = self.find(NAMES["patient"])
-            return None if found is None else ("patient", self._groups(found))
+            is_known = found is not None and any(value.strip() for value in self.columns[found])
+            return ("patient", self._groups(found)) if found is not None and is_known else None
         if name not in self.columns:
             raise ValueError(f"--groups {name}: no file has this column; there are {', '.join(self.columns) or 'none'}")
         return name, self._groups(name)
@@ -189,8 +192,14 @@ def read_annotation(path: Path, split: str) -> Annotation | None:
     return Annotation(
         path, split, ids, [entry["report"] for entry in entries], [entry["report"] for entry in training], columns,
         labels if len(labels) == len(entries) else None,
-        "mimic_cxr" if {"subject_id", "study_id"} <= columns.keys() else "iu_xray",
+        _dataset(entries, columns),
     )  # fmt: skip
+
+
+def _dataset(entries: Sequence[dict[str, Any]], columns: Collection[str]) -> str:
+    images = (entry.get("image_path") for entry in entries)
+    paths = [str(names[0]) if isinstance(names, list) and names else "" for names in images]
+    return of_images(paths) or ("mimic_cxr" if {"subject_id", "study_id"} <= set(columns) else "iu_xray")
 
 
 def _entry(name: str, entry: Any) -> dict[str, Any]:
@@ -225,7 +234,7 @@ def _references(table: Table, column: str | None, one_file: bool) -> tuple[dict[
 
 
 def license_class_of(choice: str | None, read: Predictions) -> str:
-    """Return the license class that was asked for; without a choice dua for MIMIC-CXR, non_commercial for the rest.
+    """Return the license class that was asked for; without a choice that of the data set, non_commercial if unknown.
 
     Raises:
         ValueError: for an unknown choice.
@@ -235,5 +244,6 @@ def license_class_of(choice: str | None, read: Predictions) -> str:
     if choice is not None:
         return check_choice("--license-class", choice, LICENSE_CLASSES)
     marked = any(_DEIDENTIFIED in each for texts in (read.generated, *read.references.values()) for each in texts)
-    mimic = read.annotation is not None and read.annotation.dataset == "mimic_cxr"
-    return "dua" if mimic or marked else "non_commercial"
+    names = {read.annotation.dataset} if read.annotation else set(read.columns.get("dataset", []))
+    is_private = any(name in COLLECTIONS and COLLECTIONS[name].license_class == "dua" for name in names)
+    return "dua" if is_private or marked else "non_commercial"

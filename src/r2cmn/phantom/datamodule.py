@@ -33,6 +33,7 @@ class PhantomDataModule(ReportDataModule):
         ValueError: if an option is unknown or a value is invalid; nothing is drawn before.
     """
 
+    dataset_name: ClassVar[str] = "phantom"
     images_defaults: ClassVar[dict[str, Any]] = {
         **ReportDataModule.images_defaults, "resize": 128, "size": 112, "num_views": 2
     }  # fmt: skip

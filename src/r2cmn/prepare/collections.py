@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 
@@ -19,8 +20,9 @@ class Collection:
             `r2cmn.data.tokenizer.TEXT_RULES`.
         title: the name that papers use.
         license_class: one of `r2cmn.data.reports.LICENSE_CLASSES`.
+        image_path: end of an image's path, with the study as its group; None if paths do not tell the collection.
         totals: images, studies and patients of the whole collection, as far as its owners publish them.
-        entries: entries of R2Gen's annotation by split.
+        entries: entries of R2Gen's annotation by split; none if it has none of this collection.
         test_studies: studies among the test entries.
         vocabulary_size: columns of a model's output with R2Gen's annotation.
         table_1: rows of Table 1 of the paper, rounded as printed there.
@@ -31,9 +33,10 @@ class Collection:
     title: str
     license_class: str
     totals: Mapping[str, int]
-    entries: tuple[int, int, int]
-    test_studies: int
-    vocabulary_size: int
+    image_path: re.Pattern[str] | None = None
+    entries: tuple[int, ...] = ()
+    test_studies: int = 0
+    vocabulary_size: int = 0
     table_1: Mapping[str, Row] = field(default_factory=dict)
     remark: str = ""
 
@@ -66,6 +69,7 @@ MIMIC_CXR = Collection(
     title="MIMIC-CXR",
     license_class="dua",
     totals={"images": 377_110, "studies": 227_835, "patients": 65_379},
+    image_path=re.compile(r"p1\d/p1\d{7}/(s5\d{7})/[^/]+$"),
     entries=(270_790, 2_130, 3_858),
     test_studies=2_347,
     vocabulary_size=4_336,
@@ -79,4 +83,22 @@ MIMIC_CXR = Collection(
     "has those of studies with findings",
 )
 
-COLLECTIONS = {collection.name: collection for collection in (IU_XRAY, MIMIC_CXR)}
+CHEXPERT_PLUS = Collection(
+    name="chexpert_plus",
+    title="CheXpert Plus",
+    license_class="dua",
+    totals={"images": 223_228, "studies": 187_711, "patients": 64_725},
+    image_path=re.compile(r"(?:train|valid)/(patient\d+/study\d+)/view\d+_(?:frontal|lateral)\.\w+$"),
+)
+
+COLLECTIONS = {collection.name: collection for collection in (IU_XRAY, MIMIC_CXR, CHEXPERT_PLUS)}
+
+
+def of_images(paths: Iterable[str]) -> str | None:
+    """Return the name of the collection that more than half of the image paths belong to; None if there is none."""
+    paths = list(paths)
+    for name, collection in COLLECTIONS.items():
+        pattern = collection.image_path
+        if pattern is not None and 2 * sum(bool(pattern.search(path)) for path in paths) > len(paths):
+            return name
+    return None

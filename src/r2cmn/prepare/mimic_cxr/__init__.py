@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,13 @@ from r2cmn.prepare.archives import RawError, RawFile
 from r2cmn.prepare.collections import MIMIC_CXR
 from r2cmn.prepare.convert import Picture, convert
 from r2cmn.prepare.folder import TERMS, DataFolder, OutputError
+from r2cmn.prepare.funnel import Funnel
 from r2cmn.prepare.images import DEFAULT_SIDE, shrink
 from r2cmn.prepare.mimic_cxr.entries import Labels, entry_rows, make_entries
 from r2cmn.prepare.mimic_cxr.find import TEST_LABELS, RawMIMIC, find_raw
 from r2cmn.prepare.mimic_cxr.reports import TARGETS, Target, read_targets
 from r2cmn.prepare.mimic_cxr.tables import RadiographRow, read_images, read_labels
-from r2cmn.prepare.summary import Count, Step, Summary, count_splits, write_studies
+from r2cmn.prepare.summary import Count, Summary, count_splits, write_studies
 
 LEVELS = ("image", "study")
 VIEWS = ("all", "frontal")
@@ -91,7 +92,7 @@ def prepare_mimic_cxr(
     if found.dir.resolve() == out.resolve() or found.images.resolve() in [out.resolve(), *out.resolve().parents]:
         raise OutputError(f"{out} holds the download: name another folder for the data")
     folder = DataFolder(out, asdict(choices), image_options=("side",), private=True)
-    funnel = _Funnel(images)
+    funnel = Funnel("in the official split", images)
     if choices.views == "frontal":
         funnel.drop("not frontal", lambda row: row.view not in FRONTAL)
     labels = _labels(found, funnel.rows, choices)
@@ -102,7 +103,8 @@ def prepare_mimic_cxr(
     left_out |= done.faults
     funnel.drop("image missing or damaged", lambda row: row.path in done.faults)
     if not funnel.rows:
-        raise RawError(f"nothing is left for {out}: {_first_reasons(funnel.steps, left_out)}")
+        reasons = funnel.losses(f"{name} {reason}" for name, reason in left_out.items())
+        raise RawError(f"nothing is left for {out}: {reasons}")
     entries = make_entries(funnel.rows, targets, labels, choices.level)
     origins = Counter(labels[entry["study_id"]][0] if entry["study_id"] in labels else "none" for entry in entries)
     published = _compare(choices, funnel, entries)
@@ -112,7 +114,7 @@ def prepare_mimic_cxr(
         MIMIC_CXR.license_class,
         {"images": str(found.dir), "reports": str(found.reports), "version": found.version, "tables": tables},
         options=asdict(choices),
-        funnel=(*funnel.steps, funnel.steps[-1].then("kept", _num_studies(funnel.rows), len(funnel.rows))),
+        funnel=funnel.finish(),
         labels=origins,
         published=tuple(published),
         notes=(*found.notes(), *_notes(origins, published)),
@@ -121,27 +123,7 @@ def prepare_mimic_cxr(
     return write_studies(folder, summary, entries, entry_rows(entries, done), {TERMS: MIMIC_CXR.terms}, indent=None)
 
 
-class _Funnel:
-    """The remaining images, and the loss of images and studies at each step."""
-
-    def __init__(self, rows: Sequence[RadiographRow]):
-        self.rows = list(rows)
-        self.steps = [Step("in the official split", _num_studies(rows), len(rows))]
-        self.totals = {"images": len(rows), "studies": _num_studies(rows),
-                       "patients": len({row.subject_id for row in rows})}  # fmt: skip
-
-    def drop(self, why: str, is_lost: Callable[[RadiographRow], bool]) -> None:
-        kept = [row for row in self.rows if not is_lost(row)]
-        if len(kept) < len(self.rows):
-            self.steps.append(self.steps[-1].then(why, _num_studies(kept), len(kept)))
-        self.rows = kept
-
-
-def _num_studies(rows: Iterable[RadiographRow]) -> int:
-    return len({row.study_id for row in rows})
-
-
-def _drop_reports(funnel: _Funnel, targets: Mapping[int, Target]) -> dict[str, str]:
+def _drop_reports(funnel: Funnel[RadiographRow], targets: Mapping[int, Target]) -> dict[str, str]:
     """Drop the images of studies without a target; return the reason for each report that cannot be read."""
     for lost in sorted({target.lost for target in targets.values() if target.lost and not target.bad}):
         funnel.drop(lost, lambda row, lost=lost: targets[row.study_id].lost == lost)  # type: ignore[misc]
@@ -175,7 +157,7 @@ def _table_hashes(raw: RawMIMIC, choices: Choices) -> dict[str, str]:
     return {table.name: hashlib.sha256(table.read_bytes()).hexdigest() for table in tables}
 
 
-def _compare(choices: Choices, funnel: _Funnel, entries: Sequence[Mapping[str, Any]]) -> list[Count]:
+def _compare(choices: Choices, funnel: Funnel[RadiographRow], entries: Sequence[Mapping[str, Any]]) -> list[Count]:
     """Compare with the published counts that apply to these choices."""
     counts = [Count(what, published, funnel.totals[what]) for what, published in MIMIC_CXR.totals.items()]
     if choices.target != "findings" or choices.views != "all":
@@ -196,9 +178,3 @@ def _notes(origins: Mapping[str, int], published: Collection[Count]) -> list[str
     if num_differing:
         notes.append(f"{num_differing} of {len(published)} counts differ from the published ones")
     return notes
-
-
-def _first_reasons(steps: Iterable[Step], left_out: Mapping[str, str]) -> str:
-    losses = [f"{step.lost} studies: {step.what}" for step in steps if step.lost]
-    reasons = [f"{name} {reason}" for name, reason in left_out.items()]
-    return "; ".join([*losses, *reasons][:5])
