@@ -23,6 +23,7 @@ from r2cmn.commands.dashboard import dashboard
 from r2cmn.commands.evaluate import evaluate
 from r2cmn.commands.explain import explain
 from r2cmn.commands.generate import generate
+from r2cmn.commands.ground import ground
 from r2cmn.commands.models import models
 from r2cmn.commands.prepare import app as prepare
 from r2cmn.commands.results import results
@@ -41,7 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(prepare, name="prepare")
-for command in (audit, generate, explain, evaluate, baselines, results, import_checkpoint, export_checkpoint):
+for command in (audit, generate, explain, evaluate, baselines, ground, results, import_checkpoint, export_checkpoint):
     app.command(no_args_is_help=True)(command)
 app.command()(dashboard)
 app.command()(models)

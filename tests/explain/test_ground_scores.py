@@ -133,3 +133,14 @@ def test_the_best_threshold_is_that_of_the_mean_over_kinds():
     values[:3, 2], values[3, 7] = 0.4, 0.9
     assert best_threshold(["mass"] * 3 + ["edema"], values) == 7
     assert best_threshold(["mass"] * 4, values) == 2
+
+
+def test_models_are_compared_finding_by_finding():
+    ours = GroundingScores({"auprc": np.array([0.9, 0.5, 0.2])}, ["mass", "mass", "edema"], [0, 1, 1], 2)
+    theirs = GroundingScores({"auprc": np.array([0.8, 0.1, 0.4])}, ["mass", "mass", "edema"], [0, 1, 1], 2)
+    assert ours.less(theirs).scores()["auprc"] == pytest.approx((0.25 - 0.2) / 2)
+    seeds = Significance(100).over_seeds([ours, theirs])["auprc"]
+    assert seeds.mean == pytest.approx((0.7 + 0.2 + 0.45 + 0.4) / 4)
+    for other in (["mass", "edema", "mass"], ["mass"] * 3):
+        with pytest.raises(ValueError, match="same findings"):
+            ours.less(GroundingScores({"auprc": np.ones(3)}, other, [0, 1, 1], 2))

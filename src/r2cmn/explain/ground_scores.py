@@ -129,6 +129,7 @@ class GroundingScores:
     def __init__(self, values: dict[str, Array], findings: list[str], studies: list[int], num_studies: int):
         self.names = list(values)
         self.kinds = sorted(set(findings))
+        self._findings = findings
         self._studies = np.array(studies, dtype=np.int64)
         self._num_studies = num_studies
         self._values = np.stack([values[name] for name in self.names], 1)
@@ -143,9 +144,19 @@ class GroundingScores:
         Raises:
             ValueError: if it was not.
         """
-        same = np.array_equal(self._studies, other._studies) and self.kinds == other.kinds
-        if len(self) != len(other) or not same:
+        same = self._findings == other._findings and np.array_equal(self._studies, other._studies)
+        if len(self) != len(other) or not same or self.names != other.names:
             raise ValueError("models are compared on the same findings of the same studies, and these differ")
+
+    def less(self, other: GroundingScores) -> GroundingScores:
+        """Return the differences to another model, finding by finding.
+
+        Raises:
+            ValueError: as `check_comparable`.
+        """
+        self.check_comparable(other)
+        values = dict(zip(self.names, (self._values - other._values).T, strict=True))
+        return GroundingScores(values, self._findings, self._studies.tolist(), len(self))
 
     def scores(self, weights: Array | None = None) -> dict[str, Any]:
         """Return every score: `NAME` is the mean over the kinds of findings, `KIND/NAME` that of one kind.
@@ -186,7 +197,12 @@ def best_threshold(kinds: list[str], values: Array) -> int:
 
     Args:
         kinds: (n,) of each finding.
-        values: (n, C) IoU of each finding by threshold.
+        values: (n, C) IoU of each finding by threshold; rows of nan do not count.
     """
     names = np.array(kinds)
-    return int(np.mean([values[names == kind].mean(0) for kind in sorted(set(kinds))], 0).argmax())
+    means = [np.nanmean(values[names == kind], 0) for kind in sorted(set(kinds)) if not _unknown(values[names == kind])]
+    return int(np.mean(means, 0).argmax()) if means else len(THRESHOLDS) // 2
+
+
+def _unknown(values: Array) -> bool:
+    return bool(np.isnan(values).all())

@@ -130,6 +130,23 @@ class Wandb(WandbLogger):
         with self._staging():
             super().log_table(*args, **kwargs)
 
+    @rank_zero_only
+    def log_pages(self, name: str, pages: Mapping[str, str]) -> None:
+        """Log HTML pages as one artifact `NAME-ID` of the type `pages`, staged in the run folder.
+
+        Args:
+            name: of the artifact, before the id of the run.
+            pages: text by file name.
+        """
+        import wandb
+
+        with self._staging():
+            artifact = wandb.Artifact(f"{name}-{self.experiment.id}", type="pages")
+            for file_name, text in pages.items():
+                with artifact.new_file(file_name, encoding="utf-8") as file:
+                    file.write(text)
+            self.experiment.log_artifact(artifact)
+
     def finish(self, exit_code: int, best_checkpoint: str | None = None) -> None:
         """End the W&B run, so that the next training in this process starts a new one.
 

@@ -20,6 +20,13 @@ SHOWN_CE = (
     "CE_macro_P", "CE_macro_R", "CE_macro_F1", "CE_micro_P", "CE_micro_R", "CE_micro_F1",
     "CE_example_P", "CE_example_R", "CE_example_F1", "CE_micro_P_5", "CE_micro_R_5", "CE_micro_F1_5",
 )  # fmt: skip
+GROUNDING = {
+    f"ground/{route}/{measure}": f"{route} {name}"
+    for route in ("attention", "memory")
+    for measure, name in (("pointing", "pointing"), ("auprc", "AUPRC"))
+}
+"""Printed names of the scores of maps against boxes that tables of several systems show, see `r2cmn ground`."""
+
 _CE = re.compile(r"CE_(?P<average>macro|micro|example)_(?P<score>P|R|F1)(?P<five>_5)?(?P<upos>_upos)?")
 
 
@@ -50,6 +57,6 @@ def short(name: str) -> str:
     """Return a short name of a score for a column, with its averaging and its number of labels."""
     parts = parse_ce(name)
     if parts is None:
-        return NLG.get(name, name)
+        return NLG.get(name) or GROUNDING.get(name, name)
     average, score, number, uncertain = parts
     return f"CE {average}-{number} {score}" + (" U+" if uncertain == "positive" else "")

@@ -51,6 +51,8 @@ VOLATILE = {
 
 SHOWING = {
     "r2cmn.callbacks.Degeneracy",
+    "r2cmn.callbacks.ExplainedStudies",
+    "r2cmn.callbacks.Grounding",
     "r2cmn.callbacks.MemoryUse",
     "r2cmn.callbacks.Predictions",
     "r2cmn.callbacks.Progress",

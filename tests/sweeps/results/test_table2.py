@@ -11,6 +11,7 @@ from r2cmn.sweeps.results.collect import collect
 from r2cmn.sweeps.results.compare import compare, find_reference
 from r2cmn.sweeps.results.frame import ablated_keys, families
 from r2cmn.sweeps.results.table2 import FORMATS, average_gain, metrics_of, table2
+from r2cmn.sweeps.results.tables import title_of
 
 TABLE_2 = "Chen et al., ACL 2021, Table 2"
 ROWS = ["BASE", "BASE+MEM", "BASE+CMN"]
@@ -133,3 +134,9 @@ def test_a_column_that_prints_as_zeros_has_no_best(tmp_path, make_sweep):
     made = table2(compare(family, metrics_of(["BLEU_4"]), find_reference(family, {}), None))
     assert [line.cells[0][:5] for line in made.lines] == ["0.000", "0.000"]
     assert not any(line.best[0] for line in made.lines)
+
+
+def test_grounding_scores_are_columns_after_the_others():
+    names = ["ground/memory/pointing", "ground/attention/auprc", "ground/attention/auprc_mean_box", "BLEU_4", "CIDEr"]
+    assert metrics_of(names) == ["BLEU_4", "CIDEr", "ground/attention/auprc", "ground/memory/pointing"]
+    assert title_of("ground/attention/auprc") == "attention AUPRC of the test"

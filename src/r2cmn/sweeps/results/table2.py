@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from r2cmn.metrics.names import GROUNDING
 from r2cmn.metrics.names import short as score_name
 from r2cmn.sweeps.results.compare import Comparison
 from r2cmn.sweeps.results.frame import Setting
@@ -25,7 +26,7 @@ from r2cmn.sweeps.results.trial import plain_numbers
 
 AVERAGED = ("BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L")
 _TIE = 1e-9
-FURTHER = ("CIDEr", "CE_macro_P", "CE_macro_R", "CE_macro_F1", "CE_micro_F1")
+FURTHER = ("CIDEr", "CE_macro_P", "CE_macro_R", "CE_macro_F1", "CE_micro_F1", *GROUNDING)
 BLIND = {"constant": "best constant report", "most_frequent": "most frequent report", "random": "random reports"}
 """The baselines that look at no image, and their names in the table."""
 _LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",

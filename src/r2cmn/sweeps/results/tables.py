@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from r2cmn.metrics.names import NLG, parse_ce
+from r2cmn.metrics.names import GROUNDING, NLG, parse_ce
 from r2cmn.metrics.names import short as score_name
 from r2cmn.sweeps.results.collect import Collection
 from r2cmn.sweeps.results.compare import BOTH, SEEDS, TRAININGS, Cell, Comparison
@@ -102,7 +102,7 @@ def settings(comparison: Comparison, metric: str) -> Table:
 
 def title_of(metric: str) -> str:
     """Return the name of a number for a title."""
-    is_test_score = metric in NLG or parse_ce(metric) is not None
+    is_test_score = metric in (*NLG, *GROUNDING) or parse_ce(metric) is not None
     return f"{score_name(metric)} of the test" if is_test_score else _NUMBERS.get(metric, metric)
 
 
