@@ -29,8 +29,14 @@ def on_config(config):
     config.nav = [{"Home": "index.md"}]
     for section in sections:
         links = [(text, _uri(DOCS / target)) for _, text, target, _ in LINK.findall(section)]
-        pages = [{text.replace("`", ""): uri} for text, uri in links if uri is not None and uri.endswith(".md")]
+        pages = [{text[:1].upper() + text[1:]: uri} for text, uri in links if uri is not None and uri.endswith(".md")]
         config.nav.append({section.splitlines()[0].strip(): pages})
+    named = {uri for part in config.nav[1:] for pages in part.values() for page in pages for uri in page.values()}
+    paths = [*DOCS.rglob("*.md"), *(path for pattern in OUTSIDE for path in ROOT.glob(pattern))]
+    others = {_uri(path) for path in paths} - named - {"index.md"}
+    more = sorted(uri for uri in others if uri.endswith(".md") and not uri.startswith("."))
+    if more:
+        config.nav.append({"More": more})
     return config
 
 
