@@ -146,6 +146,6 @@ def add_downloads(folder: Path) -> None:
 def add_outputs(folder: Path, data: Path, page: list[Command]) -> None:
     """The data folders that a page uses and does not make."""
     made = {word for command in page if command.words[0] == "prepare" for word in command.words}
-    for name in ("data/iu_xray", "data/mimic_cxr", "data/mine", "OUT", "R2GEN/iu_xray"):
+    for name in ("data/iu_xray", "data/mimic_cxr", "data/mine", "data/chexpert_plus", "OUT", "R2GEN/iu_xray"):
         if name not in made:
             shutil.copytree(data, folder / name)

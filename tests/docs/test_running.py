@@ -21,6 +21,7 @@ NOT_RUN = {
     "train -m": "sweeps run in tests/sweeps; their overrides compose in test_commands.py",
     "import-checkpoint": "needs released weights: tests/released runs it on recorded ones",
     "model=cmas_rl optimizer=hrgr objective=reinforce_cmas": "needs a first training of its own: tests/objectives",
+    "prepare chexpert-plus": "tests/prepare runs it on a miniature",
     "--tags NLMCXR_reports.tgz": "needs a folder of the archive's own studies: tests/audit runs it",
 }
 """Parts of command lines that do not run here, with the reason."""
@@ -77,7 +78,7 @@ def prepared(tmp_path_factory, make_dataset, run_r2cmn) -> Path:
     done = run_r2cmn("train", *arguments, environment=environment)
     assert done.code == 0, done.err
     material.add_best(folder / "RUN")
-    for name in ("best.ckpt", "CHECKPOINT", "out.ckpt"):
+    for name in ("best.ckpt", "CHECKPOINT", "out.ckpt", "cmn.ckpt", "base.ckpt"):
         shutil.copy(folder / "RUN/checkpoints/BEST.ckpt", folder / name)
     material.add_images(folder, data)
     material.add_reports(folder, data)
@@ -109,6 +110,8 @@ def arguments_of(command) -> list[str]:
     if words[0] == "baselines" and "data=mimic_cxr" in words:  # the miniature uses no word three times
         words += ["data.text.threshold=1", "data.max_unknown=1"]
     if words[0] != "train":
+        words += material.PHANTOM if "data=phantom" in words else []
+        words = ["2" if before == "--studies" else word for before, word in zip(["", *words], words, strict=False)]
         return [word for word in words if word != "--meteor"] + material.SMALLER.get(words[0], [])
     training = read_training(command)
     config = compose(training.overrides, config_dir=training.config_dir and ROOT / training.config_dir)
