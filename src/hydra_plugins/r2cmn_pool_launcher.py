@@ -20,8 +20,9 @@ class PoolLauncherConfig:
     Attributes:
         gpus: `auto` (CUDA_VISIBLE_DEVICES, else nvidia-smi, else none) or a list of GPU numbers; [] for none.
         gpus_per_trial: number of GPUs of a trial.
+        trials_per_gpu: number of trials at once on each GPU, each with its share of the memory.
         num_trials: number of trials at once without GPUs (null: 1); with GPUs, an upper limit.
-        threads_per_trial: OMP_NUM_THREADS of a trial; null: the cores divided by the number of trials at once.
+        threads_per_trial: OMP_NUM_THREADS of a trial; null: the user's, else the cores by the trials at once.
         retries: number of further starts of a failed trial.
         grace_s: seconds between the signal that stops a trial and SIGKILL.
     """
@@ -29,6 +30,7 @@ class PoolLauncherConfig:
     _target_: str = "hydra_plugins.r2cmn_pool_launcher.PoolLauncher"
     gpus: Any = "auto"
     gpus_per_trial: int = 1
+    trials_per_gpu: int = 1
     num_trials: int | None = None
     threads_per_trial: int | None = None
     retries: int = 0

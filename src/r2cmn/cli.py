@@ -12,13 +12,15 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from r2cmn import __version__
 from r2cmn.commands.audit import audit
 from r2cmn.commands.baselines import baselines
 from r2cmn.commands.checkpoints import export_checkpoint, import_checkpoint
+from r2cmn.commands.configs import complete_overrides, configs
 from r2cmn.commands.dashboard import dashboard
 from r2cmn.commands.evaluate import evaluate
 from r2cmn.commands.explain import explain
@@ -38,14 +40,29 @@ _EMPTY = re.compile(
 app = typer.Typer(
     help="Train, compare and use chest X-ray report generators built on cross-modal memory networks.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(prepare, name="prepare")
 for command in (audit, generate, explain, evaluate, baselines, ground, results, import_checkpoint, export_checkpoint):
     app.command(no_args_is_help=True)(command)
+app.command()(configs)
 app.command()(dashboard)
 app.command()(models)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"r2cmn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of `r2cmn` itself."""
 
 
 def main() -> None:
@@ -102,16 +119,22 @@ def doctor() -> None:
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
     help="Train a model, then test it (a Hydra application; -m sweeps). Examples: r2cmn train --help",
 )
-def train(context: typer.Context) -> None:
+def train(
+    arguments: Annotated[list[str] | None, typer.Argument(autocompletion=complete_overrides)] = None,
+) -> None:
     """Pass the arguments to Hydra."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from r2cmn.config import composition_error, conf_dir
+    from r2cmn.sweeps.arguments import complete
 
     given = sys.argv
-    sys.argv = [given[0], *_hydra_arguments(context.args)]
+    completed, notes = complete(arguments or [])
+    for note in notes:
+        print(f"r2cmn: note: {note}", file=sys.stderr)
+    sys.argv = [given[0], *completed]
 
     @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
     def task(config: Any) -> float | None:
@@ -125,56 +148,11 @@ def train(context: typer.Context) -> None:
         fail(composition_error(error))
 
 
-def _hydra_arguments(arguments: list[str]) -> list[str]:
-    """Return the arguments with all overrides before the options, and the folder of the sweep that is to be resumed.
-
-    Hydra takes one block of overrides, but Lightning appends those of a rank at the end.
-
-    Raises:
-        ValueError: if the first trial of a sweep cannot be composed; Hydra would create the sweep's folder first.
-    """
-    from hydra._internal.utils import get_args_parser
-
-    from r2cmn.sweeps.settings import find_sweep
-
-    parsed = get_args_parser().parse_known_intermixed_args(arguments)[0]
-    left, options = list(parsed.overrides), []
-    for argument in arguments:
-        if argument in left:
-            left.remove(argument)
-        else:
-            options.append(argument)
-    if not (parsed.help or parsed.hydra_help or parsed.shell_completion):
-        if parsed.multirun:
-            _check_first_trial(parsed)
-        folder = find_sweep(parsed.overrides, parsed.multirun)
-        options += [folder] if folder is not None else []
-    return [*parsed.overrides, *options]
-
-
-def _check_first_trial(parsed: Any) -> None:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    from r2cmn.config import compose, composition_error
-
-    try:
-        first = [(o, _first_value(o)) for o in OverridesParser.create().parse_overrides(parsed.overrides)]
-    except HydraException as error:
-        raise composition_error(error) from error
-    overrides = [f"{o.get_key_element()}={v}" if v is not None else str(o.input_line) for o, v in first]
-    compose(overrides, config_dir=parsed.config_dir, config_name=parsed.config_name or "config")
-
-
-def _first_value(override: Any) -> str | None:
-    """Return the first value of a sweep, or the start of an interval; None if the override is not a sweep."""
-    if not override.is_sweep_override():
-        return None
-    return str(override.value().start) if override.is_interval_sweep() else next(iter(override.sweep_string_iterator()))
-
-
-def _quiet() -> None:
+def _quiet(config: Any) -> None:
     """Silence warnings of other libraries that a user cannot act on."""
+    backbone = config.get("backbone") or {}
+    if backbone.get("frozen"):  # a frozen trunk is in evaluation mode on purpose
+        warnings.filterwarnings("ignore", message=r".*Found \d+ module\(s\) in eval mode at the start of training.*")
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=r".*smaller than the logging interval.*")
@@ -204,7 +182,7 @@ def _train(config: Any) -> float | None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     if HydraConfig.get().mode == RunMode.MULTIRUN:  # the launcher `pool` sets it itself
         os.environ.setdefault("R2CMN_SWEEP", Path(HydraConfig.get().sweep.dir).resolve().name)
-    _quiet()
+    _quiet(config)
     try:
         with private_folder(folder, config):
             result = train(config)

@@ -36,19 +36,31 @@ from r2cmn.model import CMN, build_model
 from r2cmn.objectives import check_model
 from r2cmn.types import Config
 
+PLUGINS = {
+    "hydra/launcher/joblib": "joblib's launcher is the package hydra-joblib-launcher; without it, the default launcher "
+    "pool runs trials side by side, each in its own process: hydra.launcher.num_trials=N",
+    "hydra/launcher/submitit": "submitit's launchers need pip install 'r2cmn[slurm]'",
+    "hydra/sweeper/optuna": "Hydra's sweeper for Optuna is the package hydra-optuna-sweeper; without it, sweep=optuna "
+    "searches with r2cmn's own sweeper: pip install 'r2cmn[optuna]'",
+    "hydra/sweeper/": "r2cmn's own search is sweep=optuna",
+    "hydra/launcher/": "the default launcher is pool",
+}
+"""What to do without a plugin of Hydra, by the beginning of its choice."""
 _PLAIN = re.compile(r"[\w./:~%@-]*")
 _LEAST = {"seed": 0, "dim": 1, "trainer.accumulate_grad_batches": 1, "trainer.check_val_every_n_epoch": 1}
 
 
 def compose(
-    overrides: Sequence[str] = (), config_dir: str | Path | None = None, config_name: str = "config"
-) -> DictConfig:
+    overrides: Sequence[str] = (), config_dir: str | Path | None = None, config_name: str = "config",
+    with_hydra: bool = False,
+) -> DictConfig:  # fmt: skip
     """Compose the configuration of `r2cmn train` in Python.
 
     Args:
         overrides: as on the command line, `["memory=none", "data.batch_size=8"]`.
         config_dir: a folder with further choices.
         config_name: the primary file.
+        with_hydra: whether the result has the node `hydra`.
 
     Raises:
         ConfigError: naming the invalid key or choice.
@@ -58,7 +70,7 @@ def compose(
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return hydra_compose(config_name, [*further, *overrides])
+            return hydra_compose(config_name, [*further, *overrides], return_hydra_config=with_hydra)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise composition_error(error) from error
     finally:
@@ -109,7 +121,9 @@ def _sentence(error: Exception) -> str:
         return "GROUP=VALUE needs the name of a choice, such as logger=csv (~GROUP leaves a group out)"
     if len(lines) > 2 and lines[1].startswith("Available options"):
         end = next((n for n, line in enumerate(lines) if line.startswith("Config search path")), len(lines))
-        return f"{lines[0].rpartition(': ')[2]}: there are {', '.join(lines[2:end])}"
+        sentence = f"{lines[0].rpartition(': ')[2]}: there are {', '.join(lines[2:end])}"
+        hint = next((hint for choice, hint in PLUGINS.items() if f"'{choice}" in lines[0]), "")
+        return f"{sentence}; {hint}" if hint else sentence
     return " ".join(lines[:2] if "Could not" in lines[0] else lines[:1]).rstrip(".")
 
 
@@ -136,7 +150,7 @@ def check(config: DictConfig) -> None:
     Raises:
         ValueError: naming the invalid key.
     """
-    _check_run(config)
+    check_run(config)
     excess = find_excess(OmegaConf.to_container(config, resolve=False))
     if excess is not None:
         raise ConfigError(excess)
@@ -160,7 +174,7 @@ def check(config: DictConfig) -> None:
     _check_optimizer(parts["optimizer"])
 
 
-def _check_run(config: DictConfig) -> None:
+def check_run(config: DictConfig) -> None:
     """Check the keys of no class: stages, seed, dim, checkpoint, switches, and numbers that Lightning accepts."""
     for key in (
         "stages",

@@ -8,6 +8,7 @@ edit. Neither torch nor Hydra is imported.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ COMPARED = ("memory", "encoder_decoder", "objective")
 """The groups that models are compared by: they come first in run names, and the dashboard has a panel for each."""
 TAGGED = ("model", *COMPARED, "data", "experiment")
 """The groups that name a run in tags and tables."""
+FACTS = ("system", "paper", "needs", "verified")
+"""What the comment at the head of a file in `conf/model` says, a line each."""
 
 
 SWEEP_CODES = ("same", "any")
@@ -58,6 +61,27 @@ def model_settings(model: str) -> tuple[dict[str, str], dict[str, Any]]:
     return choices, values
 
 
+def read_facts(path: Path) -> dict[str, str]:
+    """Read `FACTS` from the comment at the head of a file of `conf/model`.
+
+    Raises:
+        ConfigError: naming the file and the line that is missing.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines()
+    head = [line.removeprefix("# ") for line in lines if line.startswith("# ") and not line.startswith("# @")]
+    facts = yaml.safe_load("\n".join(head))
+    missing = [name for name in FACTS if not isinstance(facts, dict) or name not in facts]
+    if missing:
+        raise ConfigError(f"{path}: the comment at its head has no line '# {missing[0]}: ...'")
+    return {name: " ".join(str(facts[name]).split()) for name in FACTS}
+
+
+def system_name(model: str) -> str:
+    """Return the name of the system that `model=NAME` builds, as every table shows it; a user's own by its choice."""
+    path = conf_dir() / "model" / f"{model}.yaml"
+    return read_facts(path)["system"] if path.is_file() else model
+
+
 def read_choices(run: Path) -> dict[str, str]:
     """Return the choice of each group that a run was composed from, `{"memory": "cross_modal", ...}`.
 
@@ -73,6 +97,16 @@ def read_choices(run: Path) -> dict[str, str]:
     except (ValueError, LookupError, TypeError, AttributeError):
         return {}
     return {str(group): str(name) for group, name in choices if name is not None and "hydra/" not in str(group)}
+
+
+def listed_choices(overrides: Iterable[str]) -> dict[str, list[str]]:
+    """Return the choices of groups that overrides give as lists, `experiment=[table3,small]`.
+
+    Hydra's own record of choices leaves them out.
+    """
+    found = (re.fullmatch(r"\+*(\w+)=\[([\w,./ -]+)\]", each) for each in overrides)
+    lists = {each[1]: [name.strip() for name in each[2].split(",")] for each in found if each is not None}
+    return {group: names for group, names in lists.items() if group in TAGGED}
 
 
 def choice_names(runs: Iterable[tuple[Mapping[str, Any], Mapping[str, str]]] = ()) -> dict[str, str]:

@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from r2cmn.cli import app
-from r2cmn.commands.models import FACTS, count_parameters, read_facts
-from r2cmn.groups import ConfigError, conf_dir
+from r2cmn.commands.models import count_parameters
+from r2cmn.groups import FACTS, ConfigError, conf_dir, read_facts
 
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
 TOTALS = {  # recounted from public code for the first nine, from equations for the others

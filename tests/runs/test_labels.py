@@ -21,6 +21,7 @@ from r2cmn.runs.labels import MAX_NAME, choices_made, run_labels, run_name
             "seed=1 memory.num_vectors=8 data=iu_xray dim=64",
         ),
         (["data=x", "encoder_decoder=mine", "objective=mine"], "encoder_decoder=mine objective=mine data=x"),
+        (["experiment=[memory_size,small]", "seed=0"], "seed=0 experiment=memory_size+small"),
         (["sweep=optuna", "sweep.resume=true", "hydra.sweep.dir=x", "seed=0"], "seed=0"),
     ],
 )
@@ -62,6 +63,23 @@ def test_the_choices_become_tags(monkeypatch):
     assert labels["name"] == "memory=none"
     assert labels["group"] is None
     assert set(choices_made()) == {"memory", "data", "experiment"}
+
+
+def test_each_of_several_experiments_becomes_a_tag(monkeypatch):
+    # Hydra's record of choices has no group whose choice is a list
+    hydra = {
+        "runtime": {"choices": {"memory": "none"}},
+        "overrides": {"task": ["experiment=[table2,small]", "stages=[fit,test]"]},
+        "job": {"num": 0},
+        "mode": "MULTIRUN",
+        "sweep": {"dir": "runs/s"},
+    }
+    monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: OmegaConf.create(hydra)))
+    monkeypatch.setattr(HydraConfig, "initialized", staticmethod(lambda: True))
+    labels = run_labels(OmegaConf.create({"stages": ["fit"]}))
+    assert labels["tags"] == ["memory=none", "experiment=table2", "experiment=small"]
+    assert labels["name"] == "#0 experiment=table2+small"
+    assert choices_made() == {"memory": "none", "experiment": ["table2", "small"]}
 
 
 def test_the_choice_of_a_users_own_file_becomes_a_tag(monkeypatch):

@@ -6,14 +6,16 @@ from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from r2cmn.config import ConfigError
+from r2cmn.callbacks import Predictions
+from r2cmn.config import ConfigError, compose
 from r2cmn.runs.launchers import COUNTS, without_launcher
-from r2cmn.runs.trainer import check_num_processes, check_started, check_sweep_launcher
+from r2cmn.runs.trainer import check_num_processes, check_started, check_sweep_launcher, make_trainer, share_gpu_memory
 
 
 @pytest.fixture
@@ -30,6 +32,36 @@ def hydra_says(monkeypatch):
 
 def config(**trainer):
     return OmegaConf.create({"trainer": trainer})
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("share", "device", "limit"),
+    [("0.25", "cuda", 20 / 80 - 600 / 1024 / 80), ("0.01", "cuda", 0.005), (None, "cuda", None), ("0.25", "cpu", None)],
+)
+def test_a_trial_that_shares_a_gpu_may_use_its_share_of_the_memory(monkeypatch, share, device, limit):
+    limits = []
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=80 * GIB))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda part, on: limits.append((part, on.type)))
+    monkeypatch.delenv("R2CMN_GPU_SHARE", raising=False)
+    if share is not None:
+        monkeypatch.setenv("R2CMN_GPU_SHARE", share)
+    share_gpu_memory(torch.device(device))
+    assert limits == ([] if limit is None else [(pytest.approx(limit), "cuda")])
+
+
+def test_what_writes_files_writes_into_the_run_folder_unless_a_place_is_named(tmp_path):
+    made = compose(
+        ["logger=tensorboard", f"+callbacks.mine={{_target_: r2cmn.callbacks.Predictions, path: {tmp_path}/p}}"]
+    )
+    made.logger.pop("csv")
+    trainer = make_trainer(made, tmp_path / "run", "public")
+    places = [str(each.path) for each in trainer.callbacks if isinstance(each, Predictions)]
+    assert places == [f"{tmp_path}/run/predictions.csv", f"{tmp_path}/p"]
+    assert trainer.checkpoint_callback.dirpath == f"{tmp_path}/run/checkpoints"
+    assert trainer.logger.save_dir == f"{tmp_path}/run"
 
 
 SEVERAL = [2, "2", [0, 1], "0,1", "0, 1"]

@@ -36,6 +36,8 @@ def test_slots_divide_the_gpus(gpus, per_trial, at_once, expected):
         ((0, 1, None), "auto"),
         ((None, 1, None), "auto"),
         (([], 1, 0), "num_trials"),
+        (([0], 1, None, 0), "trials_per_gpu"),
+        (([0, 1], 2, None, 2), "trials_per_gpu"),
     ],
 )
 def test_invalid_slots_are_rejected(values, key):
@@ -49,14 +51,40 @@ def test_auto_follows_cuda_visible_devices(monkeypatch, visible, expected):
     assert visible_gpus() == expected
 
 
-def test_auto_asks_nvidia_smi(monkeypatch, tmp_path):
+@pytest.fixture
+def two_gpus(monkeypatch, tmp_path):
+    """A machine whose nvidia-smi, a stand-in, lists two GPUs."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert visible_gpus() == []
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho 'GPU 0: A (UUID: x)'\necho '  MIG 1g: y'\necho 'GPU 1: A (UUID: z)'\n")
     program.chmod(0o755)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_auto_asks_nvidia_smi():
     assert visible_gpus() == ["0", "1"]
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("per_gpu", "at_once", "gpus", "share"),
+    [
+        (1, None, ["0", "1"], None),
+        (4, None, ["0", "1"] * 4, "0.25"),
+        (3, 4, ["0", "1", "0", "1"], "0.3333"),
+    ],
+)
+def test_several_trials_share_a_gpu_and_its_memory(per_gpu, at_once, gpus, share):
+    environments = [slot.environment for slot in build_slots("auto", 1, at_once, per_gpu)]
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in environments] == gpus
+    assert {each.get("R2CMN_GPU_SHARE") for each in environments} == {share}
+
+
+def test_without_gpus_their_number_of_trials_counts_nothing(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert [slot.environment for slot in build_slots("auto", 1, None, 4)] == [{}]
 
 
 def test_auto_without_gpus_leaves_the_environment_alone(monkeypatch):
@@ -66,10 +94,17 @@ def test_auto_without_gpus_leaves_the_environment_alone(monkeypatch):
 
 def test_threads_are_divided(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert [share_threads(None, slots) for slots in (1, 3, 16)] == [8, 2, 1]
-    assert share_threads(5, 3) == 5
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert [share_threads(None, slots) for slots in (1, 3, 16)] == ["8", "2", "1"]
+    assert share_threads(5, 3) == "5"
     with pytest.raises(PoolError, match="threads_per_trial"):
         share_threads(0, 1)
+
+
+def test_the_users_number_of_threads_is_kept(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
+    assert share_threads(None, 16) == "3,2"
+    assert share_threads(5, 16) == "5"
 
 
 def test_negative_retries_are_rejected():

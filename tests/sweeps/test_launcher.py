@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -103,9 +104,13 @@ def test_each_trial_runs_once_in_its_own_process_and_its_objective_reaches_the_s
     assert [start["x"] for start in starts] == [1, 2, 3]
     assert [start["num"] for start in starts] == [0, 1, 2]
     assert len({start["pid"] for start in starts}) == 3
-    assert {start["OMP_NUM_THREADS"] for start in starts} == {str(share_threads(None, 2))}
+    assert {start["OMP_NUM_THREADS"] for start in starts} == {share_threads(None, 2)}
     assert {start["R2CMN_SWEEP"] for start in starts} == {toy.sweep.name}
     assert output.count(" started on CPU") == output.count(" done in ") == 3
+    announced, _, started = output.partition(" started on CPU")
+    assert re.search(r"3 trials, 2 at once, threads of each: \d+\n +0  x=1\n +1  x=2\n +2  x=3\n", announced)
+    assert re.search(r" done in \d+ s; \d trials left, about \d+ (s|min)\n", started)
+    assert {start["stdin"] for start in starts} == {""}, "a trial waited for an answer"
     assert "begin of ok" not in output
     assert "begin of ok" in (toy.sweep / "0" / "trial.log").read_text()
 
@@ -127,6 +132,17 @@ def test_no_gpu_serves_two_trials_at_the_same_time(toy, launcher, groups):
     for group in groups:
         own = [start for start in starts if start["CUDA_VISIBLE_DEVICES"] == group]
         assert all(first["ended"] <= second["began"] for first, second in itertools.pairwise(own))
+
+
+@pytest.mark.slow
+def test_a_gpu_serves_as_many_trials_as_it_may(toy):
+    launcher = ["hydra.launcher.gpus=[0]", "hydra.launcher.trials_per_gpu=2"]
+    returncode, output = toy.run("x=1,2,3,4", "seconds=1.5", *launcher)
+    assert returncode == 0, output
+    starts = sorted(toy.starts(), key=lambda start: start["began"])
+    assert {(start["CUDA_VISIBLE_DEVICES"], start["R2CMN_GPU_SHARE"]) for start in starts} == {("0", "0.5")}
+    at_once = [sum(a["began"] <= b["began"] < a["ended"] for a in starts) for b in starts]
+    assert max(at_once) == 2
 
 
 @pytest.mark.slow

@@ -11,9 +11,10 @@ import pytest
 from hydra.core.utils import JobStatus
 
 from r2cmn.runs.folder import RunFolder
-from r2cmn.sweeps.devices import PoolError
+from r2cmn.sweeps.devices import PoolError, Slot
 from r2cmn.sweeps.launcher import settle
-from r2cmn.sweeps.process import Trial, describe_exit, read_last_lines
+from r2cmn.sweeps.pool import Pool
+from r2cmn.sweeps.process import Trial, describe_exit, format_duration, list_trials, read_last_lines
 from r2cmn.sweeps.resume import Place
 
 
@@ -87,3 +88,28 @@ def test_a_trial_writes_its_identity_once(tmp_path):
     trial.identity = {"fingerprint": "g", "parts": {}}
     trial.begin()
     assert json.loads((tmp_path / "trial.json").read_text()) == written, "the file of the trial itself was replaced"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5, "5 s"), (89.4, "89 s"), (600, "10 min"), (9000, "2.5 h"), (260_000, "3.0 days")]
+)
+def test_a_duration_is_short(seconds, text):
+    assert format_duration(seconds) == text
+
+
+def test_a_list_of_trials_shows_what_differs_and_not_what_is_done(tmp_path):
+    trials = [make_trial(tmp_path / str(n), ["memory=none", f"seed={n}"]) for n in range(120)]
+    for number, trial in enumerate(trials):
+        trial.number = number
+    trials[1].status = "skipped"
+    lines = list_trials(trials).splitlines()
+    assert [line.split() for line in lines[:2]] == [["0", "seed=0"], ["2", "seed=2"]]
+    assert lines[-2:] == ["  and 19 more", "  1 trials are done or run elsewhere"]
+
+
+def test_the_rest_of_a_sweep_is_estimated_from_its_finished_trials():
+    pool = Pool([Slot("CPU", {})] * 2, {}, retries=0, grace_s=1, num_left=lambda: 6)
+    pool._seconds = [100.0, 140.0]
+    assert pool._describe_rest() == "; 6 trials left, about 6 min"
+    pool.stopped_by = 2
+    assert pool._describe_rest() == ""

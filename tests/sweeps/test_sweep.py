@@ -127,22 +127,28 @@ def test_a_grid_runs_each_trial_once_in_its_own_folder(folder, data):
     assert not (folder / "runs").exists(), "a run outside the sweep"
 
 
-def test_an_invalid_trial_leaves_its_reason_and_the_others_finish(folder, data):
+def test_an_invalid_trial_refuses_the_sweep_and_one_that_fails_leaves_its_reason(folder, data):
     # 2 is fewer than the 4 that each word asks for
-    more = ["memory.num_vectors=32,2,64", "memory.num_queried=4", "memory.num_threads=2", "hydra.launcher.num_trials=2"]
+    more = ["memory.num_queried=4", "memory.num_threads=2", "hydra.launcher.num_trials=2"]
+    returncode, sweep, out, err = run_sweep(folder, data, "too_many", *more, "memory.num_vectors=32,64,2")
+    assert returncode == 1, out + err
+    assert "memory.num_vectors=2 cannot run: memory.num_queried must be between" in err
+    assert not sweep.exists()
+
+    wrong = folder / "no_weights.pth"
+    wrong.write_bytes(b"weights")
+    more = [*more, "memory.num_vectors=32", f"backbone.pretrained=false,{wrong}", "seed=0,1"]
     returncode, sweep, out, err = run_sweep(folder, data, "too_many", *more)
     assert returncode == 1, out + err
     found = trials(sweep)
-    assert [(p / "result.json").exists() for p in found] == [True, False, True]
-    reason = "memory.num_queried must be between 1 and memory.num_vectors (2), not 4"
-    assert reason in (found[1] / "trial.log").read_text()
-    assert reason in (found[1] / "FAILED").read_text()
-    assert "Traceback" not in (found[1] / "trial.log").read_text()
-    assert "memory.num_vectors=32" in overrides(found[0])
-    assert "memory.num_vectors=64" in overrides(found[2])
+    assert [(p / "result.json").exists() for p in found] == [True, True, False, False]
+    reason = "no_weights.pth"
+    assert reason in (found[2] / "FAILED").read_text().splitlines()[1]
+    assert "Traceback" not in (found[2] / "trial.log").read_text()
+    assert "seed=1" in overrides(found[1])
     said = out[out.index("the trials of this sweep:") :]
     assert reason in said
-    assert f"see {found[1]}/trial.log" in err
+    assert f"see {found[2]}/trial.log" in err
     for noise in ("Traceback", "Error executing job", "HYDRA_FULL_ERROR"):
         assert noise not in out + err
 
@@ -238,9 +244,11 @@ def test_ddp_is_rejected_without_a_process_a_trial(folder, data):
 
 
 def test_the_basic_launcher_continues_after_an_invalid_trial(folder, data):
-    more = ["hydra/launcher=basic", "memory.num_vectors=2,8", "memory.num_queried=4", "memory.num_threads=2"]
+    wrong = folder / "no_weights.pth"
+    wrong.write_bytes(b"weights")
+    more = ["hydra/launcher=basic", f"backbone.pretrained={wrong},false", "memory=none"]
     returncode, sweep, out, err = run_sweep(folder, data, "basic", *more)
     assert returncode == 1
     assert [(p / "result.json").exists() for p in trials(sweep)] == [False, True]
-    assert "memory.num_queried must be between" in err
+    assert "no_weights.pth" in err
     assert "Traceback" not in out + err

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 PRESETS = {"iu_xray": ("iu_xray_paper", 760), "mimic_cxr": ("mimic_cxr_paper", 4335)}
 """By data set: the experiment with the paper's sizes, and the number of words of its vocabulary."""
-FACTS = ("system", "paper", "needs", "verified")
-"""What the comment at the head of a file in `conf/model` says, a line each."""
 _INVENTED = 100  # reports of one sentence each, for models whose size depends on the sentences of the training set
 
 
@@ -42,30 +39,11 @@ def models(
 
 def describe(name: str, data: str) -> dict[str, Any]:
     """Return the facts of a model, its number of parameters at the paper's size, and the command that trains it."""
-    from r2cmn.groups import conf_dir
+    from r2cmn.groups import conf_dir, read_facts
 
     facts = read_facts(conf_dir() / "model" / f"{name}.yaml")
     total = count_parameters(name, data)
     return {"model": name, **facts, "parameters": total, "command": f"r2cmn train model={name}"}
-
-
-def read_facts(path: Path) -> dict[str, str]:
-    """Read `FACTS` from the comment at the head of a file of `conf/model`.
-
-    Raises:
-        ConfigError: naming the file and the line that is missing.
-    """
-    import yaml
-
-    from r2cmn.groups import ConfigError
-
-    lines = path.read_text(encoding="utf-8").splitlines()
-    head = [line.removeprefix("# ") for line in lines if line.startswith("# ") and not line.startswith("# @")]
-    facts = yaml.safe_load("\n".join(head))
-    missing = [name for name in FACTS if not isinstance(facts, dict) or name not in facts]
-    if missing:
-        raise ConfigError(f"{path}: the comment at its head has no line '# {missing[0]}: ...'")
-    return {name: " ".join(str(facts[name]).split()) for name in FACTS}
 
 
 def count_parameters(name: str, data: str) -> int:
@@ -106,6 +84,7 @@ def _show(rows: list[dict[str, Any]], data: str) -> None:
     from rich.table import Column, Table
 
     from r2cmn.evaluation.show import console
+    from r2cmn.groups import FACTS
 
     columns = ("model", *FACTS, "parameters")
     table = Table(

@@ -90,3 +90,16 @@ def check_vocabulary(content: dict[str, Any], ours: dict[str, Any]) -> None:
             f"{theirs['max_length']}) than that of these data ({len(ours['words'])}, {ours['max_length']}): repeat the "
             "overrides of its run, trial.json in the run folder lists them"
         )
+
+
+def note_on_trunk(config: DictConfig) -> str:
+    """Return a sentence if a frozen trunk is random, "" if it is trained or has weights."""
+    backbone = config.backbone
+    starts_anew = "fit" in config.stages and config.checkpoint is None and config.init_from is None
+    if not starts_anew or not backbone.get("frozen") or backbone.get("pretrained"):
+        return ""
+    return (
+        "backbone.frozen=true without backbone.pretrained: the trunk is random, so scores say little of the images. To "
+        "train one on the same data: r2cmn train memory=none run_dir=runs/trunk, then add "
+        "backbone.pretrained=runs/trunk/checkpoints/last.ckpt"
+    )

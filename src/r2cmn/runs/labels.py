@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from r2cmn.groups import COMPARED, TAGGED
+from r2cmn.groups import COMPARED, TAGGED, listed_choices
 
 MAX_NAME = 128
 """Number of characters of a name that W&B shows."""
@@ -45,20 +45,22 @@ def run_labels(config: DictConfig, replaced: Sequence[str] = ()) -> dict[str, An
     ignored = {*replaced, "dim", "num_vectors"} if replaced else set()
     groups = {each: re.split(r"\W", each.lstrip("+~"), maxsplit=1)[0] for each in hydra.overrides.task}
     labels["name"] = run_name([each for each, group in groups.items() if group not in ignored], number)
-    labels["tags"] = [f"{group}={choices[group]}"[:MAX_TAG] for group in TAGGED if choices.get(group)]
+    tagged = {group: choices[group] for group in TAGGED if choices.get(group)}
+    named = [(group, name) for group, each in tagged.items() for name in ([each] if isinstance(each, str) else each)]
+    labels["tags"] = [f"{group}={name}"[:MAX_TAG] for group, name in named]
     labels["group"] = Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else None
     return labels
 
 
 def choices_made(replaced: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the choice of each group, `{"memory": "cross_modal", ...}`; {} outside a Hydra run.
+    """Return the choice of each group, `{"memory": "cross_modal", ...}`, or a list; {} outside a Hydra run.
 
     Args:
         replaced: parts that a tested checkpoint replaces; they are left out.
     """
     if not HydraConfig.initialized():
         return {}
-    choices = HydraConfig.get().runtime.choices
+    choices = {**HydraConfig.get().runtime.choices, **listed_choices(HydraConfig.get().overrides.task)}
     return {str(group): name for group, name in choices.items() if "hydra/" not in str(group) and group not in replaced}
 
 
@@ -71,6 +73,8 @@ def run_name(overrides: Sequence[str], number: int | None = None) -> str:
     """
     shown = [o.lstrip("+") for o in overrides if not _UNNAMED.match(o.lstrip("+~"))]
     shown = [o for o in shown if not re.search(r"[/\\]", o)]  # a path may name a person
+    lists = {o: f"{group}={'+'.join(names)}" for o in shown for group, names in listed_choices([o]).items()}
+    shown = [lists.get(o, o) for o in shown]
     shown.sort(key=lambda o: not _FIRST.match(o.lstrip("~")))
     name = " ".join([*([] if number is None else [f"#{number}"]), *(shown or ["defaults"])])
     return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"

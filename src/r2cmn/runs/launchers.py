@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+GPU_SHARE = "R2CMN_GPU_SHARE"
+"""The share of its GPU's memory that a trial may use, if several trials share the GPU."""
+
 COUNTS = (
     "WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "JSM_NAMESPACE_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE",
     "MV2_COMM_WORLD_SIZE",

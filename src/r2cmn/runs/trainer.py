@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
@@ -21,10 +22,18 @@ from r2cmn.callbacks.restored import CheckRestored
 from r2cmn.checkpoints import AtomicCheckpointIO
 from r2cmn.config import ConfigError, objects
 from r2cmn.loggers.metrics_csv import NoRepeatedRows
+from r2cmn.runs.folder import RunFolder
 from r2cmn.runs.labels import run_labels
-from r2cmn.runs.launchers import largest_count
+from r2cmn.runs.launchers import GPU_SHARE, largest_count
 from r2cmn.runs.pruning import study_reports
 
+_CUDA_CONTEXT = 600 * 2**20
+"""Bytes that a process uses on a GPU beside its tensors."""
+_PLACES = {
+    "r2cmn.callbacks.Checkpoints": ("dirpath", "checkpoints"),
+    "r2cmn.callbacks.Predictions": ("path", "predictions_csv"),
+}
+"""By callback, the option that names its place, and the attribute of `RunFolder` that it is if null."""
 _LAUNCHERS = (
     "trial a process of its own: add hydra/launcher=pool (hydra.launcher.gpus_per_trial=N), or "
     "hydra/launcher=submitit_slurm hydra.launcher.tasks_per_node=N on a cluster"
@@ -55,7 +64,7 @@ def make_trainer(
     every, epochs = config.trainer.get("check_val_every_n_epoch"), config.trainer.get("max_epochs")
     # a run shorter than the interval would end without a score, and without a best checkpoint
     options = {"check_val_every_n_epoch": min(every, epochs)} if every and epochs and epochs > 0 else {}
-    labels = {**run_labels(config, replaced), "continued": continued}
+    labels = {**run_labels(config, replaced), "continued": continued, "save_dir": str(folder)}
     try:
         trainer: pl.Trainer = instantiate(
             config.trainer,
@@ -63,7 +72,7 @@ def make_trainer(
             callbacks=[
                 CheckRestored(data),
                 NoRepeatedRows(),
-                *(instantiate(node, _convert_="all") for node in objects(config.callbacks).values()),
+                *(_make_callback(node, folder) for node in objects(config.callbacks).values()),
                 *study_reports(),
             ],
             logger=[_make_logger(node, labels, license_class) for node in objects(config.logger).values()],
@@ -76,7 +85,23 @@ def make_trainer(
         raise ConfigError(f"{f'{key[1]}: ' if key else ''}{error.__cause__ or error}") from error
     check_num_processes(trainer)
     check_started(trainer)
+    share_gpu_memory(trainer.strategy.root_device)
     return trainer
+
+
+def share_gpu_memory(device: torch.device) -> None:
+    """Limit this process to its share of a GPU's memory if the sweep runs several trials on it (`trials_per_gpu`)."""
+    share = float(os.environ.get(GPU_SHARE) or 1)
+    if share < 1 and device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(max(share - _CUDA_CONTEXT / total, share / 2), device)
+
+
+def _make_callback(node: DictConfig, folder: Path) -> Any:
+    """Build a callback; those that write files without a named place write into the run folder."""
+    key, place = _PLACES.get(node._target_, ("", ""))
+    options = {key: str(getattr(RunFolder(folder), place))} if key and node.get(key) is None else {}
+    return instantiate(node, _convert_="all", **options)
 
 
 def _make_logger(node: DictConfig, labels: dict[str, Any], license_class: str) -> Any:

@@ -28,7 +28,7 @@ from r2cmn.sweeps.compose import (
 )
 from r2cmn.sweeps.devices import PoolError, build_slots, share_threads
 from r2cmn.sweeps.pool import Pool
-from r2cmn.sweeps.process import Trial, TrialReturn
+from r2cmn.sweeps.process import Trial, TrialReturn, list_trials
 from r2cmn.sweeps.resume import Place, Resumption, find_free_number, record_taken
 from r2cmn.sweeps.settings import SweepSettings, check_unused
 
@@ -50,6 +50,7 @@ class PoolLauncher(Launcher):
         self,
         gpus: str | Sequence[int | str] = "auto",
         gpus_per_trial: int = 1,
+        trials_per_gpu: int = 1,
         num_trials: int | None = None,
         threads_per_trial: int | None = None,
         retries: int = 0,
@@ -57,6 +58,7 @@ class PoolLauncher(Launcher):
     ) -> None:
         self.gpus = gpus
         self.gpus_per_trial = gpus_per_trial
+        self.trials_per_gpu = trials_per_gpu
         self.num_trials = num_trials
         self.threads_per_trial = threads_per_trial
         self.retries = retries
@@ -72,7 +74,7 @@ class PoolLauncher(Launcher):
         """
         if self.retries < 0 or self.grace_s < 0:
             raise PoolError(f"hydra.launcher.retries={self.retries} and grace_s={self.grace_s} must be 0 or more.")
-        self.slots = build_slots(self.gpus, self.gpus_per_trial, self.num_trials)
+        self.slots = build_slots(self.gpus, self.gpus_per_trial, self.num_trials, self.trials_per_gpu)
         self.num_threads = share_threads(self.threads_per_trial, len(self.slots))
         self.hydra_context = hydra_context
         self.config = config
@@ -94,8 +96,9 @@ class PoolLauncher(Launcher):
         """
         self._configure_log()
         trials = self._plan([list(overrides) for overrides in job_overrides], initial_job_idx)
-        log.info(f"{len(trials)} trials, {len(self.slots)} at once, {self.num_threads} threads each")
-        pool = self._make_pool()
+        counts = f"{len(trials)} trials, {len(self.slots)} at once, threads of each: {self.num_threads}"
+        log.info(f"{counts}\n{list_trials(trials)}")
+        pool = self._make_pool(lambda: sum(trial.status == "waiting" for trial in trials))
         with self._private():
             pool.run(trials)
         log.info("\n".join(["the trials of this sweep:", *(trial.summary_row() for trial in trials)]))
@@ -103,20 +106,26 @@ class PoolLauncher(Launcher):
             raise SystemExit(128 + pool.stopped_by)
         return [trial.close() for trial in trials]
 
-    def launch_each(self, jobs: Iterable[tuple[int, Sequence[str]]], ended: Callable[[int, str, bool], None]) -> None:
+    def launch_each(
+        self,
+        jobs: Iterable[tuple[int, Sequence[str]]],
+        ended: Callable[[int, str, bool], None],
+        num_left: Callable[[], int] = lambda: 0,
+    ) -> None:
         """Run trials that a search chooses one by one, the next one when a slot is free.
 
         Args:
             jobs: number and overrides of each trial.
             ended: called with the number of a trial that has ended, the reason of its failure, and whether it was
                 stopped with the sweep.
+            num_left: returns the number of trials that are still to be chosen.
 
         Raises:
             SystemExit: with 128 + the number of the signal that stopped the sweep.
         """
         self._configure_log()
-        log.info(f"{len(self.slots)} trials at once, {self.num_threads} threads each")
-        pool = self._make_pool()
+        log.info(f"{len(self.slots)} trials at once, threads of each: {self.num_threads}")
+        pool = self._make_pool(num_left)
         with self._private():
             pool.run(
                 (self._make(self._compose(overrides), overrides, number) for number, overrides in jobs),
@@ -138,13 +147,13 @@ class PoolLauncher(Launcher):
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
 
-    def _make_pool(self) -> Pool:
+    def _make_pool(self, num_left: Callable[[], int]) -> Pool:
         environment = {
-            "OMP_NUM_THREADS": str(self.num_threads),
+            "OMP_NUM_THREADS": self.num_threads,
             "PYTHONUNBUFFERED": "1",  # or the last lines of a killed trial are lost
             "R2CMN_SWEEP": Path(self.config.hydra.sweep.dir).resolve().name,
         }
-        return Pool(self.slots, environment, self.retries, self.grace_s)
+        return Pool(self.slots, environment, self.retries, self.grace_s, num_left)
 
     def _plan(self, job_overrides: list[list[str]], first: int) -> list[Trial]:
         """Find out which trials are done, begun or new, and the folder of each."""

@@ -13,11 +13,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from types import FrameType
 
 from r2cmn.runs.launchers import without_launcher
 from r2cmn.sweeps.devices import Slot
-from r2cmn.sweeps.process import Trial, describe_exit, read_last_lines
+from r2cmn.sweeps.process import Trial, describe_exit, format_duration, read_last_lines
 
 log = logging.getLogger(__name__)
 
@@ -53,17 +54,24 @@ class Pool:
         environment: variables for each process.
         retries: number of further starts of a failed trial.
         grace_s: seconds between the signal that stops a trial and SIGKILL.
+        num_left: returns the number of trials that have not started.
 
     Attributes:
         stopped_by: the signal that stopped the sweep, or None.
     """
 
-    def __init__(self, slots: Sequence[Slot], environment: Mapping[str, str], retries: int, grace_s: float) -> None:
+    def __init__(
+        self, slots: Sequence[Slot], environment: Mapping[str, str], retries: int, grace_s: float,
+        num_left: Callable[[], int] = lambda: 0,
+    ) -> None:  # fmt: skip
         self.environment = dict(environment)
         self.retries = retries
         self.grace_s = grace_s
         self.stopped_by: int | None = None
         self._num_signals = 0
+        self._num_left = num_left
+        self._num_slots = len(slots)
+        self._seconds: list[float] = []
         self._free = deque(slots)
         self._running: list[Attempt] = []
         self._ended: Callable[[Trial], None] = ignore
@@ -150,7 +158,8 @@ class Pool:
         try:
             if trial.folder.result_json.is_file():
                 trial.objective, trial.status = trial.folder.read_objective(), "done"
-                log.info(f"{trial.label} done in {trial.seconds:.0f} s")
+                self._seconds.append(trial.seconds)
+                log.info(f"{trial.label} done in {trial.seconds:.0f} s{self._describe_rest()}")
                 return
             last_lines = read_last_lines(trial.folder, attempt.log_start)
             reason = describe_exit(attempt.process.returncode, last_lines)
@@ -161,6 +170,15 @@ class Pool:
         else:
             trial.fail(reason, last_lines)
         log.error(f"{trial.label} {trial.status} ({trial.reason}) — see {trial.folder.trial_log}")
+
+    def _describe_rest(self) -> str:
+        """Estimate the time that is left, if trials take as long as those that are done; "" if none is left."""
+        waiting, usual, now = self._num_left(), fmean(self._seconds), time.monotonic()
+        running = [max(usual - (now - attempt.started), 0.0) for attempt in self._running]
+        if self.stopped_by is not None or not (waiting or running):
+            return ""
+        seconds = max([*running, (sum(running) + waiting * usual) / self._num_slots])
+        return f"; {waiting + len(running)} trials left, about {format_duration(seconds)}"
 
     def _stop(self) -> None:
         """Forward the signal to the running trials; kill them after the grace time or at a second signal."""

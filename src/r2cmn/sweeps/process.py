@@ -15,10 +15,13 @@ from r2cmn.files import read_tail
 from r2cmn.runs.folder import RunFolder
 from r2cmn.runs.lock import FolderLock
 from r2cmn.sweeps.devices import PoolError
+from r2cmn.sweeps.grid import varying
 
 log = logging.getLogger(__name__)
 
 NUM_LAST_LINES = 20
+MOST_LISTED = 100
+"""Trials that a sweep lists before it starts."""
 
 _HYDRA_HINT = "Set the environment variable HYDRA_FULL_ERROR"  # the last line of any failed Hydra application
 _EXCEPTION_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt)\b")
@@ -133,6 +136,24 @@ class Trial:
             self.job_return.status = JobStatus.FAILED
             self.job_return.return_value = TrialError("\n".join([message, *self.last_lines]))
         return self.job_return
+
+
+def list_trials(trials: Sequence[Trial]) -> str:
+    """Return a line for each trial that will run: its number and what tells it from the others."""
+    every = [trial.overrides for trial in trials]
+    waiting = [trial for trial in trials if trial.status == "waiting"]
+    lines = [f"  {trial.number:4d}  {varying(every, trial.overrides)}" for trial in waiting[:MOST_LISTED]]
+    rest, others = len(waiting) - MOST_LISTED, len(trials) - len(waiting)
+    lines += [f"  and {rest} more"] if rest > 0 else []
+    return "\n".join([*lines, *([f"  {others} trials are done or run elsewhere"] if others else [])])
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as people say it: 40 s, 12 min, 3.5 h, 2.1 days."""
+    for name, size, most in (("s", 1, 90), ("min", 60, 90 * 60), ("h", 3600, 48 * 3600)):
+        if seconds < most:
+            return f"{seconds / size:.{1 if name == 'h' else 0}f} {name}"
+    return f"{seconds / 86400:.1f} days"
 
 
 def read_last_lines(folder: RunFolder, start: int = 0) -> list[str]:

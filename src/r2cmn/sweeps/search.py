@@ -81,6 +81,10 @@ class Search:
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return len(counting_trials(self.study)) + len(running)
 
+    def num_left(self) -> int:
+        """Return the number of trials that are still to be chosen."""
+        return max(0, self.n_trials - self._count_taken())
+
     def ended(self, number: int, reason: str, stopped: bool) -> None:
         """Record the end of a trial; `reason` and `stopped` describe one without a result."""
         trial = record_end(self.study, self._asked[number], self.folder / str(number), reason, stopped)

@@ -93,7 +93,7 @@ class OptunaSweeper(Sweeper):
         assert self.launcher is not None
         try:
             if hasattr(self.launcher, "launch_each"):  # the slot of a pruned trial is taken at once
-                self.launcher.launch_each(search.jobs(), search.ended)
+                self.launcher.launch_each(search.jobs(), search.ended, search.num_left)
                 return
             jobs = search.jobs()
             while batch := list(islice(jobs, self.n_jobs)):

@@ -16,7 +16,11 @@ from hydra.core.hydra_config import HydraConfig
 def main(config):
     directory = Path(HydraConfig.get().runtime.output_dir)
     attempts = len(list(directory.glob("start-*.json")))
-    start = {key: os.environ.get(key) for key in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "R2CMN_SWEEP")}
+    start = {
+        key: os.environ.get(key)
+        for key in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "R2CMN_SWEEP", "R2CMN_GPU_SHARE")
+    }
+    start["stdin"] = sys.stdin.read()
     start |= {"pid": os.getpid(), "x": config.x, "deep": config.extra.deep, "job": HydraConfig.get().job.name}
     start["num"] = HydraConfig.get().job.num
     if config.act in ("wait", "stubborn"):

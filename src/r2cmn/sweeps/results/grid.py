@@ -11,6 +11,7 @@ from typing import Any
 from r2cmn.files.words import first_line
 from r2cmn.files.yaml import read_yaml
 from r2cmn.runs.folder import MULTIRUN, own_overrides
+from r2cmn.sweeps.grid import RangeError, expand, is_grid, make_parser, params_of, varying
 
 _MOST_TRIALS = 100_000
 
@@ -31,8 +32,7 @@ class Grid:
 
     def varying(self, trial: Sequence[str]) -> str:
         """Return the overrides of a trial that not all trials share."""
-        shared = set(self.trials[0]).intersection(*self.trials) if len(self.trials) > 1 else set()
-        return " ".join(each for each in trial if each not in shared) or " ".join(trial)
+        return varying(self.trials, trial)
 
 
 def read_grid(sweep: Path) -> Grid:
@@ -48,11 +48,10 @@ def read_grid(sweep: Path) -> Grid:
         sweeper, task = _options(hydra["sweeper"]), [str(each) for each in hydra["overrides"]["task"]]
     except Exception as error:  # whatever a YAML reader raises on a torn file
         return Grid(unknown=f"{path} cannot be read: {first_line(error)}")
-    if not str(sweeper.get("_target_", "")).endswith(".BasicSweeper"):
+    if not is_grid(sweeper):
         return Grid(swept=_keys(sweeper.get("params")), unknown="its sweeper searches and has no grid")
-    params = [f"{key}={value}" for key, value in _options(sweeper.get("params")).items()]
     try:
-        return _expand([*params, *task])
+        return _expand([*params_of(sweeper), *task], *_config_dirs(hydra))
     except HydraException as error:
         return Grid(unknown=f"the overrides in {path} cannot be read: {first_line(error)}")
 
@@ -62,22 +61,22 @@ def trial_key(overrides: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(own_overrides(overrides)))
 
 
-def _expand(overrides: Sequence[str]) -> Grid:
-    """Return the product of the values of all overrides; the later override of a key counts, as in Hydra."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    choices: dict[str, list[str]] = {}
-    for each in OverridesParser.create().parse_overrides(list(overrides)):
-        key = each.get_key_element()
-        if not each.is_sweep_override():
-            choices[key] = [f"{key}={each.get_value_element_as_str()}"]
-        elif each.is_discrete_sweep():
-            choices[key] = [f"{key}={value}" for value in each.sweep_string_iterator()]
-        else:
-            return Grid(swept=(key,), unknown=f"{key} is drawn from a range, not from a grid")
+def _expand(overrides: Sequence[str], *config_dirs: str) -> Grid:
+    """Return the product of the values of all overrides."""
+    try:
+        choices = expand(make_parser(*config_dirs).parse_overrides(list(overrides)))
+    except RangeError as error:
+        return Grid(swept=(str(error).split()[0],), unknown=str(error))
     swept = tuple(key.lstrip("+~") for key, values in choices.items() if len(values) > 1)
     trials = list(itertools.islice(itertools.product(*choices.values()), _MOST_TRIALS))
     return Grid(tuple(map(trial_key, trials)), swept)
+
+
+def _config_dirs(hydra: Mapping[str, Any]) -> list[str]:
+    """Return the folders that `--config-dir` gave the sweep, as far as they still exist."""
+    sources = _options(hydra.get("runtime")).get("config_sources") or []
+    paths = [str(each.get("path")) for each in sources if _options(each).get("provider") == "command-line"]
+    return [path for path in paths if Path(path).is_dir()]
 
 
 def _options(value: Any) -> dict[str, Any]:
