@@ -18,11 +18,11 @@ from r2cmn.files import cache_dir, expand_user
 PACKAGES = (
     "r2cmn", "torch", "torchvision", "timm", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf",
     "pycocoevalcap", "wandb", "tensorboard", "pydicom", "optuna", "wandb-workspaces", "pandas", "scipy", "matplotlib",
-    "plotly", "pyarrow",
+    "pyarrow",
 )  # fmt: skip
 EXTRAS = {
     "tensorboard": "tensorboard", "pydicom": "dicom", "optuna": "optuna", "wandb-workspaces": "dashboard",
-    **dict.fromkeys(("pandas", "scipy", "matplotlib", "plotly", "pyarrow"), "results"),
+    **dict.fromkeys(("pandas", "scipy", "matplotlib", "pyarrow"), "results"),
 }  # fmt: skip
 """Optional packages and the extra that installs each."""
 

@@ -34,7 +34,10 @@ def results(
     parquet: Annotated[Path | None, typer.Option(help="Write the same rows as Parquet.")] = None,
     curves: Annotated[Path | None, typer.Option(help="Write a CSV with a row a logged value.")] = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Draw the paper's Figures 3 and 4 into this folder, as SVG and PNG.")
+        Path | None,
+        typer.Option(
+            help="Draw curves over sizes (Figures 3 and 4) and dots over kinds into this folder, as SVG and PNG."
+        ),
     ] = None,
     format: Annotated[
         str | None, typer.Option(help="Print only the table of all scores (Tables 2 and 3): text, markdown or latex.")
@@ -64,10 +67,10 @@ def results(
     from r2cmn.evaluation.show import console
     from r2cmn.files import write_whole
     from r2cmn.sweeps.results import export, tables
-    from r2cmn.sweeps.results import figures as drawing
     from r2cmn.sweeps.results.collect import collect
     from r2cmn.sweeps.results.compare import check_level, compare_families, parse_reference
     from r2cmn.sweeps.results.frame import ablated_keys, families
+    from r2cmn.sweeps.results.pictures import draw
     from r2cmn.sweeps.results.reports import Reports
     from r2cmn.sweeps.results.table2 import FORMATS, find_format, table2
 
@@ -104,8 +107,11 @@ def results(
     else:
         write_whole(out, table)
     if figures is not None:
-        for paths, caption in drawing.draw([one for one, _ in compared], metric, figures, overwrite):
+        drawn, lacking = draw([one for one, _ in compared], metric, figures, overwrite)
+        for paths, caption in drawn:
             print(*paths, f"  {caption}", sep="\n")
+        for note in lacking:
+            print(f"r2cmn: note: {note}", file=sys.stderr)
     if html is not None:
         from r2cmn.sweeps.results.page import write_page
 

@@ -19,7 +19,7 @@ _STYLE = {
     "font.size": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 7,
     "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7,
     "xtick.major.width": 0.7, "ytick.major.width": 0.7, "lines.linewidth": 1.3, "lines.markersize": 4,
-    "svg.hashsalt": "r2cmn", "savefig.dpi": 300,
+    "svg.hashsalt": "r2cmn", "savefig.dpi": 300, "axes.formatter.useoffset": False,
 }  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from r2cmn.sweeps.results.table2 import FORMATS, average_gain, metrics_of, table
 from r2cmn.sweeps.results.tables import title_of
 
 TABLE_2 = "Chen et al., ACL 2021, Table 2"
-ROWS = ["BASE", "BASE+MEM", "BASE+CMN"]
+ROWS = ["BASE", "BASE+MEM", "CMN"]  # as `r2cmn models` names them
+PUBLISHED = [f"{name} (published)" for name in ("BASE", "BASE+MEM", "BASE+CMN")]  # as printed
 IU_XRAY = "r2cmn.data.iu_xray.IUXRayDataModule"
 
 
@@ -49,7 +50,7 @@ def test_rows_columns_best_and_published(table):
     made = table()
     assert made.columns == ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "AVG. Δ")
     assert [line.name for line in made.lines[:3]] == ROWS
-    assert [line.name for line in made.lines[3:]] == [f"{name} (published)" for name in ROWS]
+    assert [line.name for line in made.lines[3:]] == PUBLISHED
     assert made.lines[0].cells[-1] == "-"
     assert float(made.lines[2].cells[-1].rstrip("%")) == pytest.approx(100, abs=6)
     assert [sum(line.best) for line in made.lines] == [0, 0, 6, 0, 0, 0]
@@ -112,7 +113,7 @@ def test_a_sweep_of_models_has_a_row_a_system_and_blind_rows(tmp_path, make_swee
     assert [setting.label for setting in groups[0].settings] == ["model base", "model base_mem", "model cmn"]
     made = table2(compare(groups[0], metrics_of(["BLEU_4", "METEOR"]), find_reference(groups[0], {}), None))
     blind = ["best constant report (no image)"]
-    assert [line.name for line in made.lines] == [*ROWS, *blind, *(f"{name} (published)" for name in ROWS)]
+    assert [line.name for line in made.lines] == [*ROWS, *blind, *PUBLISHED]
     assert made.lines[3].cells == ("0.172", "-", "-")
     text = FORMATS["latex"](made)
     assert text.count(r"\midrule") == 3

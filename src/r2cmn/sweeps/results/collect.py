@@ -11,10 +11,8 @@ from pathlib import Path
 from r2cmn.files import expand_user, read_json
 from r2cmn.runs.folder import MULTIRUN, REUSED, RunFolder
 from r2cmn.sweeps.results.grid import Grid, read_grid, trial_key
-from r2cmn.sweeps.results.trial import Trial, read_trial
+from r2cmn.sweeps.results.trial import FIXED, Trial, read_trial
 
-FIXED = 0.9
-"""The share of one text among a trial's reports from which it counts as fixed, as in the callback `Degeneracy`."""
 _DEEPEST = 4  # folders between an argument and a trial, for `sweep.subdir` and for a folder of many sweeps
 
 
@@ -70,7 +68,7 @@ class Collection:
     @property
     def degenerate(self) -> list[str]:
         """A note if finished trials write (nearly) one fixed report: their scores say nothing about a memory."""
-        fixed = [trial.label for trial in self.done if trial.scores.get("most_common", 0.0) >= FIXED]
+        fixed = [trial.label for trial in self.done if trial.is_collapsed]
         if not fixed:
             return []
         named = ", ".join(fixed[:3]) + (", ..." if len(fixed) > 3 else "")

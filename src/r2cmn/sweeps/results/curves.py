@@ -21,6 +21,7 @@ class Point:
         x: the value of the key.
         mean: of the score over seeds.
         values: the score of each seed.
+        collapsed: whether the trial of each seed writes one fixed text.
         parameters: of the whole model; nan if unknown.
         extra: the parameters of the memory relative to those of the rest, in percent; nan if unknown.
     """
@@ -28,6 +29,7 @@ class Point:
     x: float
     mean: Mean
     values: tuple[float, ...]
+    collapsed: tuple[bool, ...]
     parameters: float
     extra: float
 
@@ -83,7 +85,7 @@ def _point(setting: Setting, key: str, metric: str, level: float) -> Point:
     counts: Mapping[str, float] = setting.trials[0].parameters
     total, memory = counts.get("total", math.nan), counts.get("memory", math.nan)
     extra = 100 * memory / (total - memory) if total > memory else math.nan
-    return Point(float(setting.values[key]), mean(values, level), values, total, extra)
+    return Point(float(setting.values[key]), mean(values, level), values, setting.collapsed(metric), total, extra)
 
 
 def _is_number(value: Any) -> bool:

@@ -1,24 +1,29 @@
-"""Draws the paper's Figures 3 and 4 as SVG and PNG: a column wide, readable in gray and by the color-blind."""
+"""Draws the paper's Figures 3 and 4: a score against a key, readable in gray and by the color-blind."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from r2cmn.files import load_optional
 from r2cmn.metrics.names import short as score_name
-from r2cmn.pages.pictures import COLORS, SUFFIXES, styled, write_figure
-from r2cmn.sweeps.results.compare import Comparison
-from r2cmn.sweeps.results.curves import Curve, base_of, curves_of, numeric_keys
-from r2cmn.sweeps.results.export import check_targets
+from r2cmn.pages.pictures import COLORS, styled
+from r2cmn.sweeps.results.curves import Curve, base_of, curves_of
+from r2cmn.sweeps.results.drawing import (
+    add_legend,
+    half_widths,
+    load,
+    mark_collapsed,
+    new_figure,
+    score_frame,
+)
 from r2cmn.sweeps.results.frame import Family
 from r2cmn.sweeps.results.paper import Claim, ablation, claim
 from r2cmn.sweeps.results.statistics import Mean
 from r2cmn.sweeps.results.tables import title_of
+from r2cmn.sweeps.results.trial import COLLAPSED
 
-_COLUMN = (3.35, 2.55)  # inches; a column of a two-column page
+_HEIGHT = 2.55  # inches
 _PARAMETERS = "#D55E00"
 _LETTERS = 57  # of a legend in a column
 _MARKERS = "osD^vP"
@@ -49,9 +54,8 @@ def figure(family: Family, key: str, metric: str, level: float = 0.95) -> Any:
     """
     curves = curves_of(family, key, metric, level)
     _check(curves, family, key, metric)
-    figure_class = _load("matplotlib.figure").Figure
     with styled("results"):
-        drawn = figure_class(figsize=_COLUMN, layout="constrained")
+        drawn = new_figure(_HEIGHT)
         axes = drawn.add_subplot()
         lines = [
             _curve(axes, curve, number, curves, curve.label or score_name(metric))
@@ -59,21 +63,15 @@ def figure(family: Family, key: str, metric: str, level: float = 0.95) -> Any:
         ]
         axes.set_ylim(*_frame(curves))
         lines += _published(axes, claim(family.data, key, metric), curves) + _base(axes, base_of(family, metric, level))
+        lines += mark_collapsed(
+            axes, [place for n, curve in enumerate(curves) for place in _collapsed(curve, n, curves)]
+        )
         _x_axis(axes, key, curves)
         axes.set_ylabel(score_name(metric))
         if key == "memory.num_vectors" and not any(math.isnan(point.parameters) for point in curves[0].points):
             lines += _parameters(axes, curves[0])
-        labels = [str(line.get_label()) for line in lines]
-        columns = next(n for n in (3, 2, 1) if n == 1 or _width(labels, n) <= _LETTERS)
-        drawn.legend(lines, labels, loc="outside upper left", ncols=columns, frameon=False,
-                     handlelength=2.0, columnspacing=1.0, handletextpad=0.5, borderaxespad=0.2)  # fmt: skip
+        add_legend(drawn, lines, _LETTERS)
     return drawn
-
-
-def _width(labels: list[str], columns: int) -> int:
-    """Estimate how many letters wide a legend is, a handle counting as six; it is filled column by column."""
-    rows = math.ceil(len(labels) / columns)
-    return sum(max(map(len, labels[first : first + rows])) + 6 for first in range(0, len(labels), rows))
 
 
 def caption(family: Family, key: str, metric: str, level: float = 0.95) -> str:
@@ -89,6 +87,8 @@ def caption(family: Family, key: str, metric: str, level: float = 0.95) -> str:
     low, high = _frame(curves)
     if any(point.mean.low < low or point.mean.high > high for curve in curves for point in curve.points):
         parts.append("Bars that leave the frame continue outside")
+    if any(any(point.collapsed) for curve in curves for point in curve.points):
+        parts.append(COLLAPSED)
     if family.label:
         parts.append(f"All with {family.label}")
     last = curves[0].points[-1]
@@ -98,40 +98,6 @@ def caption(family: Family, key: str, metric: str, level: float = 0.95) -> str:
     if beside is not None:
         parts.append(f"Published beside it: {beside.text}")
     return ". ".join(parts) + ". " + ablation(key).stated
-
-
-def draw(compared: Sequence[Comparison], metric: str, folder: Path, overwrite: bool) -> list[tuple[list[Path], str]]:
-    """Draw and write the figures of several comparisons.
-
-    Args:
-        compared: the comparisons, each of one family.
-        metric: the score.
-        folder: of the files.
-        overwrite: whether files may be replaced.
-
-    Returns:
-        The files and the caption of each figure.
-
-    Raises:
-        ValueError: if there is nothing to draw, a file exists or matplotlib is missing; then nothing is written.
-    """
-    wanted = [
-        (one, key, name_of(key) + (f"-{number + 1}" if number else ""))
-        for number, one in enumerate(compared)
-        for key in numeric_keys(one.family)
-    ]
-    if not wanted:
-        raise ValueError("--figures: no key has two numbers as values among the finished trials: there is no curve")
-    check_targets([folder / f"{name}.{suffix}" for _, _, name in wanted for suffix in SUFFIXES], overwrite)
-    drawn = [figure(one.family, key, metric, one.level) for one, key, _ in wanted]
-    return [
-        (write_figure(picture, folder, name), caption(one.family, key, metric, one.level))
-        for picture, (one, key, name) in zip(drawn, wanted, strict=True)
-    ]
-
-
-def _load(module: str) -> Any:
-    return load_optional(module, "a figure", "results")
 
 
 def _check(curves: Sequence[Curve], family: Family, key: str, metric: str) -> None:
@@ -147,19 +113,36 @@ def _check(curves: Sequence[Curve], family: Family, key: str, metric: str) -> No
 
 def _curve(axes: Any, curve: Curve, number: int, curves: Sequence[Curve], label: str) -> Any:
     """Draw a curve, a little to the side of the others; single seeds are dots beside their mean, one is hollow."""
-    step = 2**0.07 if _is_log(curves) else 1.0
-    place = step ** (2 * number - (len(curves) - 1))
-    x, y = [point.x * place for point in curve.points], [point.mean.value for point in curve.points]
-    half = [0.0 if math.isnan(point.mean.low) else point.mean.value - point.mean.low for point in curve.points]
-    color = COLORS[number]
-    drawn = axes.errorbar(x, y, yerr=half if any(half) else None, color=color, marker=_MARKERS[number], capsize=2.5,
-                          elinewidth=0.9, markerfacecolor=color if any(half) else "white", label=label,
+    x, y = [_beside(point.x, number, curves) for point in curve.points], [point.mean.value for point in curve.points]
+    half = [half_widths(point.mean, point.values) for point in curve.points]
+    color, has_bars = COLORS[number], any(map(any, half))
+    bars = list(zip(*half, strict=True)) if has_bars else None
+    drawn = axes.errorbar(x, y, yerr=bars, color=color, marker=_MARKERS[number], capsize=2.5,
+                          elinewidth=0.9, markerfacecolor=color if has_bars else "white", label=label,
                           zorder=3)  # fmt: skip
     for point in curve.points:
         if point.mean.number > 1:
-            beside = [point.x * place * step] * len(point.values)
+            beside = [_beside(point.x, number, curves, seed=True)] * len(point.values)
             axes.plot(beside, point.values, ".", color=color, alpha=0.6, markersize=2.5, zorder=2)
     return drawn
+
+
+def _beside(x: float, number: int, curves: Sequence[Curve], seed: bool = False) -> float:
+    """Return where a curve has its point of a value: curves and the dots of seeds do not cover each other."""
+    steps = 2 * number - (len(curves) - 1) + (1 if seed else 0)
+    if _is_log(curves):
+        return float(x * 2 ** (0.07 * steps))
+    ticks = [point.x for curve in curves for point in curve.points]
+    return float(x + 0.012 * (max(ticks) - min(ticks)) * steps)
+
+
+def _collapsed(curve: Curve, number: int, curves: Sequence[Curve]) -> list[tuple[float, float]]:
+    return [
+        (_beside(point.x, number, curves, seed=point.mean.number > 1), value)
+        for point in curve.points
+        for value, is_collapsed in zip(point.values, point.collapsed, strict=True)
+        if is_collapsed
+    ]
 
 
 def _parameters(axes: Any, curve: Curve) -> list[Any]:
@@ -169,6 +152,7 @@ def _parameters(axes: Any, curve: Curve) -> list[Any]:
                        linestyle="--", marker="x", linewidth=1.0, label="parameters")  # fmt: skip
     right.set_ylabel("parameters (millions)")
     right.margins(y=0.15)
+    right.set_ylim(max(0.0, right.get_ylim()[0]))
     axes.set_zorder(right.get_zorder() + 1)
     axes.patch.set_visible(False)
     return drawn
@@ -200,14 +184,8 @@ def _include(axes: Any, value: float) -> None:
 
 
 def _frame(curves: Sequence[Curve]) -> tuple[float, float]:
-    """Return the ends of the y axis: a tenth of the score or more, or noise looks like an effect; long bars are cut."""
     points = [point for curve in curves for point in curve.points]
-    low, high = min(min(p.values) for p in points), max(max(p.values) for p in points)
-    span = max(high - low, 0.1 * abs(high))
-    ends = [end for p in points for end in (p.mean.low, p.mean.high) if not math.isnan(end)]
-    bottom, top = (low + high - span) / 2, (low + high + span) / 2
-    bottom, top = max(min([bottom, *ends]), bottom - span), min(max([top, *ends]), top + span)
-    return bottom - 0.05 * (top - bottom), top + 0.05 * (top - bottom)
+    return score_frame([value for point in points for value in point.values], [point.mean for point in points])
 
 
 def _is_log(curves: Sequence[Curve]) -> bool:
@@ -224,4 +202,4 @@ def _x_axis(axes: Any, key: str, curves: Sequence[Curve]) -> None:
     shown = ticks[::-1][::2][::-1] if is_crowded else ticks
     axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
     axes.set_xticks(ticks, minor=True)
-    axes.xaxis.set_minor_formatter(_load("matplotlib.ticker").NullFormatter())
+    axes.xaxis.set_minor_formatter(load("matplotlib.ticker").NullFormatter())

@@ -56,6 +56,15 @@ class Setting:
         """The choices of its trials, by group."""
         return self.trials[0].choices
 
+    @property
+    def num_collapsed(self) -> int:
+        """The number of its trials that write (nearly) one fixed text."""
+        return sum(trial.is_collapsed for trial in self.trials)
+
+    def collapsed(self, metric: str) -> tuple[bool, ...]:
+        """Return whether each of the trials that have a score is collapsed, in the order of `numbers`."""
+        return tuple(trial.is_collapsed for trial in self.trials if metric in trial.value)
+
     def numbers(self, metric: str) -> dict[Any, float]:
         """Return a score by seed, of the trials that have it."""
         return {trial.seed: trial.value[metric] for trial in self.trials if metric in trial.value}

@@ -10,17 +10,17 @@ from zlib import crc32
 
 from markupsafe import Markup, escape
 
-from r2cmn.files import load_optional
 from r2cmn.metrics.names import short as score_name
-from r2cmn.pages import Row, Table, render, write
+from r2cmn.pages import Row, Table, lines, render, write
+from r2cmn.pages.charts import ticks_of
 from r2cmn.pages.pictures import figure_svg
 from r2cmn.runs.folder import override_key
-from r2cmn.sweeps.results import figures, tables
+from r2cmn.sweeps.results import tables
 from r2cmn.sweeps.results.collect import Collection
 from r2cmn.sweeps.results.compare import Comparison
-from r2cmn.sweeps.results.curves import curves_of, numeric_keys
 from r2cmn.sweeps.results.frame import Family, Setting
 from r2cmn.sweeps.results.names import short, shown, sort_key
+from r2cmn.sweeps.results.pictures import Picture, pictures
 from r2cmn.sweeps.results.table2 import table2
 from r2cmn.sweeps.results.trial import Trial, identity
 
@@ -41,7 +41,7 @@ def write_page(
         notes: a sentence each.
 
     Raises:
-        ValueError: if plotly or matplotlib is not installed.
+        ValueError: if matplotlib is not installed.
     """
     write(path, page(found, compared, metric, notes))
 
@@ -51,7 +51,8 @@ def page(
 ) -> str:
     """Return the page."""
     families = [one.family for one, _ in compared]
-    lines = _curves(families)
+    curves = _curves(families)
+    settings = list(dict.fromkeys(curve["setting"] for curve in curves))
     return render(
         "results.html",
         title=", ".join(sweep.directory.name for sweep in found.sweeps) or "runs",
@@ -59,11 +60,13 @@ def page(
         lines=[*tables.missing_lines(found), *notes],
         unfinished=_unfinished(found),
         families=[_family(one, every, metric) for one, every in compared],
-        metrics=[name for name in CURVES if any(name in line["values"] for line in lines)],
+        settings=[(name, lines.style_of(number)) for number, name in enumerate(settings)],
+        metrics=[(name, plot) for name in CURVES if (plot := _plot(curves, settings, name))],
+        coordinates=_coordinates(families, metric),
+        shaded=score_name(metric),
         trials=_trials(found.trials, metric),
         level=f"{100 * (compared[0][0].level if compared else 0.95):g}%",
-        data={"curves": lines, "coordinates": _coordinates(families, metric)},
-        plotly=Markup(load_optional("plotly.offline", "--html", "results").get_plotlyjs()),
+        data={"curves": curves},
     )
 
 
@@ -74,19 +77,13 @@ def _unfinished(found: Collection) -> Table:
 
 def _family(one: Comparison, every: Comparison, metric: str) -> Mapping[str, Any]:
     """Return one score with its tests, Table 2, and a figure for each size that varies."""
-    drawn, notes = [], []
-    for key in numeric_keys(one.family):
-        count = len(curves_of(one.family, key, metric, one.level))
-        if 0 < count <= figures.most_curves():
-            drawn.append(_figure(one, key, metric))
-        elif count:
-            notes.append(f"{count} curves over {short(key)} are too many for one figure.")
+    found, notes = pictures(one, metric)
     return {
         "name": one.family.label or ", ".join(short(key) for key in one.family.keys) or "all trials",
         "title": tables.title_of(metric),
         "settings": _settings(one, metric),
         "scores": _scores(every),
-        "figures": drawn,
+        "figures": [_figure(one, picture) for picture in found],
         "notes": notes,
     }
 
@@ -104,24 +101,26 @@ def _scores(every: Comparison) -> Table:
     table = table2(every)
     rows = []
     for line in table.lines:
-        cells = [Markup("<b>{}</b>").format(cell) if best else cell
-                 for cell, best in zip(line.cells, line.best, strict=True)]  # fmt: skip
+        cells = [_score(cell, best) for cell, best in zip(line.cells, line.best, strict=True)]
         rows.append(Row([line.name, *cells], "soft" if line.kind != "ours" else ""))
     return Table(["", *table.columns], rows, "; ".join(table.notes))
 
 
-def _figure(one: Comparison, key: str, metric: str) -> Mapping[str, str]:
-    drawn = figure_svg(figures.figure(one.family, key, metric, one.level))
-    box = f'<svg role="img" aria-label="{escape(score_name(metric))}"'
+def _score(cell: str, best: bool) -> Markup:
+    """Return a cell with its standard deviation in a second line, so that twelve scores fit into a page."""
+    value, plus_minus, spread = cell.partition(" ± ")
+    shown_value = Markup("<b>{}</b>").format(value) if best else escape(value)
+    return shown_value + Markup('<small class="sd">± {}</small>').format(spread) if plus_minus else shown_value
+
+
+def _figure(one: Comparison, shown_picture: Picture) -> Mapping[str, str]:
+    drawn = figure_svg(shown_picture.draw())
+    box = f'<svg role="img" aria-label="{escape(shown_picture.title)}"'
     picture = drawn[drawn.index("<svg") :].replace("<svg", box, 1)
-    prefix = f"{figures.name_of(key)}{crc32(one.family.label.encode())}"
+    prefix = f"{shown_picture.name}{crc32(one.family.label.encode())}"
     for before in (' id="', 'href="#', "url(#"):  # several pictures share the page: each needs ids of its own
         picture = picture.replace(before, f"{before}{prefix}-")
-    return {
-        "title": f"{score_name(metric)} over {short(key)}",
-        "svg": Markup(picture),
-        "caption": figures.caption(one.family, key, metric, one.level),
-    }
+    return {"title": shown_picture.title, "svg": Markup(picture), "caption": shown_picture.caption}
 
 
 def _trials(trials: Sequence[Trial], metric: str) -> Table:
@@ -179,31 +178,40 @@ def _logged(trial: Trial) -> dict[str, list[list[float]]]:
     }
 
 
-def _coordinates(families: Sequence[Family], metric: str) -> dict[str, Any]:
-    """Return the axes of the parallel coordinates: what varies, the seed, the validation and the test score."""
+def _plot(curves: Sequence[Mapping[str, Any]], settings: Sequence[str], name: str) -> Markup:
+    """Return the learning curves of one logged value; empty if no trial has it."""
+    drawn = [
+        lines.Line(number, settings.index(curve["setting"]), curve["values"][name])
+        for number, curve in enumerate(curves)
+        if name in curve["values"]
+    ]
+    return lines.curves(drawn, name, "epoch") if drawn else Markup()
+
+
+def _coordinates(families: Sequence[Family], metric: str) -> Markup:
+    """Return the parallel coordinates: what varies, the seed, the validation and the test score."""
     trials = [
         trial for family in families for trial in family.trials if math.isfinite(trial.value.get(metric, math.nan))
     ]
     if len(trials) < 2:
-        return {}
+        return Markup()
     keys = list(dict.fromkeys(key for family in families for key in (*family.telling, *family.keys)))
-    axes = [_axis(short(key), [identity(trial).get(key, "-") for trial in trials]) for key in keys]
-    axes.append(_axis("seed", [trial.seed for trial in trials]))
-    scores = {
-        "validation": [trial.objective for trial in trials],
-        score_name(metric): [t.value[metric] for t in trials],
-    }
-    if any(math.isnan(value) for value in scores["validation"]) or metric == "objective":
-        scores.pop("validation")
-    axes += [{"label": name, "values": each, "tickformat": ".3f"} for name, each in scores.items()]
-    return {"dimensions": axes, "color": {"label": score_name(metric), "values": scores[score_name(metric)]}}
+    axes = [_kinds(short(key), [identity(trial).get(key, "-") for trial in trials]) for key in keys]
+    axes.append(_kinds("seed", [trial.seed for trial in trials]))
+    objectives, scores = [trial.objective for trial in trials], [trial.value[metric] for trial in trials]
+    if not any(math.isnan(value) for value in objectives) and metric != "objective":
+        axes.append(_numbers("validation", objectives))
+    axes.append(_numbers(score_name(metric), scores))
+    return lines.parallel(axes, scores, f"{score_name(metric)} and the values of each trial")
 
 
-def _axis(name: str, values: Sequence[Any]) -> dict[str, Any]:
+def _kinds(name: str, values: Sequence[Any]) -> lines.Axis:
     """Return an axis with the values in order at equal distances: sizes double, and kinds have names."""
     order = sorted({shown(value): value for value in values}.items(), key=lambda pair: sort_key(pair[1]))
     places = {label: place for place, (label, _) in enumerate(order)}
-    return {
-        "label": name, "values": [places[shown(value)] for value in values], "range": [0, max(len(order) - 1, 1)],
-        "tickvals": list(places.values()), "ticktext": list(places),
-    }  # fmt: skip
+    return lines.Axis(name, [places[shown(value)] for value in values], [(at, label) for label, at in places.items()])
+
+
+def _numbers(name: str, values: Sequence[float]) -> lines.Axis:
+    ticks = ticks_of(min(values), max(values), 4)
+    return lines.Axis(name, values, [(tick, f"{tick:.3g}") for tick in ticks])

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from r2cmn.groups import system_name
 from r2cmn.metrics.names import GROUNDING
 from r2cmn.metrics.names import short as score_name
 from r2cmn.sweeps.results.compare import Comparison
 from r2cmn.sweeps.results.frame import Setting
 from r2cmn.sweeps.results.paper import compared_groups, paper, published_system, system_of
-from r2cmn.sweeps.results.tables import marks, score
-from r2cmn.sweeps.results.trial import plain_numbers
+from r2cmn.sweeps.results.tables import collapsed_mark, marks, score
+from r2cmn.sweeps.results.trial import COLLAPSED, plain_numbers
 
 AVERAGED = ("BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "METEOR", "ROUGE_L")
 _TIE = 1e-9
@@ -30,7 +31,8 @@ FURTHER = ("CIDEr", "CE_macro_P", "CE_macro_R", "CE_macro_F1", "CE_micro_F1", *G
 BLIND = {"constant": "best constant report", "most_frequent": "most frequent report", "random": "random reports"}
 """The baselines that look at no image, and their names in the table."""
 _LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
-          "†": r"$^\dagger$", "‡": r"$^\ddagger$", "*": r"$^*$", "±": r"$\pm$", "Δ": r"$\Delta$"}  # fmt: skip
+          "†": r"$^\dagger$", "‡": r"$^\ddagger$", "*": r"$^*$", "±": r"$\pm$",
+          "×": r"$\times$", "Δ": r"$\Delta$"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,24 +98,44 @@ def _notes(comparison: Comparison) -> list[str]:
     seeds = sorted({len(setting.trials) for setting in comparison.family.settings})
     counts = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     mean, plural = "mean ± sd" if seeds[-1] > 1 else "mean", "s" if seeds != [1] else ""
+    base = name_of_setting(comparison, comparison.reference)
     notes = [
         f"ours: {mean} over {counts} seed{plural}; best in bold",
-        f"AVG. Δ: mean relative gain over {_name(comparison, comparison.reference)} in {len(AVERAGED)} scores",
+        f"AVG. Δ: mean relative gain over {base} in {len(AVERAGED)} scores; none for itself or without the image",
     ]
+    if any(setting.num_collapsed for setting in comparison.family.settings):
+        notes.append(COLLAPSED)
     explained = marks([cell for row in comparison.cells for cell in row.values()], comparison.level)
     if comparison.number:
         marked = "; ".join(explained) or "all inside the noise"
         notes.append(f"differences from it, Holm for {comparison.number} tests: {marked}")
     elif len(comparison.family.settings) > 1:
         notes.append("no difference from it could be tested: one seed and no reports, or no spread at all")
-    return notes
+    return [*notes, *_why_no_gain(comparison)]
 
 
-def _name(comparison: Comparison, setting: Setting) -> str:
-    """Return the published name of a setting if settings differ in published choices alone, else its label."""
+def _why_no_gain(comparison: Comparison) -> list[str]:
+    """Return why settings have no AVG. Δ, a sentence each; the reference itself never has one."""
+    names, reference = list(comparison.cells[0]), comparison.reference
+    absent = [score_name(name) for name in AVERAGED if name not in names]
+    lacking = [score_name(name) for name in AVERAGED if name in names
+               and any(math.isnan(row[name].mean.value) for row in comparison.cells)]  # fmt: skip
+    base = next(row for setting, row in comparison.rows() if setting is reference)
+    zero = [score_name(name) for name in AVERAGED if name in names and base[name].mean.value == 0]
+    reasons = [f"no trial has {', '.join(absent)}"] if absent else []
+    reasons += [f"{', '.join(lacking)} was not computed in all trials"] if lacking else []
+    reasons += [f"{', '.join(zero)} of {name_of_setting(comparison, reference)} is 0"] if zero else []
+    if not reasons:
+        return []
+    java = "; METEOR needs Java" if "METEOR" in (*absent, *lacking) else ""
+    return [f"AVG. Δ is - because it needs all {len(AVERAGED)} scores, and {' and '.join(reasons)}{java}"]
+
+
+def name_of_setting(comparison: Comparison, setting: Setting) -> str:
+    """Return the system of a setting if settings differ in the choices of systems alone, else its label."""
     system = system_of(setting.choices)
     by_choice = set(comparison.family.keys) <= {"model", *(f"{group}._target_" for group in compared_groups())}
-    return system["system"] if system and by_choice else setting.label
+    return system_name(system["model"]) if system and by_choice else setting.label
 
 
 def _ours(comparison: Comparison, names: Sequence[str]) -> list[Line]:
@@ -132,19 +154,29 @@ def _ours(comparison: Comparison, names: Sequence[str]) -> list[Line]:
             texts.append("-" if math.isnan(value.value) else f"{value.value:.3f}{spread}{cells[name].mark}")
         gain = math.nan if setting is comparison.reference else average_gain(means.loc[number], base)
         texts.append("-" if math.isnan(gain) else f"{100 * gain:+.1f}%")
-        lines.append(Line(_name(comparison, setting), tuple(texts), (*best.loc[number], False)))
+        lines.append(
+            Line(
+                name_of_setting(comparison, setting) + collapsed_mark(setting), tuple(texts), (*best.loc[number], False)
+            )
+        )
     return lines
 
 
-def _blind(comparison: Comparison, names: Sequence[str]) -> list[Line]:
-    """Return the rows of the baselines that look at no image, from the first trial whose test recorded them."""
+def blind_scores(comparison: Comparison) -> dict[str, dict[str, float]]:
+    """Return the scores of the baselines that look at no image, from the first trial whose test recorded them."""
     recorded = (trial.result.get("baselines") for trial in comparison.family.trials)
     all_scores = (each.get("scores") for each in recorded if isinstance(each, Mapping))
     found: Mapping[str, Any] = next((scores for scores in all_scores if isinstance(scores, Mapping)), {})
+    return {key: plain_numbers(found[key]) for key in BLIND if key in found}
+
+
+def _blind(comparison: Comparison, names: Sequence[str]) -> list[Line]:
+    """Return the rows of the baselines that look at no image."""
+    found = blind_scores(comparison)
     lines = []
     for key, name in BLIND.items():
         if key in found:
-            scores = plain_numbers(found[key])
+            scores = found[key]
             cells = [score(scores.get(metric, math.nan), 3) for metric in names]
             lines.append(Line(f"{name} (no image)", (*cells, "-"), (False,) * (len(cells) + 1), "blind"))
     return lines

@@ -17,6 +17,7 @@ from r2cmn.sweeps.results.collect import Collection
 from r2cmn.sweeps.results.compare import BOTH, SEEDS, TRAININGS, Cell, Comparison
 from r2cmn.sweeps.results.frame import Setting
 from r2cmn.sweeps.results.names import short, shown
+from r2cmn.sweeps.results.trial import COLLAPSED
 
 _MOST_MISSING = 12
 _NUMBERS = {
@@ -120,10 +121,17 @@ def fields(setting: Setting, cell: Cell) -> list[str]:
     between = "" if gap is None else score(gap.value, sign="+") + margin(gap.value, gap.high)
     chances = [""] * 3 if gap is None else [chance(p) for p in (gap.p, cell.p_reports, cell.corrected)]
     return [
-        *([shown(value) for value in setting.values.values()] or [setting.label]), str(cell.mean.number),
+        *([shown(value) for value in setting.values.values()] or [setting.label]),
+        f"{cell.mean.number}{collapsed_mark(setting)}",
         score(cell.mean.value) + margin(cell.mean.value, cell.mean.high), score(cell.mean.sd), between, *chances,
         f"{cell.verdict} {cell.mark}".strip(),
     ]  # fmt: skip
+
+
+def collapsed_mark(setting: Setting) -> str:
+    """Return ` ×` if all trials of a setting are collapsed, ` (1×)` if some are, else nothing."""
+    number = setting.num_collapsed
+    return "" if not number else " ×" if number == len(setting.trials) else f" ({number}×)"
 
 
 def caption(comparison: Comparison) -> str:
@@ -142,6 +150,8 @@ def caption(comparison: Comparison) -> str:
             f"p Holm: the larger of the two, corrected for {comparison.number} test{'s' * (comparison.number > 1)}"
         )
     parts += marks(cells, comparison.level)
+    if any(setting.num_collapsed for setting in comparison.family.settings):
+        parts.append(COLLAPSED)
     if any(cell.mean.number == 1 for cell in cells):
         parts.append("one seed: no interval, and nothing is known of other seeds")
     return "; ".join(parts)

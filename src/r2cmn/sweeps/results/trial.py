@@ -13,6 +13,10 @@ from r2cmn.groups import TAGGED, choice_names, read_choices
 from r2cmn.runs.fingerprint import counted
 from r2cmn.runs.folder import RunFolder
 
+FIXED = 0.9
+"""The share of one text among a trial's reports from which it counts as collapsed, as in the callback `Degeneracy`."""
+COLLAPSED = f"×: trials that write the same text for {FIXED:.0%} or more of the test studies"
+"""The meaning of the mark of collapsed trials in tables and figures."""
 _COMPARED = ("objective", "epochs", "seconds")  # of result.json
 _NUMBERS = ("memory.num_vectors", "memory.num_queried", "memory.num_threads")
 _REPEATED = ("seed", "callbacks.epoch_seed.seed")
@@ -58,6 +62,11 @@ class Trial:
     def scores(self) -> dict[str, float]:
         """The scores of its test."""
         return plain_numbers(self.result.get("scores"))
+
+    @property
+    def is_collapsed(self) -> bool:
+        """Whether its reports are (nearly) one fixed text."""
+        return self.scores.get("most_common", 0.0) >= FIXED
 
     @property
     def objective(self) -> float:
