@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +26,7 @@ from hydra.core.hydra_config import HydraConfig
 from PIL import Image
 
 from r2cmn import CMNModule, ReportDataModule, compose
+from r2cmn.cli import _quiet
 from r2cmn.config import plain
 
 TINY = [
@@ -127,6 +129,11 @@ def test_a_run_leaves_its_folder_with_scores_and_baselines(train, run, make_data
     assert {"BLEU_1", "BLEU_4", "ROUGE_L", "CIDEr", "distinct"} <= set(scores)
     assert "METEOR" in result.out
     assert "n/a" in result.out
+    screen = result.out.splitlines()
+    assert len(screen) <= 45, "a run ends in one screen"
+    assert max(map(len, screen)) <= 120
+    assert sum(", generated" in line for line in screen) == 3
+    assert screen[-2].startswith(f"in {tmp_path / 'run'}: scores.json")
     evaluated = json.loads((tmp_path / "run" / "scores.json").read_text())
     names = [each["protocol"] for each in evaluated["protocols"]]
     assert names == [f"{version}/findings/cleaned-iu_xray/coco" for version in ("released-1", "full-1")]
@@ -146,8 +153,8 @@ def test_a_run_leaves_its_folder_with_scores_and_baselines(train, run, make_data
     assert "shuffled" in result.out
     assert content["baselines"]["notes"], "after one epoch it is not better than the best constant"
     for note in content["baselines"]["notes"]:
-        assert note in result.err
-        assert note in " ".join(result.out.split())
+        assert result.err.count(note) == 1
+        assert note not in " ".join(result.out.split())
     checkpoint = next((tmp_path / "run" / "checkpoints").glob("best*.ckpt"))
     again = train(data, "stages=[test]", f"checkpoint={checkpoint}")
     assert again.code == 0, again.err
@@ -376,6 +383,35 @@ def test_evaluate_prints_and_writes_scores(run, tmp_path, monkeypatch):
     assert "BLEU-4" in result.out
     assert [line[:12] for line in result.err.splitlines()] == ["r2cmn: note:"]
     assert "METEOR" in result.err
+
+
+def test_the_resolved_configuration_names_no_folder_that_is_not_there_yet(run):
+    shown = run("train", "--cfg", "job", "--resolve")
+    assert shown.code == 0, shown.err
+    assert "dirpath: null" in shown.out
+    assert "None" not in shown.out
+
+
+def test_only_the_warning_of_a_trunk_that_is_frozen_on_purpose_is_silenced():
+    eval_mode = "Found 67 module(s) in eval mode at the start of training. This may lead to unexpected behavior"
+    for frozen, expected in ((True, ["another"]), (False, [eval_mode, "another"])):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            _quiet({"backbone": {"frozen": frozen}})
+            for text in (eval_mode, "another"):
+                warnings.warn(text, stacklevel=1)
+        assert [str(each.message) for each in caught] == expected
+
+
+def test_an_empty_report_is_named(run, save, make_dataset, tmp_path, monkeypatch):
+    data, checkpoint = make_dataset(tmp_path / "data", num_studies=3, size=48), save()
+    monkeypatch.setattr(CMNModule, "generate", lambda self, images: [""] * len(images))
+    one = run("generate", checkpoint, *sorted((data / "images" / "study_0").iterdir()), "--device", "cpu")
+    assert (one.code, one.out) == (0, "\n")
+    assert one.err == "r2cmn: note: the model wrote an empty report\n"
+    many = run("generate", checkpoint, data / "images", "--out", tmp_path / "r.csv", "--device", "cpu")
+    assert many.code == 0
+    assert "3 of 3 reports are empty" in many.err
 
 
 @pytest.mark.parametrize("command", [[], ["train"], ["generate"], ["evaluate"], ["doctor"]])

@@ -180,7 +180,34 @@ def test_every_validation_leaves_a_line_without_the_groups_below(tmp_path, caplo
     caplog.set_level(logging.INFO, "r2cmn")
     fit(Toy([0.25, 0.5]), tmp_path, Progress(), epochs=2)
     lines = [record.getMessage() for record in caplog.records if record.name == "r2cmn"]
-    assert lines == ["epoch 0: val/BLEU_4 0.2500", "epoch 1: val/BLEU_4 0.5000"]
+    assert lines == ["epoch 0: BLEU_4 0.2500", "epoch 1: BLEU_4 0.5000"]
+
+
+def test_the_line_of_a_validation_fits_and_has_the_main_scores_first(caplog):
+    caplog.set_level(logging.INFO, "r2cmn")
+    names = [
+        "val/mine",
+        *(f"val/CE_{a}_{s}" for a in ("macro", "micro", "example") for s in ("P", "R", "F1")),
+        "lr/rest",
+    ]
+    names += [
+        "val/BLEU_1",
+        "val/BLEU_4",
+        "val/METEOR",
+        "val/ROUGE_L",
+        "val/CIDEr",
+        "val/distinct",
+        "val/loss",
+        "train/loss",
+    ]
+    trainer = SimpleNamespace(
+        sanity_checking=False, is_global_zero=True, current_epoch=120, callback_metrics=dict.fromkeys(names, 1.23456)
+    )
+    Progress().on_validation_end(trainer, None)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert len(f"12:00:00 INFO {line}") <= 120
+    for name in ("train/loss", "val/loss", "BLEU_4", "METEOR", "CIDEr"):
+        assert f" {name} 1.2346" in line, name
 
 
 # ---- Predictions -----------------------------------------------------------------------------------------------------

@@ -65,9 +65,9 @@ def make_trainer(*callbacks, **options):
     )  # fmt: skip
 
 
-def validate(data, module, **options):
+def validate(data, module, per_thread=True, **options):
     """Return what is logged of the memory, without its prefix."""
-    (scores,) = make_trainer(MemoryUse(), **options).validate(module, datamodule=data, verbose=False)
+    (scores,) = make_trainer(MemoryUse(per_thread), **options).validate(module, datamodule=data, verbose=False)
     return {name.removeprefix("val/memory/"): value for name, value in scores.items() if "memory" in name}
 
 
@@ -99,6 +99,9 @@ def test_the_numbers_are_those_of_every_patch_and_word(options):
     use, alignment = by_hand(data, module)
     assert found == pytest.approx(use | alignment, abs=1e-6)
     assert found["alignment_boxes"] > 5
+    without = validate(data, module, per_thread=False)
+    assert without == {name: value for name, value in found.items() if not name.startswith("thread_")}
+    assert len(without) < len(found)
     assert found["share_patches"] < 1, "else the test could not tell one side from the other"
     assert found["share_patches"] != found["share_words"]
     assert {name for name in found if name.startswith("thread_1/")} == {

@@ -9,7 +9,7 @@ from r2cmn.data.check import Funnel, check_studies, check_vocabulary
 from r2cmn.data.images import load_image
 from r2cmn.data.index import measure_images
 from r2cmn.data.reports import DataError, read_annotation
-from r2cmn.data.tokenizer import Tokenizer
+from r2cmn.data.tokenizer import CLEANING, Tokenizer
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_an_unusable_cache_is_not_an_error(studies, monkeypatch, tmp_path):
 @pytest.mark.slow
 @pytest.mark.realdata
 def test_all_real_images_can_be_read(iu_xray_dir):
-    kept, funnel = check_studies(read_annotation(iu_xray_dir), num_views=2)
+    kept, funnel = check_studies(read_annotation(iu_xray_dir), num_views=2, clean=CLEANING["iu_xray"])
     assert sum(len(rows) for rows in kept.values()) == 2953
     assert funnel.bad == ()
-    assert funnel.repeated["test"] == pytest.approx(274 / 590)
+    assert funnel.repeated["test"] == pytest.approx(277 / 590), "46.9%, as evaluations and baselines count"

@@ -46,11 +46,13 @@ def test_the_name_of_a_protocol_has_all_its_parts():
 
 def test_released_is_cut_and_unknown_and_full_is_whole():
     tokenizer = Tokenizer(["<unk>", "are", "clear", "lungs", "the", "."], "iu_xray", max_length=5)
-    released, full = released_and_full(tokenizer, ["The lungs are markedly clear. No change."], ["The lungs."])
+    released, full = released_and_full(
+        tokenizer, ["The lungs are markedly clear. No change."], ["The lungs are barely clear. No change."]
+    )
     assert released.texts == ["the lungs are <unk>"]
     assert full.texts == ["the lungs are markedly clear . no change ."]
     assert [each.protocol.version for each in (released, full)] == ["released-1", "full-1"]
-    assert full.training == ["the lungs ."]
+    assert released.seen == full.seen == [False], "cut they are equal, but one definition counts: cleaned and whole"
     assert released.protocol.name.startswith("released-1/findings/cleaned-iu_xray/")
 
 

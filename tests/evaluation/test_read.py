@@ -210,3 +210,13 @@ def test_the_column_of_patients_may_have_any_case_and_a_study_without_one_is_alo
     expected = ["0", "0", "study 3", "study 4"]
     assert read_predictions(path).groups() == ("patient", expected)
     assert read_predictions(path).groups("Patient ID") == ("Patient ID", expected)
+
+
+def test_baselines_are_named_by_file_and_a_runs_predictions_by_its_folder(tmp_path):
+    paths = [tmp_path / name for name in ("theirs.csv", "a/predictions.csv", "b/predictions.csv", "c/x.csv", "d/x.csv")]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("id,generated\n1,a\n")
+    found = read_baselines(paths, Predictions(tmp_path / "mine.csv", ["1"], ["a"], {}))
+    repeated = [str(path) for path in paths[3:]]
+    assert list(found) == ["theirs", "a/predictions", "b/predictions", *repeated]

@@ -192,7 +192,9 @@ def test_degenerate_text_is_scored():
 
 def test_the_json_names_every_score_and_holds_no_text(tmp_path, pair):
     generated, truth = pair
-    found = evaluate(generated, [references(truth, training=truth)], title="mine", settings=QUICK, notes=["a note"])
+    found = evaluate(
+        generated, [references(truth, seen=[True] * len(truth))], title="mine", settings=QUICK, notes=["a note"]
+    )
     found.write_json(tmp_path / "deep" / "s.json")
     text = (tmp_path / "deep" / "s.json").read_text()
     content = json.loads(text)
@@ -247,7 +249,10 @@ def test_a_run_and_its_file_have_the_same_scores(studies):
         for name, score in one.ours.scores.items():
             assert score == pytest.approx(other.ours.scores[name], abs=1e-12, nan_ok=True), name
     assert found.groups == ("patient", 2)
-    assert found.protocols[0].ours.degeneracy["seen_references"] == pytest.approx(2 / 3)
+    train = [" ".join(tokenizer.clean(each.report).split()) for each in studies["train"]]
+    seen = sum(reference in train for reference in whole) / 3
+    assert 0 < seen < 1
+    assert [each.ours.degeneracy["seen_references"] for each in found.protocols] == pytest.approx([seen, seen])
     assert "<unk>" in texts["released"][-1]
 
 
@@ -276,3 +281,11 @@ def test_text_as_given_scores_as_another_run_logged_it(golden_dir, tmp_path):
             if name != "METEOR":
                 assert found.ours.scores[name].value == pytest.approx(value, abs=1e-9)
         assert any(text.startswith(" ") for text in block["pred"])  # which counts in ROUGE-L
+
+
+def test_a_note_counts_the_findings_that_references_really_have():
+    truth = ["there is a small left pleural effusion .", "the heart is enlarged .", "the lungs are clear ."]
+    found = evaluate(["the lungs are clear ."] * 3, [references(truth)], settings=QUICK)
+    findings = {each.name for each in found.protocols[0].observations if each.references and each.name != "No Finding"}
+    assert findings == {"Pleural Effusion", "Cardiomegaly"}
+    assert any(note.startswith("no report has any of the 2 findings that references have:") for note in found.notes)

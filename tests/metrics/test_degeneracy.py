@@ -9,7 +9,7 @@ from r2cmn.metrics.degeneracy import LOGGED, degeneracy
 
 def test_degeneracy_is_counted():
     generated = ["a b .", "a  b .", "", "c ."]
-    found = degeneracy(generated, ["x .", "y .", "x .", "z z ."], ["x  .", "q ."])
+    found = degeneracy(generated, ["x .", "y .", "x .", "z z ."], [True, False, True, False])
     most = Counter(" ".join(text.split()) for text in generated).most_common(1)[0][1]
     assert found == {
         "distinct": 3 / 4, "most_common": most / 4, "mean_length": (3 + 3 + 0 + 2) / 4, "mean_reference_length": 9 / 4,

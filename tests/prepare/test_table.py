@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -23,7 +24,9 @@ def write(path, text):
 def problems(path):
     with pytest.raises(TableError) as caught:
         read_table(path)
-    assert all(f"row {row}: {what}" in str(caught.value) for row, what in caught.value.problems)
+    lines = dict(re.findall(r"^  row (\d+): (.*)$", str(caught.value), re.MULTILINE))
+    assert len(re.findall("^  row ", str(caught.value), re.MULTILINE)) == len(lines), "a row is listed twice"
+    assert all(what in lines[str(row)] for row, what in caught.value.problems)
     return [tuple(problem) for problem in caught.value.problems]
 
 
@@ -310,3 +313,21 @@ def test_a_folder_needs_one_table(tmp_path):
         prepare_table(tmp_path / "none", tmp_path / "out")
     with pytest.raises(ValueError, match="--license-class"):
         prepare_table(tmp_path, tmp_path / "out", license_class="mine")
+
+
+def test_tables_images_and_splits_are_checked_at_once(tmp_path):
+    Image.new("L", (40, 40)).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_text("no image")
+    path = write(tmp_path / "s.csv", f"{HEADER}a,,bad.png,,train\na,The lungs.,good.png;gone.png,,train\n")
+    with pytest.raises(TableError) as caught:
+        prepare_table(path, tmp_path / "out", check_only=True)
+    head, first, second, split = str(caught.value).splitlines()
+    assert "2 of 2 rows" in head
+    assert "row 2: " in first
+    assert "it has no report" in first
+    assert "bad.png" in first
+    assert "row 3: " in second
+    assert "repeats that of row 2" in second
+    assert "gone.png" in second
+    assert "val or test" in split
+    assert not (tmp_path / "out").exists()

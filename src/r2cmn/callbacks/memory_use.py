@@ -32,9 +32,15 @@ class MemoryUse(pl.Callback):
 
     Under DDP, a study counts on process `index % world_size`, where a distributed sampler puts it. Studies that the
     sampler repeats as padding do not count.
+
+    Args:
+        per_thread: whether each thread of the memory is logged, too, as `val/memory/thread_0/...`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, per_thread: bool = False) -> None:
+        if not isinstance(per_thread, bool):
+            raise ValueError(f"callbacks.memory_use.per_thread must be true or false, not {per_thread!r}")
+        self.per_thread = per_thread
         self._boxes: tuple[Any, Boxes | None] = (None, None)
         self._counts: _Counts | None = None
 
@@ -77,8 +83,10 @@ class MemoryUse(pl.Callback):
         if counts.alignment is not None:
             counts.alignment.reduce(total)
             found |= counts.alignment.compute()
-        # the same on every process
-        pl_module.log_dict({f"val/memory/{name}": value for name, value in found.items() if not math.isnan(value)})
+        shown = {
+            k: v for k, v in found.items() if not math.isnan(v) and (self.per_thread or not k.startswith("thread_"))
+        }
+        pl_module.log_dict({f"val/memory/{name}": value for name, value in shown.items()})  # the same on every process
         self._stop()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

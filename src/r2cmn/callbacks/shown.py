@@ -14,6 +14,12 @@ from r2cmn.metrics.predictions import write_predictions
 log = logging.getLogger("r2cmn")
 
 
+_FIRST = (
+    "train/loss", "val/loss", "val/BLEU_4", "val/METEOR", "val/ROUGE_L", "val/CIDEr", "val/CE_micro_F1", "val/distinct",
+)  # fmt: skip
+"""The values that the line of a validation shows first."""
+
+
 class Degeneracy(pl.Callback):
     """Warns if a model writes (nearly) the same report for every study.
 
@@ -48,13 +54,24 @@ class Degeneracy(pl.Callback):
 
 
 class Progress(pl.Callback):
-    """Logs one line after each validation with `train/loss` and all `val/...` scores, without nested `val/.../...`."""
+    """Logs one line after each validation with losses and scores, as many as fit; `metrics.csv` has all.
+
+    Attributes:
+        width: of the line, with the time and level that the log puts before it.
+    """
+
+    width = 120
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.sanity_checking and trainer.is_global_zero:
             names = [k for k in trainer.callback_metrics if k.startswith(("val/", "train/loss")) and k.count("/") == 1]
-            scores = {k: float(trainer.callback_metrics[k]) for k in names}
-            log.info("epoch %d: %s", trainer.current_epoch, "  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+            first = [name for name in _FIRST if name in names]
+            scores = {k: float(trainer.callback_metrics[k]) for k in dict.fromkeys([*first, *names])}
+            line, room = f"epoch {trainer.current_epoch}:", self.width - len("00:00:00 INFO ")
+            for name, value in scores.items():
+                more = f" {name.removeprefix('val/') if name != 'val/loss' else name} {value:.4f} "
+                line += more if len(line) + len(more) <= room else ""
+            log.info("%s", line.rstrip())
 
 
 class Predictions(pl.Callback):

@@ -77,7 +77,10 @@ def generate(
             f"r2cmn: note: the model was trained on {module.num_views} view(s), this study has {len(images)}",
             file=sys.stderr,
         )
-    print(module.generate([[load_image(image, any_modality=any_modality) for image in images]])[0])
+    report = module.generate([[load_image(image, any_modality=any_modality) for image in images]])[0]
+    if not report.strip():
+        print("r2cmn: note: the model wrote an empty report", file=sys.stderr)
+    print(report)
 
 
 def _generate_rexrank(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 from rich.console import Group
@@ -17,7 +18,7 @@ from r2cmn.data.index import measure_images
 from r2cmn.data.reports import DataError, Study, has_words
 from r2cmn.data.tokenizer import UNKNOWN, Tokenizer
 from r2cmn.files import read_object
-from r2cmn.files.words import check_choice, first_lines, utf8_fault
+from r2cmn.files.words import are_known, check_choice, first_lines, utf8_fault
 
 log = logging.getLogger("r2cmn")
 
@@ -40,7 +41,8 @@ class Funnel:
     Attributes:
         read: number of studies by split in the annotation.
         kept: number of studies by split that are used.
-        repeated: by split other than train, the share (0 to 1) of used reports that equal a report of train.
+        repeated: by split other than train, the share (0 to 1) of used reports that equal a report of train, both
+            cleaned and whole.
         bad: the studies that are left out.
         num_views: images of a study that are used; 0 if it is not known.
         more_views: number of studies that have more images.
@@ -86,7 +88,10 @@ def usual_views(studies_by_split: dict[str, list[Study]]) -> int:
 
 
 def check_studies(
-    studies_by_split: dict[str, list[Study]], num_views: int, on_bad_sample: str = "error"
+    studies_by_split: dict[str, list[Study]],
+    num_views: int,
+    on_bad_sample: str = "error",
+    clean: Callable[[str], str] = str,
 ) -> tuple[dict[str, list[Study]], Funnel]:
     """Check for repeated ids, empty or unwritable texts, missing views and images that cannot be decoded.
 
@@ -96,6 +101,7 @@ def check_studies(
         studies_by_split: the result of `read_annotation`.
         num_views: number of images that a study needs; only these are opened.
         on_bad_sample: "error" raises an error if there are bad studies, "skip" leaves them out.
+        clean: cleans a report, to count those that train has, too.
 
     Returns:
         The studies to use, by split, and their counts.
@@ -122,7 +128,7 @@ def check_studies(
             raise DataError(
                 f"split '{split}' has no studies left: {len(studies_by_split[split])} were in the annotation"
             )
-    return kept, _funnel(studies_by_split, kept, bad, num_views)
+    return kept, _funnel(studies_by_split, kept, bad, num_views, clean)
 
 
 _SAMPLED = 10_000  # reports of a split: the share of 270,000 takes a minute and is the same
@@ -205,13 +211,16 @@ def _without(studies_by_split: dict[str, list[Study]], bad: _Bad) -> dict[str, d
     }
 
 
-def _funnel(read: dict[str, list[Study]], kept: dict[str, list[Study]], bad: _Bad, num_views: int) -> Funnel:
-    known = {study.report.strip() for study in kept.get("train", [])}
-    repeated = {
-        split: sum(study.report.strip() in known for study in studies) / len(studies)
-        for split, studies in kept.items()
-        if split != "train"
-    }
+def _funnel(
+    read: dict[str, list[Study]],
+    kept: dict[str, list[Study]],
+    bad: _Bad,
+    num_views: int,
+    clean: Callable[[str], str],
+) -> Funnel:
+    reports = {split: [clean(study.report) for study in studies] for split, studies in kept.items()}
+    train = reports.pop("train", [])
+    repeated = {split: fmean(are_known(texts, train)) for split, texts in reports.items()}
     more = [len(study.images) - num_views for studies in kept.values() for study in studies]
     return Funnel(
         num_views=num_views,

@@ -30,7 +30,7 @@ from r2cmn.data.reports import (
     read_annotation,
     view_paths,
 )
-from r2cmn.data.tokenizer import TEXT_RULES, Tokenizer
+from r2cmn.data.tokenizer import CLEANING, TEXT_RULES, Tokenizer
 from r2cmn.data.views import CACHES, StudyViews, read_images, start_worker
 from r2cmn.files import expand_user
 from r2cmn.files.words import check_choice
@@ -166,7 +166,9 @@ class ReportDataModule(pl.LightningDataModule):
         studies = read_annotation(self.dir, self.allow_outside)
         rank_zero_only(warn_license)(self.dir, self.license_class)
         self.num_views = usual_views(studies) if self._num_views is None else self._num_views
-        self.studies, self.funnel = check_studies(studies, self.num_views, self.on_bad_sample)
+        self.studies, self.funnel = check_studies(
+            studies, self.num_views, self.on_bad_sample, CLEANING[self._text["cleaning"]]
+        )
         self.tokenizer = Tokenizer.build((study.report for study in self.studies["train"]), **self._text)
         check_vocabulary(self.studies, self.tokenizer, self.max_unknown)
         rank_zero_only(Console(stderr=True).print)(self.funnel)

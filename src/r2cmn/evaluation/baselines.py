@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,8 @@ import torch
 
 from r2cmn.evaluation import baseline_reports
 from r2cmn.evaluation.protocols import released, whole
-from r2cmn.evaluation.show import print_scores
+from r2cmn.evaluation.show import CLINICAL, print_scores
+from r2cmn.files.words import are_known
 from r2cmn.metrics.degeneracy import LOGGED, degeneracy
 from r2cmn.metrics.efficacy import efficacy
 from r2cmn.metrics.labeler import RuleLabeler
@@ -29,8 +31,6 @@ log = logging.getLogger("r2cmn")
 Scores = dict[str, float]
 NUM_DRAWS = 5
 MAX_CANDIDATES = 10_000
-CLINICAL = ("CE_macro_F1", "CE_micro_F1", "CE_example_F1")
-"""Clinical scores of the table: 14 observations, uncertain counts as negative."""
 
 
 class Baselines:
@@ -76,8 +76,10 @@ class Baselines:
 
     @property
     def repeated(self) -> float:
-        """Share, 0 to 1, of the test references that equal a training report."""
-        return degeneracy(self.references, self.references, self.train)["seen_references"]
+        """Share, 0 to 1, of the test reports that equal a training report, both cleaned and whole."""
+        reports = ([whole(self.data.tokenizer, study.report) for study in part]
+                   for part in (self.studies, self.data.studies["train"]))  # fmt: skip
+        return fmean(are_known(*reports))
 
     def add_texts(self) -> None:
         """Add `constant` (the best by validation BLEU-4), `most_frequent` and `random` training reports."""
@@ -156,7 +158,7 @@ class Baselines:
         return [
             "References as released: cut, rare words as <unk>. Constant: the training report with the best validation "
             f"BLEU-4. Random{shuffled}: means of {self.num_draws} draws.",
-            f"{self.repeated:.1%} of the test references are word for word a training report.",
+            f"{self.repeated:.1%} of the test reports equal a training report, both cleaned and whole.",
             *(f"NOTE: {note}." for note in notes),
         ]
 
@@ -203,8 +205,8 @@ def print_table(columns: Mapping[str, Scores], title: str, captions: Sequence[st
     print_scores(columns, list(dict.fromkeys([*NAMES, *CLINICAL, *LOGGED, *names])), title, captions)
 
 
-def compare(data: Any, module: Any, scores: Scores, device: torch.device, folder: Path, title: str) -> dict[str, Any]:
-    """Print the scores of a tested module beside those of the baselines, and warn if a baseline is as good.
+def compare(data: Any, module: Any, scores: Scores, device: torch.device, folder: Path) -> dict[str, Any]:
+    """Score the baselines of a tested module, and warn if one is as good.
 
     Nothing here is collective: under DDP only the first process calls it.
 
@@ -214,7 +216,6 @@ def compare(data: Any, module: Any, scores: Scores, device: torch.device, folder
         scores: scores of the test.
         device: device for the module.
         folder: where the baselines' reports are written.
-        title: title of the table.
 
     Returns:
         For `result.json`: `scores` of each baseline, `repeated`, `num_draws`, `notes`, `seconds`.
@@ -226,7 +227,6 @@ def compare(data: Any, module: Any, scores: Scores, device: torch.device, folder
     baselines.add_shuffled([generated for _, generated, _ in module.reports])
     found = baselines.scores()
     sentences = notes(scores, found)
-    print_table({"model": scores, **found}, title, baselines.captions(sentences))
     for sentence in sentences:
         log.warning("%s", sentence)
     baselines.write(folder, module.license_class)

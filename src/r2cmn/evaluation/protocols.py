@@ -14,13 +14,13 @@ A version changes if a change of r2cmn changes scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from r2cmn.data.tokenizer import CLEANING, TEXT_RULES, UNKNOWN, Tokenizer
 from r2cmn.evaluation.doubts import notes_on_studies
 from r2cmn.evaluation.read import Annotation, Predictions
-from r2cmn.files.words import check_choice
+from r2cmn.files.words import are_known, check_choice
 
 MEANING = {
     "released-1": "references cut to the maximum length, with <unk> for rare words, as the released code scores them",
@@ -74,13 +74,13 @@ class References:
     Attributes:
         protocol: how they were made.
         texts: a reference for each study, words separated by single blanks unless its text is `as-given`.
-        training: training reports, made in the same way; empty if they are not known.
+        seen: whether each reference, cleaned and whole, equals a training report; empty if these are not known.
         rows: positions of the studies that count; None for all.
     """
 
     protocol: Protocol
     texts: Sequence[str]
-    training: Sequence[str] = field(default=(), repr=False)
+    seen: Sequence[bool] = field(default=(), repr=False)
     rows: Sequence[int] | None = None
 
 
@@ -189,12 +189,11 @@ def released_and_full(
         section: section of the reports.
     """
     text = f"cleaned-{tokenizer.cleaning}"
-
-    def made(version: str, make: Callable[[Tokenizer, str], str]) -> References:
-        texts, known = ([make(tokenizer, each) for each in part] for part in (reports, training))
-        return References(Protocol(version, section, text), texts, known)
-
-    return [made("released-1", released), made("full-1", whole)]
+    full = [whole(tokenizer, each) for each in reports]
+    seen = are_known(full, (whole(tokenizer, each) for each in training)) if training else []
+    cut = [released(tokenizer, each) for each in reports]
+    return [References(Protocol(version, section, text), texts, seen)
+            for version, texts in (("released-1", cut), ("full-1", full))]  # fmt: skip
 
 
 def _of_annotation(annotation: Annotation, dataset: str, section: str) -> list[References]:
@@ -206,7 +205,7 @@ def _of_annotation(annotation: Annotation, dataset: str, section: str) -> list[R
     rows = sorted({study: row for row, study in reversed(list(enumerate(studies)))}.values())
     if len(rows) < len(studies):
         full = references[-1]
-        references.append(References(Protocol("study-1", section, full.protocol.text), full.texts, full.training, rows))
+        references.append(References(Protocol("study-1", section, full.protocol.text), full.texts, full.seen, rows))
     return references
 
 

@@ -146,12 +146,15 @@ def read_predictions(
 
 
 def read_baselines(paths: Sequence[Path], predictions: Predictions) -> dict[str, list[str]]:
-    """Read the reports of other systems for the same studies, by file name; by path if file names repeat.
+    """Read the reports of other systems for the same studies.
+
+    The name of a system is that of its file, with the folder if it is a run's `predictions.csv`, or the path if names
+    repeat.
 
     Raises:
         ValueError: as `read_predictions`.
     """
-    names = [path.stem for path in paths]
+    names = [f"{path.parent.name}/{path.stem}" if path.stem == "predictions" else path.stem for path in paths]
     found = {}
     for path, name in zip(paths, names, strict=True):
         table = read_table(path)

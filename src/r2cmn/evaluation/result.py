@@ -206,7 +206,7 @@ class Scorer:
             chosen = [reports[i] for i in rows]
             sides = None if labels is None else (labels[0][rows], labels[1][rows])
             statistics = self._statistics(chosen, texts, sides)
-            counts = degeneracy(chosen, texts, references.training)
+            counts = degeneracy(chosen, texts, [references.seen[i] for i in rows] if references.seen else ())
             return System(name, self.significance.interval(statistics, groups), counts), statistics
 
         labels = self.labels.of(generated, references.texts)
@@ -245,7 +245,7 @@ def _warnings(scored: Scored) -> list[str]:
     findings = [each for each in scored.observations if each.name != "No Finding"]
     if not any(each.generated for each in findings) and any(each.references for each in findings):
         found.append(
-            f"no report has any of the {len(findings)} findings that references have: a clinical score above 0 comes "
-            "from No Finding alone"
+            f"no report has any of the {sum(each.references > 0 for each in findings)} findings that references have: "
+            "a clinical score above 0 comes from No Finding alone"
         )
     return found

@@ -23,6 +23,8 @@ from r2cmn.metrics.significance import Difference
 
 COMPARED = (*NLG, "CE_macro_F1", "CE_micro_F1", "CE_example_F1", "CE_micro_F1_5")
 """The scores of the tables of several systems."""
+CLINICAL = ("CE_macro_F1", "CE_micro_F1", "CE_example_F1")
+"""The clinical scores of the tables with baselines: 14 observations, uncertain counts as negative."""
 _NARROWEST = 120
 _SECOND_HAND = (
     "* second-hand: quoted by a later source. Published numbers follow other protocols, mostly unknown ones: for "

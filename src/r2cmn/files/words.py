@@ -30,6 +30,15 @@ def repeated(names: Iterable[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
 
 
+def are_known(texts: Iterable[str], known: Iterable[str]) -> list[bool]:
+    """Return for each text whether it equals a known one, white space aside.
+
+    This is what "a test report that train has, too" means everywhere: reports are cleaned and whole.
+    """
+    there = {" ".join(text.split()) for text in known}
+    return [" ".join(text.split()) in there for text in texts]
+
+
 def utf8_fault(text: str) -> str | None:
     """Return why a text cannot be written as UTF-8, as the end of a sentence; None if it can."""
     try:

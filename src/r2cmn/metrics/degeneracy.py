@@ -14,22 +14,20 @@ MEANING = {
     "mean_length": "words per report, full stops included",
     "mean_reference_length": "words per reference",
     "empty": "empty reports, which a labeler calls No Finding",
-    "seen_references": "share of references that equal a training report",
+    "seen_references": "share of references that equal a training report, both cleaned and whole",
 }
 """Meaning of each count by its name."""
 LOGGED = ("distinct", "most_common", "mean_length")
 """The counts that training logs and tables of baselines show."""
 
 
-def degeneracy(
-    generated: Sequence[str], references: Sequence[str] = (), training: Sequence[str] = ()
-) -> dict[str, float]:
+def degeneracy(generated: Sequence[str], references: Sequence[str] = (), seen: Sequence[bool] = ()) -> dict[str, float]:
     """Count repeated, empty and known reports; white space is normalized.
 
     Args:
         generated: at least one report.
         references: references of the same studies; without them their counts are left out.
-        training: training reports, made as the references are; without them `seen_references` is left out.
+        seen: whether each whole reference equals a training report; without it `seen_references` is left out.
 
     Returns:
         Counts by the names of `MEANING`; shares in [0, 1], `empty` as a number of reports.
@@ -49,7 +47,6 @@ def degeneracy(
     }
     if references:
         found["mean_reference_length"] = sum(len(text.split()) for text in references) / len(references)
-    if training and references:
-        seen = {" ".join(text.split()) for text in training}
-        found["seen_references"] = sum(" ".join(text.split()) in seen for text in references) / len(references)
+    if seen:
+        found["seen_references"] = sum(seen) / len(seen)
     return {name: found[name] for name in MEANING if name in found}

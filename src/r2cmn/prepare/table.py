@@ -44,13 +44,20 @@ class TableError(ValueError):
 
     Attributes:
         problems: all of them, by row.
+
+    Args:
+        path: the table.
+        problems: in any order; the message lists each row once.
+        num_rows: of the table.
+        further: what is wrong with the table as a whole.
     """
 
-    def __init__(self, path: Path, problems: Sequence[Problem], num_rows: int):
-        self.problems = sorted(problems)
-        lines = "".join(f"\n  row {row}: {what}" for row, what in self.problems)
-        num_bad = len({row for row, _ in problems})
-        super().__init__(f"{path}: {num_bad} of {num_rows} rows cannot be used, fix or remove them:{lines}")
+    def __init__(self, path: Path, problems: Sequence[Problem], num_rows: int, further: str = ""):
+        self.problems = sorted(set(problems))
+        by_row = {row: [what for number, what in self.problems if number == row] for row, _ in self.problems}
+        lines = "".join(f"\n  row {row}: {'; '.join(what)}" for row, what in by_row.items())
+        head = f"{path}: {len(by_row)} of {num_rows} rows cannot be used, fix or remove them:{lines}"
+        super().__init__("\n  ".join([head, *([further] if further else [])]))
 
 
 @dataclass(frozen=True)
@@ -90,10 +97,7 @@ def prepare_table(
     rendering, splitting = rendering or Rendering(), splitting or Splitting()
     check_choice("--license-class", license_class, LICENSE_CLASSES)
     path = find_table(raw)
-    rows = read_table(path)
-    problems = _image_problems(rows, rendering.any_modality)
-    if problems:
-        raise TableError(path, problems, len(rows))
+    rows = read_table(path, lambda rows: _image_problems(rows, rendering.any_modality))
     has_split = all(row.split for row in rows)
     splits = [row.split for row in rows] if has_split else splitting.split([(row.id, row.patient) for row in rows])
     if check_only:
@@ -160,10 +164,14 @@ def _files(license_class: str) -> dict[str, str]:
     return {TERMS: f"Studies of your own, prepared with r2cmn.\n\n{terms}"}
 
 
-def read_table(path: Path) -> list[Row]:
-    """Read a CSV (images joined by ";") or a JSONL (images a list) and check everything except the image files.
+def read_table(path: Path, check_images: Callable[[Sequence[Row]], list[Problem]] = lambda _: []) -> list[Row]:
+    """Read a CSV (images joined by ";") or a JSONL (images a list) and check everything at once.
 
     Image files are relative to the folder of the table. `validate`, `valid` and `validation` mean val.
+
+    Args:
+        path: the table.
+        check_images: returns the problems of the image files; by default they are not read.
 
     Raises:
         RawError: if the file is not a table or lacks a column.
@@ -176,11 +184,14 @@ def read_table(path: Path) -> list[Row]:
         raise RawError(f"{path} has no row")
     problems += _repeated(rows)
     problems += _split_problems(rows)
+    problems += check_images(rows)
+    there = {row.split for row in rows}
+    missing = [split for split in SPLITS if there - {""} and split not in there]
+    lacking = f"has no row with the split {' or '.join(missing)}: a data set needs train, val and test"
     if problems:
-        raise TableError(path, problems, len(values))
-    missing = [split for split in SPLITS if rows[0].split and split not in {row.split for row in rows}]
+        raise TableError(path, problems, len(values), f"the table {lacking}" if missing else "")
     if missing:
-        raise RawError(f"{path} has no row with the split {missing[0]}: a data set needs train, val and test")
+        raise RawError(f"{path} {lacking}")
     return rows
 
 

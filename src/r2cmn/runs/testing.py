@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.markup import escape
 
 from r2cmn.checkpoints import CheckpointError
 from r2cmn.config import plain
 from r2cmn.evaluation.baselines import compare
 from r2cmn.evaluation.result import evaluate_test
-from r2cmn.evaluation.show import print_result
+from r2cmn.evaluation.show import console
+from r2cmn.evaluation.summary import sample_reports, summary
 from r2cmn.files.weights import refusing
 from r2cmn.module import CMNModule
 from r2cmn.runs.folder import RunFolder, override_key
@@ -87,9 +86,10 @@ def _with_parts(config: DictConfig, parts: dict[str, Any], images: dict[str, Any
 
 
 def report_test(
-    module: CMNModule, data: Any, scores: dict[str, float], folder: RunFolder, title: str, device: torch.device | None
-) -> dict[str, Any] | None:
-    """Print the tables of a test; write `scores.json` and the reports of the baselines.
+    module: CMNModule, data: Any, scores: dict[str, float], folder: RunFolder, title: str,
+    device: torch.device | None, should_print: bool,
+) -> dict[str, Any] | None:  # fmt: skip
+    """Print the result of a test in one screen; write `scores.json` and the reports of the baselines.
 
     Nothing here is collective: under DDP only the first process calls it.
 
@@ -100,6 +100,7 @@ def report_test(
         folder: of the run.
         title: of the tables.
         device: of the module; None leaves out the baselines.
+        should_print: whether sample reports are printed.
 
     Returns:
         The baselines as `result.json` records them; None if they were left out or could not be computed.
@@ -107,22 +108,19 @@ def report_test(
     meteor = getattr(module.test_metrics, "meteor", "auto")
     found = evaluate_test(module.reports, data.studies, module.tokenizer, title, meteor=meteor)
     found.write_json(folder.scores_json)
-    print_result(found)
     for note in found.notes:
         log.warning("%s", note)
     compared = None
     if device is not None:
         try:
-            compared = compare(data, module, scores, device, folder.baselines, "the model beside its baselines")
+            compared = compare(data, module, scores, device, folder.baselines)
         except (ValueError, OSError, RuntimeError) as error:  # the result of a long training must not be lost
             log.warning("the baselines could not be computed; the scores are not affected: %s", error)
+    screen = console()
+    table, rest = summary(found, scores, compared, folder.path)
+    screen.print(table)
+    if should_print:
+        for line in sample_reports(module.reports, NUM_REPORTS, screen.width):
+            screen.print(line)
+    screen.print(rest)
     return compared
-
-
-def print_reports(reports: list[tuple[int, str, str]], number: int) -> None:
-    """Print generated reports beside their references, spread over the set."""
-    console = Console(highlight=False)
-    for index, generated, reference in reports[:: max(1, len(reports) // number)][:number]:
-        console.print(
-            f"[bold]study {index}, generated[/]  {escape(generated)}\n[dim]         reference  {escape(reference)}[/]"
-        )

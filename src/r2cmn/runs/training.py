@@ -23,11 +23,11 @@ from r2cmn.files import write_whole
 from r2cmn.loggers import Wandb
 from r2cmn.model import count_parameters
 from r2cmn.module import CMNModule
-from r2cmn.runs.initial import check_vocabulary, load_initial, model_description, read_initial
+from r2cmn.runs.initial import check_vocabulary, load_initial, model_description, note_on_trunk, read_initial
 from r2cmn.runs.labels import choices_made
 from r2cmn.runs.privacy import keep_private, should_print_reports
 from r2cmn.runs.pruning import is_pruned
-from r2cmn.runs.testing import NUM_REPORTS, load_tested, print_reports, report_test
+from r2cmn.runs.testing import load_tested, report_test
 from r2cmn.runs.trainer import check_sweep_launcher, make_trainer
 from r2cmn.runs.trial import Trial
 
@@ -83,6 +83,8 @@ def train(config: DictConfig) -> dict[str, Any]:
         )
     content = read_checkpoint(checkpoint, complete=True) if checkpoint is not None else None
     initial = read_initial(config)
+    if note := note_on_trunk(config):
+        log.warning("%s", note)
     data = build(plain(config.data), "data")
     data.prepare_data()
     data.setup("fit")
@@ -163,9 +165,8 @@ def _test(run: _Run) -> dict[str, Any]:
     if run.trainer.is_global_zero:
         title = f"test, {len(run.module.reports)} reports, checkpoint {Path(str(best or run.checkpoint)).name}"
         device = run.trainer.strategy.root_device if run.config.baselines else None
-        baselines = report_test(run.module, run.data, scores, run.trial.folder, title, device)
-        if should_print_reports(run.config, run.module.license_class):
-            print_reports(run.module.reports, NUM_REPORTS)
+        should_print = should_print_reports(run.config, run.module.license_class)
+        baselines = report_test(run.module, run.data, scores, run.trial.folder, title, device, should_print)
         if run.config.baselines:
             result["baselines"] = baselines
     return result

@@ -1,4 +1,4 @@
-"""What the figures of sweeps share: their size, their axis of scores, their legend and the marks of collapsed trials."""
+"""What the figures of sweeps share: size, axis of scores, legend and the marks of collapsed trials."""
 
 from __future__ import annotations
 
