@@ -133,7 +133,7 @@ def test_a_run_leaves_its_folder_with_scores_and_baselines(train, run, make_data
     assert len(screen) <= 45, "a run ends in one screen"
     assert max(map(len, screen)) <= 120
     assert sum(", generated" in line for line in screen) == 3
-    assert screen[-2].startswith(f"in {tmp_path / 'run'}: scores.json")
+    assert screen[-3].startswith("the rest is in the folder below: scores.json")
     evaluated = json.loads((tmp_path / "run" / "scores.json").read_text())
     names = [each["protocol"] for each in evaluated["protocols"]]
     assert names == [f"{version}/findings/cleaned-iu_xray/coco" for version in ("released-1", "full-1")]

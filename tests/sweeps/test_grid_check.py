@@ -98,6 +98,7 @@ def test_a_sweep_without_m_is_told_what_to_add(given, pattern):
         ["experiment=table2", "memory=none", "seed=0"],
         ["experiment=small"],
         ["sweep=optuna", "hydra.mode=RUN"],  # a trial of a search
+        ["sweep=optuna", "num_vectors=512", "memory.num_queried=8"],  # the command that repeats one
         ["experiment=table2", "--cfg", "job"],
     ],
 )

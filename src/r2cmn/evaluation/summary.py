@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -20,27 +19,29 @@ from r2cmn.metrics.degeneracy import LOGGED
 from r2cmn.metrics.degeneracy import MEANING as DEGENERACY
 from r2cmn.metrics.names import NLG, short
 
+REST = (
+    "the rest is in the folder below: scores.json (every protocol, by observation; to print it: r2cmn evaluate\n"
+    "RUN/predictions.csv), predictions.csv, metrics.csv, checkpoints/"
+)
+"""Where the rest of a test is."""
 _LINES = 2  # of a sample report
 EMPTY = "(empty)"
 """What is shown in place of a report without words."""
 
 
-def summary(
-    result: Result, logged: Mapping[str, float], baselines: Mapping[str, Any] | None, folder: Path
-) -> list[RenderableType]:
+def summary(result: Result, logged: Mapping[str, float], baselines: Mapping[str, Any] | None) -> list[RenderableType]:
     """Return the table of a tested model beside its baselines and a line on where the rest is.
 
     Args:
         result: the evaluation of the test; its first protocol is shown.
         logged: the scores of the test as logged, which may have some of a user's own metrics.
         baselines: the record of the baselines in `result.json`; None without them.
-        folder: of the run.
     """
     others: Mapping[str, Mapping[str, float]] = (baselines or {}).get("scores", {})
     first = result.protocols[0]
     table = Table(
-        title=result.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False,
-        caption="\n".join(_captions(result, baselines)), caption_justify="left",
+        title=Text(result.title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False,
+        caption=Text("\n".join(_captions(result, baselines))), caption_justify="left",
     )  # fmt: skip
     table.add_column("score")
     for name in (f"model, {level_of(result)} interval", *others):
@@ -49,8 +50,7 @@ def summary(
         ours = interval(first.ours, name) if name in first.ours.scores else cell(_count(result, name, logged))
         theirs = (cell(scores.get(name, math.nan), 1 if name == "mean_length" else 4) for scores in others.values())
         table.add_row(short(name) if name not in LOGGED else _LABELS[name], Text(ours), *theirs)
-    rest = "scores.json: every score under every protocol, by observation (r2cmn evaluate prints them); predictions.csv"
-    return [table, Text(f"in {folder}: {rest}", style="dim")]
+    return [table, Text(REST, style="dim")]
 
 
 _LABELS = {"distinct": "distinct reports", "most_common": "most frequent report", "mean_length": "words per report"}

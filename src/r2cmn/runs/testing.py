@@ -117,7 +117,7 @@ def report_test(
         except (ValueError, OSError, RuntimeError) as error:  # the result of a long training must not be lost
             log.warning("the baselines could not be computed; the scores are not affected: %s", error)
     screen = console()
-    table, rest = summary(found, scores, compared, folder.path)
+    table, rest = summary(found, scores, compared)
     screen.print(table)
     if should_print:
         for line in sample_reports(module.reports, NUM_REPORTS, screen.width):

@@ -74,9 +74,10 @@ def check_single_run(parsed: Any) -> None:
     sweeper = _compose(parsed, parsed.overrides).hydra.sweeper
     params = params_of(sweeper)
     missing = [each for each in params if override_key(each) not in given]
-    if missing and not is_grid(sweeper):
-        raise ConfigError(f"{' '.join(names)} is a search: add -m")
-    if missing:
+    if not is_grid(sweeper):
+        if params and len(missing) == len(params):  # not the command that repeats one of its trials
+            raise ConfigError(f"{' '.join(names)} is a search: add -m")
+    elif missing:
         values = list(expand(make_parser(parsed.config_dir).parse_overrides(params)).values())
         keys, number = [override_key(each) for each in params], math.prod(map(len, values))
         single = " ".join(each[0] for each in values if override_key(each[0]) not in given)
