@@ -53,10 +53,7 @@ def test_a_trial_that_shares_a_gpu_may_use_its_share_of_the_memory(monkeypatch, 
 
 
 def test_what_writes_files_writes_into_the_run_folder_unless_a_place_is_named(tmp_path):
-    made = compose(
-        ["logger=tensorboard", f"+callbacks.mine={{_target_: r2cmn.callbacks.Predictions, path: {tmp_path}/p}}"]
-    )
-    made.logger.pop("csv")
+    made = compose([f"+callbacks.mine={{_target_: r2cmn.callbacks.Predictions, path: {tmp_path}/p}}"])
     trainer = make_trainer(made, tmp_path / "run", "public")
     places = [str(each.path) for each in trainer.callbacks if isinstance(each, Predictions)]
     assert places == [f"{tmp_path}/run/predictions.csv", f"{tmp_path}/p"]

@@ -57,12 +57,12 @@ class Checkpoints(ModelCheckpoint):
     untrusted data: names of other files are refused, and the best is derived from the scores of files that exist.
 
     Args:
-        dirpath: folder of the checkpoints.
+        dirpath: folder of the checkpoints; None: `checkpoints/` of the run folder, outside of a run Lightning's own.
         monitor: score that selects the best; higher is better.
         save_top_k: number of best checkpoints to keep.
     """
 
-    def __init__(self, dirpath: str, monitor: str = "val/BLEU_4", save_top_k: int = 1) -> None:
+    def __init__(self, dirpath: str | None = None, monitor: str = "val/BLEU_4", save_top_k: int = 1) -> None:
         super().__init__(
             dirpath=dirpath,
             monitor=monitor,

@@ -81,11 +81,11 @@ class Predictions(pl.Callback):
     columns are those of `r2cmn.metrics.predictions.COLUMNS`.
 
     Args:
-        path: the file to write.
+        path: the file to write; None: `predictions.csv` in the run folder, outside of a run in the current one.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | None = None) -> None:
+        self.path = Path(path or "predictions.csv")
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if not trainer.is_global_zero:

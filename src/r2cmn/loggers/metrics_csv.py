@@ -74,11 +74,11 @@ class MetricsCSV(CSVLogger):
     """`metrics.csv` in the run folder. A resumed run appends to it; Lightning's `CSVLogger` would delete it.
 
     Args:
-        save_dir: the run folder.
+        save_dir: a folder; None: the run folder, outside of a run the current one.
     """
 
-    def __init__(self, save_dir: str) -> None:
-        super().__init__(save_dir, name="", version="", flush_logs_every_n_steps=50)
+    def __init__(self, save_dir: str | None = None) -> None:
+        super().__init__(save_dir or ".", name="", version="", flush_logs_every_n_steps=50)
 
     @property
     @rank_zero_experiment

@@ -11,15 +11,15 @@ class TensorBoard(TensorBoardLogger):
     """TensorBoard event files in `tensorboard/` of the run folder.
 
     Args:
-        save_dir: the run folder.
+        save_dir: a folder; None: the run folder, outside of a run the current one.
         kwargs: further arguments of Lightning's TensorBoardLogger.
 
     Raises:
         ValueError: if TensorBoard is not installed.
     """
 
-    def __init__(self, save_dir: str, **kwargs: Any) -> None:
+    def __init__(self, save_dir: str | None = None, **kwargs: Any) -> None:
         try:
-            super().__init__(save_dir, name="tensorboard", version="", **kwargs)
+            super().__init__(save_dir or ".", name="tensorboard", version="", **kwargs)
         except ModuleNotFoundError as error:
             raise ValueError("TensorBoard is not installed: pip install 'r2cmn[tensorboard]'") from error

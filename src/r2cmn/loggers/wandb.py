@@ -36,7 +36,7 @@ class Wandb(WandbLogger):
     `trial.json` and `result.json`.
 
     Args:
-        save_dir: the run folder.
+        save_dir: a folder; None: the run folder, outside of a run the current one.
         license_class: license class of the data set, set by `r2cmn train`; under `dua` W&B does not collect terminal
             output, command line or code.
         project: W&B project.
@@ -52,7 +52,7 @@ class Wandb(WandbLogger):
 
     def __init__(
         self,
-        save_dir: str,
+        save_dir: str | None = None,
         license_class: str = "dua",
         project: str = "r2cmn",
         mode: str | None = None,
@@ -62,6 +62,7 @@ class Wandb(WandbLogger):
     ) -> None:
         import wandb
 
+        save_dir = save_dir or "."
         _check(artifacts, license_class)
         mode = _mode("offline" if kwargs.pop("offline", False) else mode, save_dir)
         if mode is not None:
