@@ -120,7 +120,7 @@ def parallel(axes: Sequence[Axis], shades: Sequence[float], title: str) -> Marku
     for n, axis in enumerate(axes):
         parts.append(draw_line("zero", places[n], places[n], top, bottom))
         for tick, words in axis.ticks:
-            parts.append(draw_text("tick start", places[n] + 6, scales[n](tick), words))
+            parts.append(draw_text("tick start halo", places[n] + 6, scales[n](tick), words))
         box: dict[str, str | float] = {
             "class": "brush",
             "data-axis": n,

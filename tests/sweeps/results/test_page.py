@@ -41,3 +41,14 @@ def test_every_text_is_escaped(sweep):
     assert pictures
     assert "<script" not in pictures
     assert "innerHTML" not in html  # the script writes the names of trials as text
+
+
+def test_the_axis_of_the_models_has_a_place_for_each(tmp_path, make_sweep):
+    folder = make_sweep(tmp_path / "s", {"model": ["cmn", "base", "base_mem"], "seed": [0]}, lambda _: 0.1)
+    found = collect([str(folder)])
+    family = families(found.done, ablated_keys(found, []))[0][0]
+    one = compare(family, ["BLEU_4"], find_reference(family, {}), None, 0.95)
+    html = page(found, [(one, one)], "BLEU_4", [])
+    coordinates = html[html.index("Parallel coordinates") :]
+    labels = re.findall(r'class="tick start halo"[^>]*>([^<]+)</text>', coordinates)
+    assert labels[:3] == ["base", "base_mem", "cmn"]

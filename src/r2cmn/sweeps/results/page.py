@@ -19,7 +19,7 @@ from r2cmn.sweeps.results import tables
 from r2cmn.sweeps.results.collect import Collection
 from r2cmn.sweeps.results.compare import Comparison
 from r2cmn.sweeps.results.frame import Family, Setting
-from r2cmn.sweeps.results.names import short, shown, sort_key
+from r2cmn.sweeps.results.names import ABSENT, short, shown, sort_key
 from r2cmn.sweeps.results.pictures import Picture, pictures
 from r2cmn.sweeps.results.table2 import table2
 from r2cmn.sweeps.results.trial import Trial, identity
@@ -190,13 +190,18 @@ def _plot(curves: Sequence[Mapping[str, Any]], settings: Sequence[str], name: st
 
 def _coordinates(families: Sequence[Family], metric: str) -> Markup:
     """Return the parallel coordinates: what varies, the seed, the validation and the test score."""
-    trials = [
-        trial for family in families for trial in family.trials if math.isfinite(trial.value.get(metric, math.nan))
+    found = [
+        (trial, {**identity(trial), **family.differs, **setting.values})
+        for family in families
+        for setting in family.settings
+        for trial in setting.trials
+        if math.isfinite(trial.value.get(metric, math.nan))
     ]
-    if len(trials) < 2:
+    if len(found) < 2:
         return Markup()
+    trials = [trial for trial, _ in found]
     keys = list(dict.fromkeys(key for family in families for key in (*family.telling, *family.keys)))
-    axes = [_kinds(short(key), [identity(trial).get(key, "-") for trial in trials]) for key in keys]
+    axes = [_kinds(short(key), [values.get(key, ABSENT) for _, values in found]) for key in keys]
     axes.append(_kinds("seed", [trial.seed for trial in trials]))
     objectives, scores = [trial.objective for trial in trials], [trial.value[metric] for trial in trials]
     if not any(math.isnan(value) for value in objectives) and metric != "objective":
