@@ -14,7 +14,8 @@ from .checker import EVIL, check_escaped, check_page
 def blank():
     table = Table([], [])
     tables = dict.fromkeys(("scores", "frequent", "observations", "grid", "published"), table)
-    lists = dict.fromkeys(("names", "notes", "plotted", "plots", "degeneracy", "compared", "examples", "meanings"), ())
+    names = ("names", "notes", "plotted", "plots", "degeneracy", "compared", "others", "examples", "meanings")
+    lists = dict.fromkeys(names, ())
     return {"title": "t", "labeler": "", "lengths": "", **tables, **lists}
 
 
