@@ -17,7 +17,7 @@ from r2cmn.evaluation.result import Result
 from r2cmn.evaluation.show import CLINICAL, cell, interval, interval_note, level_of
 from r2cmn.metrics.degeneracy import LOGGED
 from r2cmn.metrics.degeneracy import MEANING as DEGENERACY
-from r2cmn.metrics.names import NLG, short
+from r2cmn.metrics.names import GROUNDING, NLG, short
 
 REST = (
     "the rest is in the folder below: scores.json (every protocol, by observation; to print it: r2cmn evaluate\n"
@@ -60,7 +60,7 @@ def _rows(scores: Mapping[str, Any], logged: Mapping[str, float]) -> list[str]:
     """Return the shown scores: of language, clinical, of degeneracy, then those of a user's own metrics."""
     known = [name for name in (*NLG, *CLINICAL) if name in scores]
     own = [name for name in logged if name not in scores and name not in DEGENERACY and not name.startswith("CE_")]
-    return [*known, *LOGGED, *own]
+    return [*known, *LOGGED, *(name for name in own if not name.startswith("ground/") or name in GROUNDING)]
 
 
 def _count(result: Result, name: str, logged: Mapping[str, float]) -> float:
