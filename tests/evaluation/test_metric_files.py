@@ -5,7 +5,8 @@ import json
 import pytest
 
 from r2cmn.data.observations import OBSERVATIONS
-from r2cmn.evaluation.metric_files import METRICS, parse_directions, read_metric_scores
+from r2cmn.evaluation.metric_files import read_metric_scores
+from r2cmn.evaluation.metric_table import METRICS, parse_directions
 
 
 def dump(path, content):
@@ -157,6 +158,8 @@ def test_only_numbers_of_errors_are_better_if_lower():
         ({"green": [1], "GREEN": [2]}, "more than one column 'GREEN'"),
         ({"x": {"green": [1]}, "y": {"green": [2]}}, "more than one list of 'green'"),
         ({"words": ["a", "b"]}, "has no metric: it has words"),
+        ({"green": []}, "no scores in its list 'green'"),
+        ({"ids": ["a", "\ud800"], "green": [1, 2]}, ": id cannot be written as UTF-8"),
         ({}, "holds no scores"),
         ([], "holds no scores"),
         ("7", "holds no scores"),

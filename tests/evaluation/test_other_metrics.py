@@ -82,9 +82,19 @@ def test_patients_are_resampled_if_they_are_known(tmp_path):
     assert evaluate_scores("t", [scores], predictions=read, groups="none", settings=SETTINGS).resampled == "reports"
 
 
-def test_a_negative_mean_of_radcliq_has_an_infinite_inverse():
+def test_a_negative_mean_of_radcliq_has_no_inverse_and_such_resamples_leave_no_interval():
     scores = MeanScores({"radcliq_v1": np.array([-1.0, 3.0])})
-    assert scores.scores(np.array([[2.0, 0.0], [1.0, 1.0]]))[INVERSE_NAME].tolist() == [math.inf, 1.0]
+    first, second = scores.scores(np.array([[2.0, 0.0], [1.0, 1.0]]))[INVERSE_NAME]
+    assert math.isnan(first)
+    assert second == 1
+    test = Significance(100)
+    interval = test.interval(scores)[INVERSE_NAME]
+    assert interval.value == 1
+    assert math.isnan(interval.low)
+    # exchanges without an inverse count against a difference
+    difference = test.compare(MeanScores({"radcliq_v1": np.array([-1.0, 1.5])}), scores)[INVERSE_NAME]
+    assert difference.value == 3
+    assert difference.p == 1
 
 
 def test_metrics_may_stand_in_several_files_and_a_baseline_may_lack_some(files, tmp_path):

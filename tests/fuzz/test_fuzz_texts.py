@@ -11,6 +11,7 @@ from r2cmn.commands.data_arguments import change_data
 from r2cmn.config import compose, plain
 from r2cmn.data.datamodule import ReportDataModule
 from r2cmn.evaluation.labels import Labels
+from r2cmn.evaluation.other_metrics import evaluate_scores
 from r2cmn.evaluation.protocols import prepare
 from r2cmn.evaluation.read import read_predictions
 from r2cmn.evaluation.result import evaluate
@@ -122,6 +123,27 @@ def write_csv(path, rows):
     csv.writer(text).writerows(rows)
     path.write_text(text.getvalue())
     return path
+
+
+@pytest.mark.parametrize("name", ["scores.json", "by_id.json", "scores.csv"])
+def test_scores_of_other_programs(fuzz, tmp_path, name):
+    ids = [f"s{number}" for number in range(3)]
+    theirs = write_csv(
+        tmp_path / "theirs.csv", [["id", "green", "RadCliQ-v1"], *([each, "0.5", "1.5"] for each in ids)]
+    )
+    by_metric = {"ids": ids, "green": [0.5, 0.25, 1], "radcliq-v1": {"mean_score": 1, "sample_scores": [1.5, 0.5, 1]}}
+    contents = {"scores.json": by_metric, "by_id.json": {each: {"green": 0.5} for each in ids}}
+    if name in contents:
+        changes = fuzz.changed_json(contents[name], SEED)
+    else:
+        draw, text = random.Random(SEED), theirs.read_bytes()
+        changes = [fuzz.change_text(text, draw) for _ in range(fuzz.NUMBER)]
+
+    def use():
+        found = evaluate_scores("x", [tmp_path / name], [str(theirs)], settings=Settings(num_resamples=5))
+        json.dumps(found.to_dict(), allow_nan=False)
+
+    survive(fuzz, tmp_path / name, changes, use)
 
 
 @pytest.mark.parametrize("name", ["predictions.csv", "references.csv", "labels.csv", "predictions.json"])

@@ -14,7 +14,7 @@ WithAudit = Annotated[bool, typer.Option("--audit/--no-audit", help="Write audit
 def audit(
     dir: Annotated[Path, typer.Argument(help="Data folder: annotation.json beside images/.")],
     dataset: Annotated[
-        str | None, typer.Option(help="iu_xray or mimic_cxr, to compare with. [default: recognized by the ids]")
+        str | None, typer.Option(help="iu_xray, mimic_cxr or chexpert_plus, to compare with. [default: recognized]")
     ] = None,
     license_class: Annotated[
         str | None, typer.Option(help="public, non_commercial or dua. [default: that of the collection, else dua]")

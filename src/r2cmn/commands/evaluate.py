@@ -30,7 +30,7 @@ def evaluate(
         str | None, typer.Option(help="The column of the references, if it is not found or only one is wanted.")
     ] = None,
     split: Annotated[str, typer.Option(help="Split of annotation.json: train, val or test.")] = "test",
-    dataset: Annotated[str | None, typer.Option(help="Text rules to use: iu_xray or mimic_cxr.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Text rules to use: iu_xray, mimic_cxr or chexpert_plus.")] = None,
     section: Annotated[str | None, typer.Option(help="Section of the references: findings, impression, ...")] = None,
     groups: Annotated[
         str | None, typer.Option(help="Column whose groups intervals resample, such as patient; none: single reports.")
@@ -78,7 +78,7 @@ def evaluate(
     r2cmn evaluate --scores radeval.json                      the scores of other programs alone
     """
     from r2cmn.evaluation.labels import Labels
-    from r2cmn.evaluation.metric_files import parse_directions
+    from r2cmn.evaluation.metric_table import parse_directions
     from r2cmn.evaluation.other_metrics import evaluate_scores
     from r2cmn.evaluation.page import PageContent, write_page
     from r2cmn.evaluation.protocols import prepare

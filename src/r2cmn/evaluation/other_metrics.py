@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from r2cmn.evaluation.metric_files import INVERSE, RADCLIQ, Metric, MetricScores, read_metric_scores
+from r2cmn.evaluation.metric_files import MetricScores, read_metric_scores
+from r2cmn.evaluation.metric_table import INVERSE, RADCLIQ, Metric
 from r2cmn.evaluation.read import Predictions
 from r2cmn.evaluation.scored import Settings, System
 from r2cmn.evaluation.tables import order_rows
@@ -39,7 +40,7 @@ class MeanScores:
     def scores(self, weights: Any = None) -> dict[str, Any]:
         """Return the mean of each metric; floats, or with weights (R, n) arrays (R,).
 
-        1/RadCliQ-v1 is infinite if the mean is not above 0: a lower mean is better, and its inverse would change sign.
+        1/RadCliQ-v1 is nan if the mean is not above 0: a lower mean is better, and its inverse would change sign.
         """
         if weights is None:
             return {name: float(score[0]) for name, score in self.scores(np.ones((1, len(self)))).items()}
@@ -47,7 +48,7 @@ class MeanScores:
         found = {name: weights @ values / counts for name, values in self.values.items()}
         if RADCLIQ in found:
             mean = found[RADCLIQ]
-            found[INVERSE_NAME] = np.divide(1, mean, out=np.full_like(mean, np.inf), where=mean > 0)
+            found[INVERSE_NAME] = np.divide(1, mean, out=np.full_like(mean, np.nan), where=mean > 0)
         return found
 
     def check_comparable(self, other: MeanScores) -> None:

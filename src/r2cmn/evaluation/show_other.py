@@ -55,7 +55,7 @@ def _difference(result: OtherResult, other: System) -> RenderableType:
         caption=exchange_note(result),
     )  # fmt: skip
     for title, ours, theirs, difference, between, p, better in difference_rows(result, other):
-        table.add_row(title, ours, theirs, Text(f"{difference} {between}"), p, better)
+        table.add_row(title, ours, theirs, Text(f"{difference} {between}".strip()), p, better)
     return table
 
 
@@ -65,7 +65,7 @@ def difference_rows(result: OtherResult, other: System) -> Iterator[tuple[str, s
         metric = result.metrics[name]
         ours, theirs = cell(result.ours.scores[name].value), cell(other.scores[name].value)
         better = "equal" if d.value == 0 else "ours" if (d.value > 0) == metric.higher else "theirs"
-        between = f"[{d.low:+.3f}, {d.high:+.3f}]"
+        between = "" if math.isnan(d.low) else f"[{d.low:+.3f}, {d.high:+.3f}]"
         p = chance(d.p, result.settings.num_resamples)
         yield metric.title, ours, theirs, f"{d.value:+.4f}", between, p, "n/a" if math.isnan(d.value) else better
 

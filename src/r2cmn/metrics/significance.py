@@ -158,7 +158,8 @@ class Significance:
         for weights in self._exchanges(_members(groups, len(pairs[0][0]))):
             exchanged = _mean([_less(each.scores(weights), each.scores(1 - weights)) for each in both])
             for name, values in exchanged.items():
-                as_large[name] += int((np.abs(values) >= abs(observed[name]) - _TIE).sum())
+                # an exchange without a score counts as large, so that p is never too small
+                as_large[name] += int((~(np.abs(values) < abs(observed[name]) - _TIE)).sum())
         return {
             name: math.nan if math.isnan(value) else (as_large[name] + 1) / (self.num_resamples + 1)
             for name, value in observed.items()

@@ -74,7 +74,7 @@ class Summary:
 
     Attributes:
         out: the data folder.
-        dataset: iu_xray, mimic_cxr or folder; empty if the folder was not made by `r2cmn prepare`.
+        dataset: iu_xray, mimic_cxr, chexpert_plus or folder; empty if the folder was not made by `r2cmn prepare`.
         license_class: public, non_commercial or dua; empty as `dataset`.
         source: what was read, as a text or as plain values by name.
         options: choices of the user, if the data set has such.

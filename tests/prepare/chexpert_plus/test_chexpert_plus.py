@@ -221,7 +221,7 @@ def test_a_missing_column_table_or_folder_is_named(raw, tmp_path):
             '{"path_to_image": "train/patient00001/study1/view1_frontal.jpg", "Edema": 2}',
             "line 1: '.*' is not 1, 0, -1",
         ),
-        ('{"path_to_image": "elsewhere"}', "has labels of none of the 23 images"),
+        ('{"path_to_image": ["elsewhere"]}', "has labels of none of the 23 images"),
         ("[", "is not valid JSON in line 1"),
     ],
 )

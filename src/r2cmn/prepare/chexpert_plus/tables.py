@@ -138,13 +138,14 @@ def read_labels(path: Path, images: Collection[str]) -> dict[str, list[int]]:
     """
     found: dict[str, list[int]] = {}
     for number, line in lines_of_jsonl(path):
-        if isinstance(line, str) or line.get("path_to_image") not in images:
+        path_to_image = None if isinstance(line, str) else line.get("path_to_image")
+        if isinstance(line, str) or not isinstance(path_to_image, str) or path_to_image not in images:
             continue
         values = {name: _label(line.get(name, "")) for name in OBSERVATIONS}
         wrong = next((name for name, value in values.items() if value is None), None)
         if wrong is not None:
             raise RawError(f"{path}, line {number}: '{wrong}' is not 1, 0, -1 or null")
-        found[line["path_to_image"]] = [value for value in values.values() if value is not None]
+        found[path_to_image] = [value for value in values.values() if value is not None]
     if not found:
         raise RawError(f"{path} has labels of none of the {len(images):,} images: it needs path_to_image in each line")
     return found
