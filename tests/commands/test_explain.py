@@ -1,7 +1,10 @@
 """`r2cmn explain`: the files of a study, of two models and of a data set, the license, and wrong arguments."""
 
 import json
+import os
+import signal
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from r2cmn.explain import Explanation
 from r2cmn.files import write_whole
 
 DATA = [
-    "data=folder", "data.images={resize: 40, size: 32}", "data.text={threshold: 1, max_length: 10}",
+    "data=folder", "data.images={resize: 64, size: 64}", "data.text={threshold: 1, max_length: 10}",
     "data.num_workers=0", "++data.license_class=public",
 ]  # fmt: skip
 TINY = [
@@ -172,10 +175,25 @@ def test_under_an_agreement_all_is_private_and_the_page_shows_nothing(run, no_dr
 def test_a_given_report_is_explained(run, views, no_drawing):
     result = explain(run / "checkpoints" / "cmn.ckpt", *views, "--report", "The lungs are clear.", "--words", "lungs,x")
     assert result.exit_code == 0, result.output
+    assert "note" not in result.stderr.replace("note: no report", "")
     found = Explanation.from_json(Path("explained/explanation.json").read_text(encoding="utf-8"))
     assert (found.words, found.given) == (["the", "lungs", "are", "clear", "."], True)
     assert "has x" in result.stderr
     assert '"start": 1' in Path("explained/explorer.html").read_text(encoding="utf-8")
+
+
+def test_another_number_of_views_is_noted_and_pixels_may_be_replaced(run, views, no_drawing):
+    result = explain(run / "checkpoints" / "cmn.ckpt", views[0], "--occlusion", "pixels", "--no-deletion")
+    assert result.exit_code == 0, result.output
+    assert "r2cmn: note: the model was trained on 2 view(s), this study has 1" in result.stderr
+    found = Explanation.from_json(Path("explained/explanation.json").read_text(encoding="utf-8"))
+    assert len(found.views) == 1
+    assert found.notes["occlusion"].startswith("the pixels of a patch")
+    result = explain(run / "checkpoints" / "base.ckpt", views[0], "--occlusion", "none", "--no-deletion")
+    assert result.exit_code == 0, result.output
+    found = Explanation.from_json(Path("explained/explanation.json").read_text(encoding="utf-8"))
+    assert set(found.maps) == {"attention"}
+    assert "figure6.svg" not in names("explained")
 
 
 def test_an_interruption_leaves_no_page(run, views, monkeypatch, no_drawing):
@@ -191,6 +209,23 @@ def test_an_interruption_leaves_no_page(run, views, monkeypatch, no_drawing):
     assert not [name for name in names("explained") if name.endswith(".part")]
 
 
+@pytest.mark.slow
+def test_ctrl_c_leaves_whole_studies_and_no_index(run, tmp_path, start_r2cmn):
+    process = start_r2cmn("explain", run / "checkpoints" / "cmn.ckpt", "--studies", 4, out=tmp_path / "log")
+    end = time.monotonic() + 200
+    while not Path("explained/1/report.txt").is_file():
+        assert time.monotonic() < end, (tmp_path / "log").read_text(encoding="utf-8")
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode == 130
+    assert "Traceback" not in (tmp_path / "log").read_text(encoding="utf-8")
+    assert not Path("explained/index.html").exists()
+    assert not list(Path("explained").rglob("*.part"))
+    for page in Path("explained").rglob("explorer.html"):
+        assert names(page.parent) == ONE
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -202,6 +237,7 @@ def test_an_interruption_leaves_no_page(run, views, monkeypatch, no_drawing):
         (["CMN", "--split", "all"], "--split is one of train, val, test"),
         (["CMN", "VIEW", "--compare", "gone.ckpt"], "there is no checkpoint gone.ckpt"),
         (["CMN", "VIEW", "--report", " "], "--report has no words"),
+        (["CMN", "VIEW", "--occlusion", "all"], "--occlusion is one of features, pixels, none"),
     ],
 )
 def test_wrong_arguments_are_errors_of_one_line(run, views, arguments, message):

@@ -20,6 +20,10 @@ from r2cmn.pages.pictures import write_figure
 from r2cmn.prepare.collections import COLLECTIONS
 from r2cmn.prepare.folder import TERMS
 
+_REPLACED = {
+    "features": "the features of a patch are replaced by their mean over its view",
+    "pixels": "the pixels of a patch are replaced by their mean over its view",
+}
 _UNKNOWN_TERMS = "The terms are those of the agreement under which the training data were received."
 
 
@@ -123,6 +127,11 @@ class Job:
         return explanations
 
     def _explain(self, study: Study) -> list[Explanation]:
+        for module in self.models:
+            if len(study.views) != module.num_views and study.data is None:
+                self.notes.append(
+                    f"the model was trained on {module.num_views} view(s), this study has {len(study.views)}"
+                )
         pictures = [load_image(path, any_modality=self.any_modality) for path in study.views]
         boxes = _boxes(study.data, [picture.size for picture in pictures]) if study.data is not None else None
         occlusion = self.occlusion if self.occlusion != "none" else False
@@ -131,6 +140,8 @@ class Job:
             explanation = explain_study(module, pictures, self.report, None, occlusion, self.deletion, boxes)
             explanation.study = study.name
             explanation.reference = study.reference
+            if "occlusion" in explanation.maps:
+                explanation.notes["occlusion"] = _REPLACED[self.occlusion]
             for view, path in zip(explanation.views, study.views, strict=True):
                 view.file = str(path)
                 if study.data is None and not path.stem.isdigit():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,10 +64,19 @@ def project(vectors: np.ndarray, method: str = "tsne", perplexity: float = _PERP
         share = pca.explained_variance_ratio_.sum()
         return Projection(points, f"First two principal components, {share:.0%} of the variance")
     used = min(perplexity, (len(vectors) - 1) / 3)
-    manifold = load_optional("sklearn.manifold", "figure 6", EXTRA)
-    points = manifold.TSNE(2, perplexity=used, init="pca", random_state=SEED).fit_transform(vectors)
+    points = _tsne(vectors.tobytes(), vectors.dtype.str, vectors.shape, used)
     clamped = f" (at most a third of the {len(vectors)} vectors, not {perplexity:g})" if used < perplexity else ""
     return Projection(points, f"t-SNE, perplexity {used:g}{clamped}, seed {SEED}. {_TSNE}")
+
+
+@lru_cache(maxsize=2)
+def _tsne(content: bytes, dtype: str, shape: tuple[int, int], perplexity: float) -> np.ndarray:
+    """Project the bytes of an array; it takes seconds, and all studies of a data set have the same memory."""
+    manifold = load_optional("sklearn.manifold", "figure 6", EXTRA)
+    vectors = np.frombuffer(content, dtype).reshape(shape)
+    points: np.ndarray = manifold.TSNE(2, perplexity=perplexity, init="pca", random_state=SEED).fit_transform(vectors)
+    points.flags.writeable = False
+    return points
 
 
 def figure6(

@@ -112,7 +112,7 @@ def _model(explanation: Explanation, name: str, rights: Rights, digits: int) -> 
         "maps": {route: pack(explanation.maps[route], digits) for route in explanation.routes},
         "vectors": _vectors(explanation.vectors, digits),
         "deletion": explanation.deletion,
-        "notes": explanation.notes,
+        "notes": {route: f"{note[:1].upper()}{note[1:]}." for route, note in explanation.notes.items()},
     }
 
 

@@ -2,7 +2,7 @@
 const MEANING = {
   attention: "weight of the decoder's attention on each patch",
   memory: "how alike the word's and the patch's use of the memory vectors is, 0 to 1",
-  occlusion: "fall of the word's log-probability if the patch alone is replaced by the mean patch of its view",
+  occlusion: "fall of the word's log-probability if the patch alone is replaced",
 };
 const fixed = (value, digits = 3) => value.toFixed(digits).replace("-", "\u2212");
 const brief = (value) => String(Number(value.toPrecision(3))).replace("-", "\u2212");
