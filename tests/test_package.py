@@ -1,8 +1,10 @@
 """The package as a user meets it: light to import, whole in the wheel, and as the README says."""
 
+import ast
 import csv
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -44,7 +46,7 @@ heavy = (
     "torch", "pytorch_lightning", "timm", "hydra", "omegaconf", "wandb", "matplotlib", "torchvision", "numpy", "PIL",
 )
 before = [name for name in heavy if name in sys.modules]
-assert dir(r2cmn) == r2cmn.__all__
+assert dir(r2cmn) == sorted(r2cmn.__all__)
 loaded = {name: getattr(r2cmn, name).__class__.__name__ for name in r2cmn.__all__}
 # torchmetrics imports matplotlib wherever it is installed
 never = [name for name in ("wandb", "plotly") if name in sys.modules]
@@ -61,6 +63,75 @@ def test_importing_is_light_and_every_name_is_there():
     assert never == []
     assert set(loaded) == set(r2cmn.__all__)
     assert done.stderr == ""
+
+
+def test_the_names_are_the_same_for_the_reader_for_python_and_for_mypy():
+    tree = ast.parse((ROOT / "src" / "r2cmn" / "__init__.py").read_text())
+    (typed,) = (node for node in tree.body if isinstance(node, ast.If))
+    imported = {alias.name: node.module for node in typed.body for alias in node.names}
+    assert imported.keys() | {"__version__"} == set(r2cmn.__all__)
+    assert imported == r2cmn._HOMES
+
+
+TYPED = """
+from typing import assert_type
+
+import torch
+from torch import nn
+
+from r2cmn import CMN, BeamSearch, Batch, CMNModule, CrossModalMemory, MemoryNetwork, PhantomDataModule
+from r2cmn.testing import check_memory
+
+
+class Bank(nn.Module):
+    def visual(self, patches: torch.Tensor) -> torch.Tensor:
+        return patches
+
+    def textual(self, words: torch.Tensor) -> torch.Tensor:
+        return words
+
+
+def use(module: CMNModule, batch: Batch) -> None:
+    assert_type(module.generate(batch, num_beams=3), list[str])
+    assert_type(module.predict_step(batch, 0), list[str])
+    assert_type(module.write(batch.images).tokens, torch.Tensor)
+    assert_type(module.model, CMN)
+    assert_type(CMNModule.for_data({}, PhantomDataModule()), CMNModule)
+    assert_type(
+        CMNModule.from_parts(
+            backbone=nn.Identity(), memory=Bank(), encoder_decoder=module.model.encoder_decoder, data={}
+        ),
+        CMNModule,
+    )
+    assert_type(MemoryNetwork(8).weights(batch.images), torch.Tensor)
+    check_memory(CrossModalMemory(8), dim=8)
+    BeamSearch(num_beams="three")
+    from r2cmn import Nothing
+"""
+
+
+@pytest.mark.slow
+def test_mypy_sees_the_types_and_finds_what_is_wrong(tmp_path):
+    """With its cache beside it; the first run reads torch, too."""
+    (tmp_path / "use.py").write_text(TYPED)
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--config-file",
+        "",
+        "--cache-dir",
+        ROOT / ".mypy_cache" / "user",
+    ]
+    done = subprocess.run(
+        [*command, "--follow-imports", "silent", "--ignore-missing-imports", "use.py"], cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(ROOT / "src")}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    found = [line for line in done.stdout.splitlines() if ": error:" in line]
+    assert len(found) == 2, done.stdout + done.stderr
+    assert 'Argument "num_beams" to "BeamSearch" has incompatible type' in found[0]
+    assert 'Module "r2cmn" has no attribute "Nothing"' in found[1]
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error():
@@ -150,6 +221,7 @@ def test_the_wheel_holds_the_configuration_and_no_tests(tmp_path):
     assert any(name.startswith("hydra_plugins/") for name in sources)
     assert sources <= names
     pages = {str(p.relative_to(ROOT / "src")) for p in (ROOT / "src/r2cmn/pages").iterdir() if p.is_file()}
+    assert "r2cmn/py.typed" in names
     assert {"r2cmn/pages/base.html", "r2cmn/pages/page.css", "r2cmn/pages/results.js"} <= pages
     experiments = {f"r2cmn/experiments/{name}" for name in ("published.csv", "published.yaml", "wandb_sweep.yaml")}
     assert pages | experiments <= names

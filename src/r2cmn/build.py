@@ -141,7 +141,9 @@ def import_class(target: str) -> Any:
     try:
         return getattr(importlib.import_module(module_name), name)
     except (ImportError, ValueError, AttributeError) as error:
-        raise DescriptionError(f"there is no class {target!r}: {first_line(error)}") from error
+        is_here = any(map(Path.exists, [Path(f"{_package(target)}.py"), Path(_package(target))]))
+        hint = " (--here makes the current folder importable)" if is_here else ""
+        raise DescriptionError(f"there is no class {target!r}: {first_line(error)}{hint}") from error
 
 
 def options_of(description: Config) -> Config:

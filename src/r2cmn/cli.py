@@ -38,7 +38,8 @@ _EMPTY = re.compile(
 )
 
 app = typer.Typer(
-    help="Train, compare and use chest X-ray report generators built on cross-modal memory networks.",
+    help="Train, compare and use chest X-ray report generators built on cross-modal memory networks. With --here, "
+    "descriptions may name classes of Python files in the current folder.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -72,6 +73,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="r2cmn")
+    _import_from_here(sys.argv)
     try:
         _check_arguments(sys.argv[1:])
         app()
@@ -80,6 +82,15 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+
+
+def _import_from_here(arguments: list[str]) -> None:
+    """If `--here` is given, remove it and make the current folder importable, also in the processes of trials."""
+    if "--here" in arguments:
+        arguments.remove("--here")
+        here = str(Path.cwd())
+        sys.path.insert(0, here)
+        os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def _check_arguments(arguments: list[str]) -> None:

@@ -34,6 +34,7 @@ from r2cmn.files.words import check_choice, first_line
 from r2cmn.groups import MODEL, PARTS, SWEEP_CODES, ConfigError, conf_dir
 from r2cmn.model import CMN, build_model
 from r2cmn.objectives import check_model
+from r2cmn.overrides import replace_groups
 from r2cmn.types import Config
 
 PLUGINS = {
@@ -70,7 +71,9 @@ def compose(
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return hydra_compose(config_name, [*further, *overrides], return_hydra_config=with_hydra)
+            return hydra_compose(
+                config_name, [*further, *replace_groups(overrides)], return_hydra_config=with_hydra
+            )
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise composition_error(error) from error
     finally:

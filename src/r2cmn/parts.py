@@ -143,6 +143,8 @@ def describe_part(part: Any, named: str, arguments: Config | None = None) -> Con
     cls = type(part)
     if inspect.isroutine(part):
         return {MISSING: f"{named} is a function, which a checkpoint cannot hold: make it a class with a __call__"}
+    if cls.__module__ == "__main__":
+        return {MISSING: f"{named}: class {cls.__name__} is in a script or notebook: move it to a module to import it"}
     if "." in cls.__qualname__:
         return {MISSING: f"{named}: class {cls.__qualname__} cannot be imported: define it at the top of a module"}
     if arguments is None and callable(getattr(part, "description", None)):

@@ -185,6 +185,8 @@ class ReportDataModule(pl.LightningDataModule):
         """Batches of test in the order of the annotation."""
         return self._loader("test")
 
+    predict_dataloader = test_dataloader
+
     def describe(self) -> dict[str, Any]:
         """Return what a checkpoint needs to prepare images and decode tokens, in plain containers."""
         self.setup()

@@ -12,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from r2cmn.groups import COMPARED, TAGGED, listed_choices
+from r2cmn.runs.folder import override_key
 
 MAX_NAME = 128
 """Number of characters of a name that W&B shows."""
@@ -71,7 +72,8 @@ def run_name(overrides: Sequence[str], number: int | None = None) -> str:
         overrides: as on the command line.
         number: of the trial in its sweep, to find its folder.
     """
-    shown = [o.lstrip("+") for o in overrides if not _UNNAMED.match(o.lstrip("+~"))]
+    replaced = {f"~{override_key(o)}" for o in overrides if o.startswith("+")}
+    shown = [o.lstrip("+") for o in overrides if o not in replaced and not _UNNAMED.match(o.lstrip("+~"))]
     shown = [o for o in shown if not re.search(r"[/\\]", o)]  # a path may name a person
     lists = {o: f"{group}={'+'.join(names)}" for o in shown for group, names in listed_choices([o]).items()}
     shown = [lists.get(o, o) for o in shown]

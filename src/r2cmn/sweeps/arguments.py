@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from r2cmn.config import ConfigError, check, check_run, compose, composition_error
+from r2cmn.overrides import replace_groups
 from r2cmn.runs.folder import override_key
 from r2cmn.runs.initial import note_on_trunk
 from r2cmn.sweeps.compose import HYDRA_OVERRIDE, hydra_config, set_number
@@ -44,6 +45,7 @@ def complete(arguments: list[str]) -> tuple[list[str], list[str]]:
             left.remove(argument)
         else:
             options.append(argument)
+    parsed.overrides = replace_groups(parsed.overrides)
     notes: list[str] = []
     if not (parsed.help or parsed.hydra_help or parsed.shell_completion):
         is_sweep = parsed.multirun or "hydra.mode=MULTIRUN" in parsed.overrides
