@@ -71,9 +71,7 @@ def compose(
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return hydra_compose(
-                config_name, [*further, *replace_groups(overrides)], return_hydra_config=with_hydra
-            )
+            return hydra_compose(config_name, [*further, *replace_groups(overrides)], return_hydra_config=with_hydra)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise composition_error(error) from error
     finally:
