@@ -21,6 +21,20 @@ def test_the_index_names_every_page():
     assert pages | notebooks <= set(re.findall(r"\]\(([^)#]+)", index))
 
 
+def test_the_pages_for_a_builder_without_hooks_link_to_each_other(tmp_path):
+    subprocess.run([sys.executable, DOCS / ".site" / "pages.py", tmp_path], check=True)
+    pages = list((tmp_path / "docs").rglob("*.md"))
+    links = [
+        (page, target) for page in pages
+        for target in re.findall(r"\]\((?!https?:|#)([^)\s#:]+)", page.read_text(encoding="utf-8"))
+    ]  # fmt: skip
+    assert len(links) > 100
+    assert [(page.name, target) for page, target in links if not (page.parent / target).exists()] == []
+    options = (tmp_path / "mkdocs.yml").read_text(encoding="utf-8")
+    assert "hooks" not in options
+    assert '{"Fidelity": "evaluate/fidelity.md"}' in options
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
     pytest.importorskip("mkdocstrings", reason="pip install 'r2cmn[docs]'")
