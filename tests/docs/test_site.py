@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import r2cmn
+import r2cmn.explain
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 FETCHED = re.compile(
@@ -19,6 +22,12 @@ def test_the_index_names_every_page():
     pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")} - {"index.md"}
     notebooks = {f"../{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("notebooks/*.ipynb")}
     assert pages | notebooks <= set(re.findall(r"\]\(([^)#]+)", index))
+
+
+def test_the_reference_has_every_public_name():
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md"))
+    listed = {name.rpartition(".")[2] for name in re.findall(r"^::: (\S+)$", pages, re.MULTILINE)}
+    assert {*r2cmn.__all__, *r2cmn.explain.__all__} - {"__version__"} <= listed
 
 
 def test_the_pages_for_a_builder_without_hooks_link_to_each_other(tmp_path):
