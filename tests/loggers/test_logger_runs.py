@@ -148,7 +148,8 @@ def _read(terminal, said):
 def protected(folder, data, run_r2cmn):
     """A run under a data use agreement, without a terminal or standard input."""
     run = folder / "protected"
-    arguments = options(data, run, *all_loggers(run), "data.license_class=dua", "print_reports=true")
+    more = ["data.license_class=dua", "print_reports=true", "callbacks=explained"]
+    arguments = options(data, run, *all_loggers(run), *more)
     done = run_r2cmn(*arguments, environment=environment(folder))
     assert done.code == 0, done.out + done.err
     return run, done.out
