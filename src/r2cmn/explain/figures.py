@@ -145,7 +145,7 @@ def _draw_map(
     values = explanation.map(word, number, route)
     return axes.imshow(
         values, cmap=colors, vmin=0, vmax=1, extent=(0, width, height, 0),
-        interpolation="bicubic" if smooth else "nearest",
+        interpolation="bicubic" if smooth else "none",
     )  # fmt: skip
 
 
@@ -157,9 +157,10 @@ def _colormap() -> Any:
 
 
 def _draw_pixels(axes: Any, view: View) -> None:
+    """Draw an image; without interpolation an SVG stores its own pixels, else megabytes of those for print."""
     height, width = _size(view)
     pixels = view.pixels if view.pixels.size else np.full((1, 1), 128, np.uint8)
-    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0), interpolation="bilinear")
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0), interpolation="none")
     axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 
@@ -206,4 +207,5 @@ def _caption(found: Sequence[Explanation], route: str | None) -> str:
 
 def _failed(explanation: Explanation, route: str) -> list[str]:
     rows = (explanation.deletion or {}).get(route, [])
-    return [word for word, row in zip(explanation.words, rows, strict=False) if row and not row["beats_random"]]
+    failed = [word for word, row in zip(explanation.words, rows, strict=False) if row and not row["beats_random"]]
+    return list(dict.fromkeys(failed))

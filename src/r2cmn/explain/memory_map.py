@@ -24,6 +24,7 @@ METHODS = ("tsne", "pca")
 SEED = 0
 _PERPLEXITY = 30.0
 _SIDE = 5.2  # inches
+_PLOT = 4.0  # inches of the vectors, about
 _NOBODY, _PATCHES, _WORDS, _BOTH = "#C9C9C9", COLORS[0], COLORS[1], "#000000"
 _TSNE = (
     "t-SNE keeps near vectors together; it does not show how far clusters are from each other, nor their sizes, and "
@@ -200,7 +201,7 @@ def _canvas(caption: str) -> tuple[Any, Any]:
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.margins(0.06)
-    lines = textwrap.wrap(caption.rstrip(".") + ".", 112)
+    lines = textwrap.wrap(caption.rstrip(".") + ".", 104)
     drawn.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=6.5, color="#444444")
     return drawn, axes
 
@@ -208,7 +209,7 @@ def _canvas(caption: str) -> tuple[Any, Any]:
 def _write_words(axes: Any, explanation: Explanation, points: np.ndarray, shift: int, chosen: Sequence[int]) -> None:
     """Write words at the vectors with their largest weights, and number the patch most alike to each at its own."""
     vectors = explanation.vectors or {}
-    inches = (points - points.min(0)) / np.ptp(points, axis=0) * _SIDE * 0.85
+    inches = (points - points.min(0)) / np.ptp(points, axis=0) * _PLOT
     taken: list[np.ndarray] = []
     for number, word in enumerate(chosen, 1):
         patch = int(explanation.values(word, "memory").argmax())
@@ -237,7 +238,8 @@ def _free_place(point: np.ndarray, letters: int, taken: list[np.ndarray]) -> np.
         for angle in np.linspace(0.4, 0.4 + 2 * math.pi, 10, endpoint=False)
     ]
     boxes = [np.concatenate([point + offset - size / 2, point + offset + size / 2]) for offset in offsets]
-    free = (at for at, box in enumerate(boxes) if not any(_overlap(box, other) for other in taken))
+    inside = [at for at, box in enumerate(boxes) if box.min() > -0.2 and box.max() < _PLOT + 0.2]
+    free = (at for at in inside if not any(_overlap(boxes[at], other) for other in taken))
     place = next(free, 0)
     taken.append(boxes[place])
     return offsets[place]
