@@ -194,7 +194,7 @@ class Explanation:
         return {"format": FORMAT, **_plain({**vars(self), "views": views})}
 
     def to_json(self) -> str:
-        """Return `to_dict` as JSON text; `docs/explain.md` describes it."""
+        """Return `to_dict` as JSON text; `docs/explain/maps.md` describes it."""
         return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
 
     @classmethod
