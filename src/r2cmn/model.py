@@ -78,7 +78,8 @@ class CMN(nn.Module):
         the same word at the same position, as most beams do, therefore share one response.
         """
         position = state["position"]
-        if self.training or tokens.device.type != "cpu":  # dropout differs by row; a GPU is faster without the search
+        # dropout differs by row; a GPU is faster without the search, whose result has no shape that can be exported
+        if self.training or tokens.device.type != "cpu" or torch.compiler.is_compiling():
             words = self.encoder_decoder.embed(tokens[:, None], position)
             return self.encoder_decoder.step(tokens, self.memory.textual(words), state)
         positions, distinct, row = unique_pairs(position, tokens)

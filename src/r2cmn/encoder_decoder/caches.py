@@ -99,7 +99,7 @@ class CachedState(Mapping[str, Tensor]):
             more: (B, ...) what else the model keeps for each row.
         """
         keys = patches[0][0]
-        size = len(keys)
+        size = keys.shape[0]
         position = torch.zeros(size, 1, dtype=torch.long, device=keys.device)
         none = position.new_zeros(size, 1, 0)
         written = Written([(k[:, :, :0], v[:, :, :0]) for k, v in patches])

@@ -23,6 +23,9 @@ from r2cmn.types import Source, State
 NORMAL, ABNORMAL = 0, 1
 """The writers; their pseudo-tokens are W and W+1."""
 
+Rows = Tensor | slice
+"""The numbers of some rows, or all rows."""
+
 
 class CMAS(Hierarchical):
     """A global state that sees what was written, a planner, and two writers with an LSTM each.
@@ -77,7 +80,9 @@ class CMAS(Hierarchical):
     def _writers(self, tokens: Tensor, before: Tensor) -> Tensor:
         """Return the writer at each token (B, T): that of the last choice, or else the one before (B,)."""
         places = torch.arange(tokens.shape[1], device=tokens.device)
-        last = torch.where(self.opens(tokens), places, -1).cummax(1).values
+        last = torch.where(self.opens(tokens), places, -1)
+        if tokens.shape[1] > 1:  # ONNX has no cumulative maximum, and a step reads one token
+            last = last.cummax(1).values
         chosen = tokens.gather(1, last.clamp(min=0)) - self.vocabulary_size
         return torch.where(last < 0, before[:, None], chosen)
 
@@ -123,14 +128,15 @@ class CMAS(Hierarchical):
         planning, opening = _rows(planned), _rows(opens)
         found, looks = [], []
         for t, writer in enumerate(writers.unbind(1)):
-            if len(rows := opening[t]):  # the global state is the first input of a writer, the opening id 0 the second
-                carried = _put(carried, rows, self._write_on(writer[rows], [w(whole[0][rows]) for w in self.writers]))
+            if _some(rows := opening[t]):  # the global state is the first input of a writer, the opening id 0 the second
+                opened = self._write_on(writer[rows], [w(whole[0][rows]) for w in self.writers])
+                carried = _put(carried, rows, opens[:, t], opened)
             carried = self._write_on(writer, [w.advance(read[:, t], carried) for w in self.writers])
             carried = carried[0].masked_fill(first[:, t, None], 0.0), carried[1].masked_fill(first[:, t, None], 0.0)
-            if len(rows := planning[t]):
+            if _some(rows := planning[t]):
                 before = whole[0][rows], whole[1][rows]
                 after, weights = self._look(carried[0][rows], before, rows, state)
-                whole = _put(whole, rows, after)
+                whole = _put(whole, rows, planned[:, t], after)
                 looks.append((t, rows, weights))
             found.append((whole[0], carried[0]))
         show(lambda: _spread(looks, first, state["keys"].shape[1])[:, None])
@@ -143,7 +149,7 @@ class CMAS(Hierarchical):
         (normal, normal_cell), (abnormal, abnormal_cell) = states
         return _pick(writer, normal, abnormal), _pick(writer, normal_cell, abnormal_cell)
 
-    def _look(self, last: Tensor, whole: LSTMState, rows: Tensor, state: State) -> tuple[LSTMState, Tensor]:
+    def _look(self, last: Tensor, whole: LSTMState, rows: Rows, state: State) -> tuple[LSTMState, Tensor]:
         """Advance the global state of rows (R,) whose last sentence ended with the hidden state (R, D).
 
         Returns:
@@ -159,12 +165,14 @@ def _pick(writers: Tensor, normal: Tensor, abnormal: Tensor) -> Tensor:
     return torch.where(writers[..., None] == ABNORMAL, abnormal, normal)
 
 
-def _rows(mask: Tensor) -> Sequence[Tensor]:
-    """Return for each position of a mask (B, T) its rows."""
+def _rows(mask: Tensor) -> Sequence[Rows]:
+    """Return for each position of a mask (B, T) its rows; all rows in an exported graph, whose shapes are known."""
+    if torch.compiler.is_compiling():
+        return [slice(None)] * mask.shape[1]
     return mask.T.nonzero()[:, 1].split(mask.sum(0).tolist())
 
 
-def _spread(looks: Sequence[tuple[int, Tensor, Tensor]], first: Tensor, num_patches: int) -> Tensor:
+def _spread(looks: Sequence[tuple[int, Rows, Tensor]], first: Tensor, num_patches: int) -> Tensor:
     """Return the attention weights (B, T, P) of each token: those of its sentence, NaN before the first that starts."""
     dtype = looks[0][2].dtype if looks else None
     weights = torch.full((*first.shape, num_patches), torch.nan, dtype=dtype, device=first.device)
@@ -173,7 +181,14 @@ def _spread(looks: Sequence[tuple[int, Tensor, Tensor]], first: Tensor, num_patc
     return filled(weights)
 
 
-def _put(carried: LSTMState, rows: Tensor, values: LSTMState) -> LSTMState:
-    """Replace some rows of a state."""
+def _some(rows: Rows) -> bool:
+    return isinstance(rows, slice) or len(rows) > 0
+
+
+def _put(carried: LSTMState, rows: Rows, mask: Tensor, values: LSTMState) -> LSTMState:
+    """Replace the rows of a state, (B, D) each, that a mask (B,) allows, by values that were computed for `rows`."""
+    if isinstance(rows, slice):
+        hidden, cell = (torch.where(mask[:, None], new, old) for old, new in zip(carried, values, strict=True))
+        return hidden, cell
     hidden, cell = (old.index_copy(0, rows, new.to(old.dtype)) for old, new in zip(carried, values, strict=True))
     return hidden, cell

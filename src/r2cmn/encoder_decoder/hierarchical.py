@@ -95,8 +95,8 @@ class Hierarchical(Described, nn.Module):
 
     def start(self, source: Source) -> State:
         """Return the state before the first word: what the encoder has read, and zeros."""
-        zeros = self.embedding.weight.new_zeros(len(next(iter(source.values()))), self.dim)
-        position = torch.zeros(len(zeros), dtype=torch.long, device=zeros.device)
+        zeros = self.embedding.weight.new_zeros(next(iter(source.values())).shape[0], self.dim)
+        position = torch.zeros(zeros.shape[0], dtype=torch.long, device=zeros.device)
         return {**source, **dict.fromkeys(self.recurrent, zeros), "position": position}
 
     def write(self, tokens: Tensor, words: Tensor, state: State) -> tuple[Tensor, State]:
@@ -166,7 +166,7 @@ def latest(before: Tensor, values: Tensor, count: Tensor) -> Tensor:
 
 def select(values: Tensor, number: Tensor) -> Tensor:
     """Return the values (B, S, ...) of the sentences with numbers (B, T): (B, T, ...)."""
-    return values[torch.arange(len(values), device=values.device)[:, None], number]
+    return values[torch.arange(values.shape[0], device=values.device)[:, None], number]
 
 
 def loop_words(

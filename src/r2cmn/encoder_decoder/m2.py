@@ -36,7 +36,7 @@ class MemoryAttention(MultiHeadAttention):
         """Return keys and values (B, h, S + M, d) of rows (B, S, D) and of the memory."""
         keys, values = super().project(read)
         slots = [
-            self._split(scale * memory.expand(len(read), -1, -1))
+            self._split(scale * memory.expand(read.shape[0], -1, -1))
             for scale, memory in zip(self.scales, (self.memory_keys, self.memory_values), strict=True)
         ]
         return torch.cat([keys, slots[0]], dim=2), torch.cat([values, slots[1]], dim=2)
@@ -89,7 +89,8 @@ class MeshedDecoderLayer(nn.Module):
         if remember is not None:
             keys, values = remember(keys, values)
         words = self.self_norm(words + self.dropout(self.self_attention(words, keys, values, mask)))
-        levels = list(zip(*(side.chunk(len(self.gates), dim=2) for side in patches), strict=True))
+        sides = [side.unflatten(2, (len(self.gates), -1)).unbind(2) for side in patches]
+        levels = list(zip(*sides, strict=True))
         meshed = torch.zeros_like(words)
         opened = []
         for level, gate in zip(levels, self.gates, strict=True):

@@ -32,7 +32,7 @@ class RelationalMemory(nn.Module):
     def start(self, words: Tensor) -> Tensor:
         """Return the constant memory (B, R, D) before the first of words (B, T, D): rows of the identity."""
         first = torch.eye(self.num_slots, words.shape[-1], dtype=words.dtype, device=words.device)
-        return first.expand(len(words), -1, -1)
+        return first.expand(words.shape[0], -1, -1)
 
     def forward(self, words: Tensor, memory: Tensor) -> Tensor:
         """Update a memory (B, R, D) by words (B, T, D) in turn: the memory after each word (B, T, R, D)."""

@@ -57,8 +57,8 @@ class Recurrent(Described, nn.Module):
 
     def start(self, source: Source) -> State:
         """Return the state before the first word: what the encoder has read, and zeros."""
-        zeros = self.output.weight.new_zeros(len(next(iter(source.values()))), self.hidden_dim)
-        position = torch.zeros(len(zeros), dtype=torch.long, device=zeros.device)
+        zeros = self.output.weight.new_zeros(next(iter(source.values())).shape[0], self.hidden_dim)
+        position = torch.zeros(zeros.shape[0], dtype=torch.long, device=zeros.device)
         return {**source, "hidden": zeros, "cell": zeros, "position": position}
 
     def unroll(self, words: Tensor, source: Source) -> tuple[Tensor, Tensor]:

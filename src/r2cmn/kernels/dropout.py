@@ -38,8 +38,8 @@ def dropout(rows: Tensor, p: float, training: bool = True) -> Tensor:
         training: False returns the rows.
     """
     kept = round((1 - p) * _LEVELS)
-    is_torchs = rows.device.type != "cpu" or rows.numel() < _FEW or torch.compiler.is_compiling()
-    if is_torchs or not training or kept in (0, _LEVELS):
+    is_torchs = rows.device.type != "cpu" or torch.compiler.is_compiling() or rows.numel() < _FEW
+    if not training or kept in (0, _LEVELS) or is_torchs:
         return F.dropout(rows, p, training)
     words = torch.empty((rows.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     bits = words.view(torch.int16)[: rows.numel()].view(rows.shape)
