@@ -120,6 +120,21 @@ def read_checkpoint(path: str | Path, complete: bool = False) -> dict[str, Any]:
             f"{path} is a checkpoint of the released R2Gen family's trainer, not one of r2cmn: "
             "see r2cmn import-checkpoint"
         )
+    check_content(content, path, complete)
+    return content
+
+
+def check_content(content: Any, path: Path, complete: bool = True) -> None:
+    """Check the plain data and the weights of a checkpoint, in whatever file they were.
+
+    Args:
+        content: `hyper_parameters`, `state_dict` and what else Lightning writes.
+        path: the file, for messages.
+        complete: see `read_checkpoint`.
+
+    Raises:
+        CheckpointError: if a value is not as r2cmn writes it, or a weight is NaN or infinite.
+    """
     parameters = content.get("hyper_parameters") if isinstance(content, dict) else None
     if not isinstance(parameters, dict) or "model" not in parameters:
         raise CheckpointError(f"{path} is a torch file, but not a checkpoint of r2cmn's CMNModule")
@@ -132,7 +147,6 @@ def read_checkpoint(path: str | Path, complete: bool = False) -> dict[str, Any]:
     fault = find_nonfinite(_tensors(content))
     if fault is not None:
         raise CheckpointError(f"{path}: {fault}: the training has diverged, or the file was edited")
-    return content
 
 
 def _tensors(content: dict[str, Any]) -> Iterator[tuple[str, torch.Tensor]]:

@@ -29,6 +29,7 @@ from r2cmn.commands.ground import ground
 from r2cmn.commands.models import models
 from r2cmn.commands.prepare import app as prepare
 from r2cmn.commands.results import results
+from r2cmn.commands.share import export, push, save_pretrained
 from r2cmn.files import os_reason, settle_home
 from r2cmn.files.words import first_line
 
@@ -44,7 +45,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(prepare, name="prepare")
-for command in (audit, generate, explain, evaluate, baselines, ground, results, import_checkpoint, export_checkpoint):
+for command in (
+    audit, generate, explain, evaluate, baselines, ground, results, save_pretrained, push, export, import_checkpoint,
+    export_checkpoint,
+):  # fmt: skip
     app.command(no_args_is_help=True)(command)
 app.command()(configs)
 app.command()(dashboard)

@@ -50,7 +50,7 @@ def load_module(checkpoint: Path, device: str = "auto", allow: list[str] | None 
     """Load a trained module for generation.
 
     Args:
-        checkpoint: a file written by `r2cmn train`.
+        checkpoint: a file written by `r2cmn train`, or a folder of `CMNModule.save_pretrained`.
         device: a torch device, or auto: a GPU if there is one.
         allow: packages whose classes the checkpoint may name.
 
@@ -58,9 +58,12 @@ def load_module(checkpoint: Path, device: str = "auto", allow: list[str] | None 
         CheckpointError: if the file is not a checkpoint of r2cmn, or the device cannot be used.
     """
     allow_targets(*(allow or []))
-    read_checkpoint(checkpoint, complete=True)
-    with refusing(checkpoint, CheckpointError):
-        module = CMNModule.load_from_checkpoint(checkpoint, map_location="cpu")
+    if checkpoint.is_dir():
+        module = CMNModule.from_pretrained(checkpoint)
+    else:
+        read_checkpoint(checkpoint, complete=True)
+        with refusing(checkpoint, CheckpointError):
+            module = CMNModule.load_from_checkpoint(checkpoint, map_location="cpu")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -21,11 +21,12 @@ from r2cmn.metrics.synced import check_all_scored
 from r2cmn.optimizer import make_optimizer
 from r2cmn.parts import OBJECTIVE, Parts, build_parts, find_missing, take_parts
 from r2cmn.protocols import check_batch
+from r2cmn.sharing.mixin import Shareable
 from r2cmn.types import Backbone, Batch, Config, EncoderDecoder, Generation, Memory, Objective
 from r2cmn.writing import Writing
 
 
-class CMNModule(Writing):
+class CMNModule(Shareable, Writing):
     """A report generator: trains, tests, saves and loads checkpoints, and generates reports.
 
     All hyperparameters are plain containers. A checkpoint therefore holds everything that is needed to rebuild the

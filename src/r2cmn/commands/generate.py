@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def generate(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of r2cmn.")],
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of r2cmn, or the folder of a shared model.")],
     images: Annotated[
         list[Path] | None,
         typer.Argument(help="Views of one study (PNG, JPEG, TIFF, DICOM), or one folder or CSV of studies."),

@@ -26,8 +26,8 @@ Study = Sequence[str | Path | Image.Image]
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _FULL_RANGE = 65_535
 _TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
-_IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-_IMAGENET_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+IMAGENET_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
 
 def load_image(path: str | Path, stream: BinaryIO | None = None, any_modality: bool = False) -> Image.Image:
@@ -143,7 +143,7 @@ def normalize(pixels: Tensor, out: Tensor | None = None) -> Tensor:
         out: output tensor (3, H, W) float32.
     """
     scaled = v2.functional.to_dtype(pixels, torch.float32, scale=True)
-    return torch.sub(scaled, _IMAGENET_MEAN, out=out).div_(_IMAGENET_STD)
+    return torch.sub(scaled, IMAGENET_MEAN, out=out).div_(IMAGENET_STD)
 
 
 def denormalize(images: Tensor) -> Tensor:

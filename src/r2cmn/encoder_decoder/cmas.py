@@ -128,7 +128,8 @@ class CMAS(Hierarchical):
         planning, opening = _rows(planned), _rows(opens)
         found, looks = [], []
         for t, writer in enumerate(writers.unbind(1)):
-            if _some(rows := opening[t]):  # the global state is the first input of a writer, the opening id 0 the second
+            if _some(rows := opening[t]):
+                # the global state is the first input of a writer, the opening id 0 the second
                 opened = self._write_on(writer[rows], [w(whole[0][rows]) for w in self.writers])
                 carried = _put(carried, rows, opens[:, t], opened)
             carried = self._write_on(writer, [w.advance(read[:, t], carried) for w in self.writers])

@@ -135,6 +135,11 @@ class CoAtt(Hierarchical):
         """Return the names of the tags, and the numbers of the tags of each training study in their order."""
         return annotate_tags(studies, tokenizer, tags)
 
+    @classmethod
+    def without_studies(cls, annotations: Config) -> Config:
+        """Return the annotations without the tags of the training studies, which only training reads."""
+        return {**annotations, "of_studies": []}
+
     def tag_targets(self, index: Tensor) -> Tensor:
         """Return 1 for the tags of training studies (B,), 0 for others: (B, tags); all 0 if a study has no tags."""
         targets = torch.zeros(len(index), self.tagger.out_features)

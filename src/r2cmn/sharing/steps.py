@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from r2cmn.encoder_decoder.caches import CachedState
 from r2cmn.encoder_decoder.fixed import FixedState
+from r2cmn.kernels.kept import Kept
 from r2cmn.memory import MemoryNetwork
 from r2cmn.model import CMN
 from r2cmn.types import State
 
 
-class Projected(nn.Module):
+class Projected(Kept):
     """Takes the place of a memory's `Kept`: its keys and values are weights, not computed anew at each step."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
@@ -26,7 +27,7 @@ class Projected(nn.Module):
         self.register_buffer("keys", keys.clone())
         self.register_buffer("values", values.clone())
 
-    def get(self, stamp: Any, make: Any) -> tuple[Any, Any]:
+    def get(self, stamp: Any, make: Any) -> Any:
         """Return keys and values."""
         return self.keys, self.values
 
@@ -62,9 +63,9 @@ class Step(nn.Module):
         self.model = model
         self.names = list(state)
         self.is_fixed = "visible" in state
-        device = next(iter(state.values())).device
+        tokens = torch.zeros(len(next(iter(state.values()))), dtype=torch.long)
         with torch.no_grad():
-            following = self.read(torch.zeros(len(next(iter(state.values()))), dtype=torch.long, device=device), state)[1]
+            following = self.read(tokens, state)[1]
         self.changed = [name for name in self.names if following[name] is not state[name]]
         """The names of the values that a step changes; the others stay as the encoder has returned them."""
 
