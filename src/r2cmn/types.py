@@ -129,8 +129,8 @@ class EncoderDecoder(Protocol):
     patches. More methods are optional; their defaults are in `r2cmn.encoder_decoder.wording`:
 
     - `annotate(studies, tokenizer, ...)`, a class method: plain data made from the training studies;
-    - `without_studies(annotations)`, a class method: the annotations without what they say of single training studies,
-      for a model that is shared under a data use agreement;
+    - `for_writing(annotations)`, a class method: the annotations without what only training reads, for a model that is
+      shared under a data use agreement;
     - `to_targets(report, tokenizer)`: the ids that the model learns to write for a report;
     - `to_words(tokens, tokenizer)`: the words of the ids that the model has written;
     - `max_tokens(max_length)`: the maximum number of ids to write for a report of at most `max_length`.

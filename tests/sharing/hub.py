@@ -15,8 +15,9 @@ class Repository:
         self.files = {}
         self.commits = []
 
-    def sha(self, which="main"):
-        return hashlib.sha1(repr(sorted((n, hashlib.sha256(c).hexdigest()) for n, c in self.files.items())).encode()).hexdigest()
+    def sha(self):
+        digests = sorted((name, hashlib.sha256(content).hexdigest()) for name, content in self.files.items())
+        return hashlib.sha1(repr(digests).encode()).hexdigest()
 
 
 class Hub(ThreadingHTTPServer):

@@ -136,7 +136,7 @@ class CoAtt(Hierarchical):
         return annotate_tags(studies, tokenizer, tags)
 
     @classmethod
-    def without_studies(cls, annotations: Config) -> Config:
+    def for_writing(cls, annotations: Config) -> Config:
         """Return the annotations without the tags of the training studies, which only training reads."""
         return {**annotations, "of_studies": []}
 

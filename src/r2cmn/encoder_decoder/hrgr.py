@@ -90,6 +90,11 @@ class HRGR(Hierarchical):
         """Return the templates of the training studies."""
         return {"templates": annotate_templates(studies, tokenizer, num_templates)}
 
+    @classmethod
+    def for_writing(cls, annotations: Config) -> Config:
+        """Return the sentences of the templates, without counts and the groups of sentences that they stand for."""
+        return {"templates": [{"text": each["text"], "count": 0, "keys": []} for each in annotations["templates"]]}
+
     def to_targets(self, report: str, tokenizer: Tokenizer) -> list[int]:
         """Return the ids to learn for a report: a pseudo-token for each sentence of a template's group.
 

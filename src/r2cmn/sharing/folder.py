@@ -32,11 +32,12 @@ FORMAT = "r2cmn.model/1"
 CONFIG, TEXT, WEIGHTS, CARD = "config.json", "text.json", "model.safetensors", "README.md"
 FILES = (CONFIG, TEXT, WEIGHTS, CARD)
 """The files of a folder."""
-OF_STUDIES = "without_studies"
-"""Class method of an encoder-decoder: annotations -> annotations that tell nothing of single training studies."""
+FOR_WRITING = "for_writing"
+"""Class method of an encoder-decoder: annotations -> what of them is needed to write reports."""
 
 _PARTS = ("model", "generation", "objective", "optimizer", "metrics")
 _TEXTS = ("annotations", "objective_annotations")
+_PAIRS = "pairs of key and value"
 Module = TypeVar("Module")
 
 
@@ -53,7 +54,7 @@ def save(module: Any, folder: Path, facts: Facts | None = None) -> list[Path]:
     """Write a model to a folder; return the files.
 
     Under a data use agreement (`license_class: dua`) only the owner can read the folder, and what only training needs
-    stays behind: the objective and its annotations, and what the annotations say of single training studies.
+    stays behind: the objective and its annotations, and annotations that no report is written with.
 
     Args:
         module: a `CMNModule`.
@@ -72,7 +73,7 @@ def save(module: Any, folder: Path, facts: Facts | None = None) -> list[Path]:
     weights, aliases = _unique(module.state_dict())
     written = safetensors.save(weights, metadata={"format": "pt", "aliases": json.dumps(aliases)})
     write_whole(folder / CONFIG, _dump(config, indent=2), mode)
-    write_whole(folder / TEXT, _dump(text), mode)
+    write_whole(folder / TEXT, _dump(_to_pairs(text)), mode)
     with whole_file(folder / WEIGHTS, mode) as file:
         file.write(written)
     write_whole(folder / CARD, render_card(module, facts or Facts()), mode)
@@ -90,7 +91,7 @@ def describe(module: Any) -> tuple[Config, Config]:
     if module.license_class == "dua":
         parameters["objective"] = None
         text.pop("objective_annotations", None)
-        shorten = getattr(find_class(parameters["model"]["encoder_decoder"]["_target_"]), OF_STUDIES, None)
+        shorten = getattr(find_class(parameters["model"]["encoder_decoder"]["_target_"]), FOR_WRITING, None)
         if shorten is not None and "annotations" in text:
             text["annotations"] = shorten(text["annotations"])
     config = {"format": FORMAT, "r2cmn": __version__, **{name: parameters.get(name) for name in _PARTS}, "data": data}
@@ -134,6 +135,8 @@ def read_parameters(folder: Path) -> dict[str, Any]:
         SharedModelError: as `load`.
     """
     config, text = (_read_object(_own_file(folder, name)) for name in (CONFIG, TEXT))
+    with refusing(folder / TEXT, SharedModelError):
+        text = _from_pairs(text)
     if config.get("format") != FORMAT:
         raise SharedModelError(f"{folder / CONFIG} has the format {config.get('format')!r}, not {FORMAT!r}")
     data = config.get("data")
@@ -203,6 +206,22 @@ def _read_object(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SharedModelError(f"{file} does not hold a JSON object")
     return content
+
+
+def _to_pairs(content: Any) -> Any:
+    """Return plain data without dicts whose keys are no texts, such as sizes of n-grams, which JSON lacks."""
+    if isinstance(content, dict):
+        pairs = [[key, _to_pairs(value)] for key, value in content.items()]
+        return dict(pairs) if all(isinstance(key, str) for key in content) else {_PAIRS: pairs}
+    return [_to_pairs(value) for value in content] if isinstance(content, list | tuple) else content
+
+
+def _from_pairs(content: Any) -> Any:
+    """Return what `_to_pairs` was given."""
+    if isinstance(content, dict):
+        pairs = content[_PAIRS] if set(content) == {_PAIRS} else content.items()
+        return {key: _from_pairs(value) for key, value in pairs}
+    return [_from_pairs(value) for value in content] if isinstance(content, list) else content
 
 
 def _dump(content: Config, indent: int | None = None) -> str:
