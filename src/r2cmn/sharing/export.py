@@ -69,7 +69,7 @@ def _export(module: Any, folder: Path, suffix: str, write: Write) -> list[Path]:
     sides = [(["images"], names), (["tokens", *names], ["log_p", *(f"next.{name}" for name in changed)])]
     for file, record, (inputs, outputs) in zip(files, (_encoder, _step), sides, strict=True):
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), torch.no_grad():
                 warnings.simplefilter("ignore")
                 program = record(steps)
                 with whole_file(file, mode) as opened:
@@ -120,11 +120,12 @@ def _encoder(steps: Steps) -> ExportedProgram:
 
 
 def _step(steps: Steps) -> ExportedProgram:
-    state, batch = steps.encoder.state(steps.images), Dim("batch", min=1)
+    # no two inputs are one tensor, such as the zeros of a start: torch.export would take them for one input
+    state, batch = steps.encoder(steps.images), Dim("batch", min=1)
     # AUTO: the number of patches, of which some models make a multiple
-    dims = tuple({0: batch, **dict.fromkeys(steps.axes[name], Dim.AUTO)} for name in state)
+    dims = tuple({0: batch, **dict.fromkeys(steps.axes[name], Dim.AUTO)} for name in steps.step.names)
     tokens = torch.zeros(len(steps.images), dtype=torch.long)
-    return torch.export.export(steps.step, (tokens, *state.values()), dynamic_shapes=({0: batch}, dims))
+    return torch.export.export(steps.step, (tokens, *state), dynamic_shapes=({0: batch}, dims))
 
 
 def _write_onnx(program: ExportedProgram, inputs: list[str], outputs: list[str], file: IO[bytes]) -> None:
