@@ -40,7 +40,8 @@ def trained(tmp_path_factory):
     protocols = [{"protocol": "released-1", "reports": 7, "scores": score, "baselines": []}]
     content = {
         "title": "test, 7 reports, checkpoint best-epoch003.ckpt", "reports": 7, "names": {"BLEU_4": "BLEU-4"},
-        "labeler": "builtin-1", "resampled": "reports", "settings": {"level": 0.95}, "protocols": protocols, "notes": [],
+        "labeler": "builtin-1", "resampled": "reports", "settings": {"level": 0.95}, "notes": [],
+        "protocols": protocols,
     }  # fmt: skip
     (run / "scores.json").write_text(json.dumps(content))
     (run / "config.yaml").write_text(yaml.safe_dump({"data": {"_target_": "r2cmn.data.iu_xray.IUXRayDataModule"}}))
@@ -92,7 +93,8 @@ def test_generate_takes_a_folder(run, tmp_path, call_r2cmn):
 
 
 def test_a_folder_that_is_no_model_is_named(tmp_path, call_r2cmn):
-    for command in (("save-pretrained", tmp_path, tmp_path / "x"), ("push", tmp_path, "me/x"), ("generate", tmp_path, "a")):
+    commands = (("save-pretrained", tmp_path, tmp_path / "x"), ("push", tmp_path, "me/x"), ("generate", tmp_path, "a"))
+    for command in commands:
         done = call_r2cmn(*command)
         assert done.code == 1
         assert str(tmp_path) in done.err

@@ -14,9 +14,7 @@ from r2cmn.module import CMNModule
 
 TINY = ("experiment=small", "backbone.name=test_resnet", "dim=16", "num_heads=2", "num_vectors=32", "num_layers=1")
 WORDS = [".", UNKNOWN, *(f"secret{n}" for n in range(20))]
-REPORTS = [
-    " ".join(f"secret{(3 * n + i) % 20}" for i in range(3)) + f" . secret{n} secret{n + 1} ." for n in range(12)
-]
+REPORTS = [" ".join(f"secret{(3 * n + i) % 20}" for i in range(3)) + f" . secret{n} secret{n + 1} ." for n in range(12)]
 
 
 @functools.cache

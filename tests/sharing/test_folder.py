@@ -92,6 +92,40 @@ def test_a_folder_is_written_over(make, tmp_path):
     assert equal(CMNModule.from_pretrained(tmp_path).state_dict(), other.state_dict())
 
 
+class Widened(torch.nn.Module):
+    """A memory of one's own, whose constructor has an argument."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.map = torch.nn.Linear(size, size)
+
+    def visual(self, patches):
+        return self.map(patches)
+
+    textual = visual
+
+
+def from_parts(module, **parts):
+    given = {name: getattr(module.model, name) for name in ("backbone", "memory", "encoder_decoder")}
+    data = {key: value for key, value in module.hparams["data"].items() if "annotations" not in key}
+    return CMNModule.from_parts(data=data, **{**given, **parts}).eval()
+
+
+def test_a_module_of_parts_is_shared_like_any_other(make, tmp_path, images):
+    module = from_parts(make("cmn"))
+    module.save_pretrained(tmp_path)
+    loaded = CMNModule.from_pretrained(tmp_path)
+    assert equal(module.state_dict(), loaded.state_dict())
+    assert torch.equal(module.write(images).tokens, loaded.write(images).tokens)
+
+
+def test_a_part_without_a_description_is_named(make, tmp_path):
+    module = from_parts(make("base"), memory=Widened(16))
+    with pytest.raises(ValueError, match=r"cannot be shared.*Widened"):
+        module.save_pretrained(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 # ---- data use agreements ---------------------------------------------------------------------------------------------
 
 HELD = [("hrgr", ("objective=reinforce_hrgr",)), ("coatt", ()), ("cmn", ("objective=self_critical",))]

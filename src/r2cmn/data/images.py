@@ -148,7 +148,7 @@ def normalize(pixels: Tensor, out: Tensor | None = None) -> Tensor:
 
 def denormalize(images: Tensor) -> Tensor:
     """Return the pixels (..., 3, H, W) uint8 of normalized images."""
-    mean, std = _IMAGENET_MEAN.to(images), _IMAGENET_STD.to(images)
+    mean, std = IMAGENET_MEAN.to(images), IMAGENET_STD.to(images)
     return (255 * (images * std + mean)).round().clamp(0, 255).to(torch.uint8)
 
 

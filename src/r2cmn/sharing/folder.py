@@ -25,6 +25,7 @@ from r2cmn.files import PRIVATE_FILE, PUBLIC_FILE, load_optional, read_json, who
 from r2cmn.files.folders import make_private_folder
 from r2cmn.files.weights import refusing
 from r2cmn.files.words import first_line, name_some
+from r2cmn.parts import find_missing
 from r2cmn.sharing.card import Facts, render_card
 from r2cmn.types import Config
 
@@ -81,7 +82,14 @@ def save(module: Any, folder: Path, facts: Facts | None = None) -> list[Path]:
 
 
 def describe(module: Any) -> tuple[Config, Config]:
-    """Return the content of `config.json` and of `text.json`."""
+    """Return the content of `config.json` and of `text.json`.
+
+    Raises:
+        ValueError: if a part has no description.
+    """
+    missing = find_missing(module.hparams)
+    if missing:
+        raise ValueError(f"the model cannot be shared: {missing[0]}")
     content: dict[str, Any] = {"hyper_parameters": dict(module.hparams)}
     module.on_save_checkpoint(content)  # without the path of pretrained weights
     parameters = copy.deepcopy(content["hyper_parameters"])
