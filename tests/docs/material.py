@@ -44,7 +44,8 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 def add_best(run: Path) -> None:
     """Give the best checkpoint of a run the name that the pages use for it."""
     for best in sorted(run.glob("checkpoints/best-*.ckpt"))[:1]:
-        shutil.copy(best, run / "checkpoints" / "BEST.ckpt")
+        for name in ("BEST.ckpt", "best.ckpt"):
+            shutil.copy(best, run / "checkpoints" / name)
 
 
 def add_tags(data: Path) -> None:

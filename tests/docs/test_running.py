@@ -22,6 +22,8 @@ NOT_RUN = {
     "import-checkpoint": "needs released weights: tests/released runs it on recorded ones",
     "model=cmas_rl optimizer=hrgr objective=reinforce_cmas": "needs a first training of its own: tests/objectives",
     "prepare chexpert-plus": "tests/prepare runs it on a miniature",
+    "prepare boxes": "needs a table of a data set: tests/prepare/test_boxes.py",
+    "ground best.ckpt data=mimic_cxr": "needs boxes of the data set: tests/commands/test_ground.py",
     "--tags NLMCXR_reports.tgz": "needs a folder of the archive's own studies: tests/audit runs it",
 }
 """Parts of command lines that do not run here, with the reason."""

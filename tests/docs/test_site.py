@@ -9,6 +9,7 @@ import pytest
 
 import r2cmn
 import r2cmn.explain
+from r2cmn import types
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -27,6 +28,7 @@ def test_the_index_names_every_page():
 def test_the_reference_has_every_public_name():
     pages = "\n".join(path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md"))
     listed = {name.rpartition(".")[2] for name in re.findall(r"^::: (\S+)$", pages, re.MULTILINE)}
+    listed |= set(vars(types))  # documented as a whole
     assert {*r2cmn.__all__, *r2cmn.explain.__all__} - {"__version__"} <= listed
 
 
