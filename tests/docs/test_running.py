@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 COMMANDS = commands()
 NOT_RUN = {
     "train -m": "sweeps run in tests/sweeps; their overrides compose in test_commands.py",
+    "--install-completion": "changes the files of the user's shell",
     "import-checkpoint": "needs released weights: tests/released runs it on recorded ones",
     "model=cmas_rl optimizer=hrgr objective=reinforce_cmas": "needs a first training of its own: tests/objectives",
     "prepare chexpert-plus": "tests/prepare runs it on a miniature",
