@@ -24,7 +24,7 @@ _HOMES = {
     "CoAtt": "r2cmn.encoder_decoder.coatt",
     "CrossEntropy": "r2cmn.objectives",
     "CrossModalMemory": "r2cmn.memory",
-    "Described": "r2cmn.build",
+    "Described": "r2cmn.described",
     "Greedy": "r2cmn.generation",
     "HRGR": "r2cmn.encoder_decoder.hrgr",
     "IUXRayDataModule": "r2cmn.data.iu_xray",
@@ -89,12 +89,13 @@ __all__ = [
 
 if TYPE_CHECKING:
     from r2cmn.backbone import Backbone
-    from r2cmn.build import Described, allow_targets
+    from r2cmn.build import allow_targets
     from r2cmn.config import compose
     from r2cmn.data.chexpert_plus import CheXpertPlusDataModule
     from r2cmn.data.datamodule import ReportDataModule
     from r2cmn.data.iu_xray import IUXRayDataModule
     from r2cmn.data.mimic_cxr import MIMICCXRDataModule
+    from r2cmn.described import Described
     from r2cmn.encoder_decoder.adaatt import AdaAtt
     from r2cmn.encoder_decoder.att2in import Att2In
     from r2cmn.encoder_decoder.cmas import CMAS

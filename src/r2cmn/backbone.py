@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from r2cmn.build import Described
+from r2cmn.described import Described
 from r2cmn.files import expand_user
 from r2cmn.files.weights import find_damage, find_nonfinite
 from r2cmn.kernels.dropout import Dropout

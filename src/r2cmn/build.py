@@ -8,7 +8,6 @@ and any other name is refused before it is imported.
 from __future__ import annotations
 
 import difflib
-import functools
 import importlib
 import inspect
 import types
@@ -45,33 +44,6 @@ class DescriptionError(ValueError):
 
 class NotAllowedError(DescriptionError):
     """A description names a class outside the allowed packages."""
-
-
-class Described:
-    """Keeps the arguments of its constructor, so that `CMNModule.from_parts` can describe an object of the class.
-
-    Inherit it first: `class Bank(Described, nn.Module)`.
-    """
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "__init__" in vars(cls):
-            cls.__init__ = _keep_arguments(cls.__init__)  # type: ignore[method-assign]
-
-    def description(self) -> Config:
-        """Return the arguments of the constructor that were given."""
-        return dict(self.__dict__.get("_arguments", {}))
-
-
-def _keep_arguments(init: Callable[..., None]) -> Callable[..., None]:
-    @functools.wraps(init)
-    def keeping(self: Any, *args: Any, **kwargs: Any) -> None:
-        if "_arguments" not in self.__dict__:  # else called by the constructor of a subclass
-            given = inspect.signature(init).bind(self, *args, **kwargs).arguments
-            self.__dict__["_arguments"] = dict(list(given.items())[1:])
-        init(self, *args, **kwargs)
-
-    return keeping
 
 
 def allow_targets(*prefixes: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from r2cmn.build import Described
+from r2cmn.described import Described
 from r2cmn.kernels.dropout import Dropout
 from r2cmn.kernels.kept import Kept, stamp
 from r2cmn.kernels.topk import Queried, respond, score

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from r2cmn.build import Described
 from r2cmn.data.tokenizer import Tokenizer
+from r2cmn.described import Described
 from r2cmn.encoder_decoder.recurrent import init_uniform, lstm
 from r2cmn.types import Source, State
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from r2cmn.build import Described
+from r2cmn.described import Described
 from r2cmn.encoder_decoder.watching import show
 from r2cmn.kernels.dropout import Dropout
 from r2cmn.types import Source, State

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from r2cmn.build import Described
+from r2cmn.described import Described
 from r2cmn.encoder_decoder.attention import MultiHeadAttention
 from r2cmn.encoder_decoder.caches import CachedState, KeysAndValues
 from r2cmn.encoder_decoder.layers import LayerNorm, sinusoids

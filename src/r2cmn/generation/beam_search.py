@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from r2cmn.build import Described
+from r2cmn.described import Described
 from r2cmn.generation.reorder import Reorder
 from r2cmn.types import Hypotheses, State, Step
 

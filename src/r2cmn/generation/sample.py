@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from r2cmn.build import Described
+from r2cmn.described import Described
 from r2cmn.generation.reorder import Reorder
 from r2cmn.types import Hypotheses, State, Step
 

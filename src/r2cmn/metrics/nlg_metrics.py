@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from r2cmn.build import Described
+from r2cmn.described import Described
 from r2cmn.metrics.nlg import check_meteor, nlg_scores
 from r2cmn.metrics.synced import SyncedMetric
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from r2cmn.build import Described
+from r2cmn.described import Described
 from r2cmn.encoder_decoder.cmas import CMAS
 from r2cmn.objectives.cross_entropy import chosen_log_p
 from r2cmn.types import Batch, ObjectiveContext

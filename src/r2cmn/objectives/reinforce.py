@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from r2cmn.build import Described
+from r2cmn.described import Described
 from r2cmn.encoder_decoder.cmas import CMAS
 from r2cmn.encoder_decoder.hierarchical import Hierarchical, first_positions
 from r2cmn.encoder_decoder.hrgr import HRGR

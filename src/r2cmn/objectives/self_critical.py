@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from r2cmn.build import Described, check_options
+from r2cmn.build import check_options
+from r2cmn.described import Described
 from r2cmn.encoder_decoder.wording import max_tokens
 from r2cmn.generation import BeamSearch, Greedy, Sample
 from r2cmn.objectives.cross_entropy import chosen_log_p, negative_log_likelihood

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from r2cmn.build import Described
+from r2cmn.described import Described
 from r2cmn.encoder_decoder.coatt import CoAtt, Written
 from r2cmn.encoder_decoder.hierarchical import going, select
 from r2cmn.objectives.cross_entropy import chosen_log_p
