@@ -169,6 +169,9 @@ class Local:
 
 def test_a_class_that_cannot_be_imported_and_a_value_that_is_not_plain_are_named():
     assert "Local.Bank cannot be imported" in find_missing(make(memory=Local.Bank(16, 5)).hparams)[0]
+    scripted = Bank(16, 5)
+    scripted.__class__ = type("Bank", (Bank,), {"__module__": "__main__"})
+    assert "is in a script or notebook" in find_missing(make(memory=scripted).hparams)[0]
     plainly = {**DESCRIBE, "memory": {"dim": 16, "size": torch.tensor(5)}}
     assert "memory.size is a Tensor" in find_missing(make(describe=plainly).hparams)[0]
     loss = make(objective=lambda context, batch: context.model(batch.images, batch.tokens).sum())
