@@ -411,7 +411,7 @@ def test_an_empty_report_is_named(run, save, make_dataset, tmp_path, monkeypatch
     assert one.err == "r2cmn: note: the model wrote an empty report\n"
     many = run("generate", checkpoint, data / "images", "--out", tmp_path / "r.csv", "--device", "cpu")
     assert many.code == 0
-    assert "3 of 3 reports are empty" in many.err
+    assert "r2cmn: note: 3 of 3 reports are empty\n" in many.err
 
 
 @pytest.mark.parametrize("command", [[], ["train"], ["generate"], ["evaluate"], ["doctor"]])

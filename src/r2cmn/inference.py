@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import logging
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,8 +28,6 @@ from r2cmn.files.tables import as_text, read_csv
 from r2cmn.files.weights import refusing
 from r2cmn.files.words import check_choice, first_line, name_some, native_name, repeated
 from r2cmn.module import CMNModule
-
-log = logging.getLogger("r2cmn")
 
 Given = TypeVar("Given")
 Read = TypeVar("Read")
@@ -244,7 +242,7 @@ def generate_reports(
         for _, (kept, pixels) in zip(bar, images, strict=True):
             reports |= dict(zip(kept, module.generate(pixels), strict=True)) if kept else {}
     if empty := sum(not report.strip() for report in reports.values()):
-        log.warning("%d of %d reports are empty", empty, len(reports))
+        print(f"r2cmn: note: {empty} of {len(reports)} reports are empty", file=sys.stderr)
     if not reports:
         raise ValueError(f"none of the {len(studies)} studies can be read: {next(iter(bad.values()))}")
     return {studies[i].id: reports[i] for i in sorted(reports)}, bad
