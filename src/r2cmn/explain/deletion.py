@@ -63,7 +63,7 @@ def deletion_test(
     found: dict[str, list[dict[str, Any] | None]] = {}
     for route, values in maps.items():
         # equal values in the order of the patches, the same on every device
-        ranked = [np.argsort(-values[word].cpu().numpy(), kind="stable") for word in words]
+        ranked = [np.argsort(-values[word].float().cpu().numpy(), kind="stable") for word in words]
         areas = _areas(reading, study, tokens, ranked)
         found[route] = [None] * len(tokens)
         for number, word in enumerate(words):
@@ -87,6 +87,6 @@ def _areas(reading: Reading, study: int, tokens: Tensor, orders: Sequence[np.nda
     counts = np.linspace(0, reading.num_patches, NUM_STEPS + 1).round().astype(int)
     ranks = torch.from_numpy(np.stack([np.argsort(order) for order in orders])).to(tokens.device)  # (R, S)
     replaced = torch.stack([ranks < count for count in counts.tolist()], 1)  # (R, steps, S)
-    scores = reading.score(study, replaced.flatten(0, 1), tokens).exp().double().cpu().numpy()
+    scores = reading.score(study, replaced.flatten(0, 1), tokens).exp().cpu().double().numpy()
     area: np.ndarray = np.trapezoid(scores.reshape(*replaced.shape[:2], -1), counts / reading.num_patches, axis=1)
     return area

@@ -21,7 +21,8 @@ _SIDE = 1.25  # inches of an image
 _COLORMAP = "plasma"  # from dark to light, also in gray and for the color-blind
 _OPACITY = 0.8  # of the largest value; 0 shows the image alone
 _LETTERS_PER_INCH = 19
-_MARGINS = 0.85, 0.75  # inches of the words and of the color bar
+_LETTER = 0.078  # inches
+_BAR = 0.85  # inches of the color bar
 _SOURCES = {
     "attention": "attention of the decoder, the mean over its layers and heads",
     "memory": "similarity of the memory vectors that word and patch query, the mean over threads",
@@ -60,7 +61,8 @@ def figure5(
     columns = num_views * len(found)
     with styled(EXTRA):
         caption = _caption(found, route)
-        width = _SIDE * columns + sum(_MARGINS) + 0.6 * (len(found) - 1)
+        longest = max((len(_word(found, positions)) for positions in rows), default=0)
+        width = _SIDE * columns + _LETTER * max(longest, 8) + _BAR + 0.6 * (len(found) - 1)
         lines = textwrap.wrap(caption, int(width * _LETTERS_PER_INCH))
         height = (_SIDE + 0.03) * (len(rows) + 1) + 0.2 + 0.12 * (len(lines) + len(found))
         drawn = load_optional("matplotlib.figure", "a figure", EXTRA).Figure((width, height), layout="constrained")
@@ -107,6 +109,10 @@ def _rows(found: Sequence[Explanation], words: Sequence[str | int] | None) -> li
             raise ValueError(f"the word '{text}' is in no report of study '{found[0].study}'")
         rows.append(at)
     return rows
+
+
+def _word(found: Sequence[Explanation], positions: Sequence[int | None]) -> str:
+    return next(each.words[at] for each, at in zip(found, positions, strict=True) if at is not None)
 
 
 def _title(explanation: Explanation, number: int, is_compared: bool) -> str:
@@ -171,7 +177,7 @@ def _size(view: View) -> tuple[int, int]:
 
 def _label(axes: Any, found: Sequence[Explanation], positions: Sequence[int | None], num_views: int) -> None:
     """Write the word and its probability in each model beside a row."""
-    word = next(each.words[at] for each, at in zip(found, positions, strict=True) if at is not None)
+    word = _word(found, positions)
     for model, (each, at) in enumerate(zip(found, positions, strict=True)):
         if at is None:
             continue
