@@ -59,6 +59,20 @@ def add_tags(data: Path) -> None:
     (data / "mesh.json").write_text(json.dumps(tags))
 
 
+def add_boxes(folder: Path, data: Path) -> None:
+    """A box in each study, and the tables of boxes that the pages name."""
+    content = json.loads((data / "annotation.json").read_text(encoding="utf-8"))
+    for entry in (entry for entries in content.values() for entry in entries):
+        words = {"words": entry["report"].partition(".")[0]}
+        entry["boxes"] = [{"finding": "finding", "view": 0, "box": [0, 0, 20, 30], **words}]
+    (data / "annotation.json").write_text(json.dumps(content), encoding="utf-8")
+    image = Path(content["test"][0]["image_path"][0]).stem
+    row = {"dicom_id": image, "category_name": "Pneumonia", "label_text": "clear", "x": 1, "y": 2, "w": 3, "h": 4}
+    write_csv(folder / "MS_CXR_Local_Alignment_v1.1.0.csv", [{**row, "image_width": 64, "image_height": 64}])
+    row = {"image_id": image, "class_name": "Nodule/Mass", "x_min": 1, "y_min": 2, "x_max": 3, "y_max": 4}
+    write_csv(folder / "annotations_test.csv", [row])
+
+
 def add_images(folder: Path, data: Path) -> None:
     """The images of a study as single files, as a folder of studies and as a table."""
     entry, other = json.loads((data / "annotation.json").read_text(encoding="utf-8"))["test"][:2]
@@ -146,7 +160,20 @@ def add_downloads(folder: Path) -> None:
 
 def add_outputs(folder: Path, data: Path, page: list[Command]) -> None:
     """The data folders that a page uses and does not make."""
-    made = {word for command in page if command.words[0] == "prepare" for word in command.words}
-    for name in ("data/iu_xray", "data/mimic_cxr", "data/mine", "data/chexpert_plus", "OUT", "R2GEN/iu_xray"):
+    made = {
+        word
+        for command in page
+        if "prepare" in command.words and "boxes" not in command.words
+        for word in command.words
+    }
+    for name in (
+        "data/iu_xray",
+        "data/mimic_cxr",
+        "data/mine",
+        "data/chexpert_plus",
+        "data/vindr",
+        "OUT",
+        "R2GEN/iu_xray",
+    ):
         if name not in made:
             shutil.copytree(data, folder / name)

@@ -76,6 +76,7 @@ def prepared(tmp_path_factory, make_dataset, run_r2cmn) -> Path:
     folder = tmp_path_factory.mktemp("pages")
     data = make_dataset(folder / "PATH", 24)
     material.add_tags(data)
+    material.add_boxes(folder, data)
     environment = {**os.environ, "R2CMN_CACHE": str(tmp_path_factory.getbasetemp() / "cache")}
     arguments = [*material.TINY, *material.PHANTOM, "memory.num_queried=4", f"run_dir={folder / 'RUN'}"]
     done = run_r2cmn("train", *arguments, environment=environment)

@@ -100,3 +100,9 @@ def test_the_command(folder, tmp_path):
     assert "1 boxes are of images" in result.stderr
     wrong = CliRunner().invoke(app, ["prepare", "boxes", str(table), str(folder), "--format", "coco"])
     assert isinstance(wrong.exception, ValueError)
+
+
+def test_the_id_of_a_study_with_one_image_is_that_of_the_image(make_dataset, tmp_path):
+    folder = make_dataset(tmp_path / "data", num_studies=12, num_views=1, size=64)
+    id = json.loads((folder / "annotation.json").read_text())["test"][0]["id"]
+    assert add_boxes(folder, [EXPECTED[0]._replace(image=id)]).studies == {"train": 0, "val": 0, "test": 1}

@@ -118,7 +118,8 @@ def _number(text: str, where: str, column: str) -> float:
 def add_boxes(folder: Path, boxes: list[ImageBox]) -> Added:
     """Add boxes to the annotation of a data folder; its earlier boxes are replaced.
 
-    An image has an id if its file in the folder has this name, without the suffix. Boxes are scaled to the size of the
+    An image has an id if its file in the folder has this name, without the suffix, or if it is the only image of a
+    study with this id. Boxes are scaled to the size of the
     stored image.
 
     Args:
@@ -135,7 +136,8 @@ def add_boxes(folder: Path, boxes: list[ImageBox]) -> Added:
     for entry in (entry for split in SPLITS for entry in content[split]):
         entry.pop("boxes", None)
         for view, name in enumerate(entry["image_path"]):
-            places.setdefault(PurePosixPath(name).stem, []).append((entry, view))
+            for id in {PurePosixPath(name).stem, *([entry["id"]] if len(entry["image_path"]) == 1 else [])}:
+                places.setdefault(id, []).append((entry, view))
     joined = [(box, entry, view) for box in boxes for entry, view in places.get(box.image, [])]
     if not joined:
         raise ValueError(
