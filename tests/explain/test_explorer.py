@@ -224,6 +224,10 @@ def test_a_drag_shows_the_largest_fall_and_that_it_is_not_the_sum(page, write, e
     page.actions().click_and_hold(page.patch(0)).move_to_element(page.patch(SIDE + 1)).release().perform()
     text = page.one(".there").text
     assert "Words that look at 4 patches" in text
+    style = "const s = getComputedStyle(arguments[0]); return [s.fill, s.opacity, s.stroke, s.strokeWidth]"
+    assert page.do(style, page.one(".mark.picked")) == ["none", "1", "rgb(255, 255, 255)", "2.5px"]
+    for outline in page.all(".mark"):
+        assert page.do(style, outline)[:2] == ["none", "1"]
     assert "it is not the sum" in text
     largest = explanation.falls[[0, 1, SIDE, SIDE + 1]].max(0)
     for name, cells in page.rows(".there").items():

@@ -53,7 +53,7 @@
       const chosen = state.patches.filter((patch) => patch < view.number).map((patch) => cell(view, patch));
       if (chosen.length) {  // a rectangle: its first and its last patch
         const [first, last] = [chosen[0], chosen.at(-1)];
-        outline("chosen", { ...first, width: last.x + last.width - first.x, height: last.y + last.height - first.y });
+        outline("picked", { ...first, width: last.x + last.width - first.x, height: last.y + last.height - first.y });
       }
       outline("cursor", cell(view, Math.min(state.cursor, view.number - 1)));
     }
