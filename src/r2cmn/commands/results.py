@@ -69,10 +69,11 @@ def results(
     from r2cmn.sweeps.results import export, tables
     from r2cmn.sweeps.results.collect import collect
     from r2cmn.sweeps.results.compare import check_level, compare_families, parse_reference
+    from r2cmn.sweeps.results.formats import FORMATS, find_format
     from r2cmn.sweeps.results.frame import ablated_keys, families
     from r2cmn.sweeps.results.pictures import draw
     from r2cmn.sweeps.results.reports import Reports
-    from r2cmn.sweeps.results.table2 import FORMATS, find_format, table2
+    from r2cmn.sweeps.results.table2 import table2
 
     form = find_format(format, out)
     export.check_targets([csv, parquet, curves, out, html], overwrite)

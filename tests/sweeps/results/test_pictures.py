@@ -9,10 +9,11 @@ from r2cmn.sweeps.results.collect import collect
 from r2cmn.sweeps.results.compare import compare, find_reference
 from r2cmn.sweeps.results.drawing import half_widths, score_frame
 from r2cmn.sweeps.results.figures import figure
+from r2cmn.sweeps.results.formats import as_text
 from r2cmn.sweeps.results.frame import ablated_keys, families
 from r2cmn.sweeps.results.pictures import draw, pictures
 from r2cmn.sweeps.results.statistics import Mean, mean
-from r2cmn.sweeps.results.table2 import as_text, metrics_of, table2
+from r2cmn.sweeps.results.table2 import metrics_of, table2
 
 
 def compared(folder, metrics=("BLEU_4",)):

@@ -9,8 +9,9 @@ import pytest
 from r2cmn.evaluation.published import published
 from r2cmn.sweeps.results.collect import collect
 from r2cmn.sweeps.results.compare import compare, find_reference
+from r2cmn.sweeps.results.formats import FORMATS
 from r2cmn.sweeps.results.frame import ablated_keys, families
-from r2cmn.sweeps.results.table2 import FORMATS, average_gain, metrics_of, table2
+from r2cmn.sweeps.results.table2 import average_gain, metrics_of, table2
 from r2cmn.sweeps.results.tables import title_of
 
 TABLE_2 = "Chen et al., ACL 2021, Table 2"
