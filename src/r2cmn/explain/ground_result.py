@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from r2cmn.explain.ground_scores import MEASURES, Array, GroundingScores
@@ -30,6 +31,7 @@ _TITLES = {
     "other_study": "other study",
 }
 _LESS = "model - "
+_STYLE: dict[str, Any] = {"box": SIMPLE_HEAD, "title_justify": "left"}
 
 
 class Row(NamedTuple):
@@ -125,7 +127,7 @@ class Grounding:
         )
         columns = ["model", *(name for name in CONTROLS if self.row(route, "pointing", name))]
         heads = [Column(_TITLES[name], justify="right") for name in columns]
-        table = Table("", *heads, "above all controls", title=title, title_justify="left")
+        table = Table("", *heads, "above all\ncontrols", title=title, **_STYLE)
         for measure in MEASURES:
             cells = [_cell(self.row(route, measure, name)) for name in columns]
             table.add_row(NAMES[measure], *cells, _verdict([self.row(route, measure, _LESS + c) for c in columns[1:]]))
@@ -207,4 +209,4 @@ def _verdict(differences: Sequence[Row | None]) -> str:
     least = min(known, key=lambda row: row.value)
     is_above, is_below = all(row.low > 0 for row in known), any(row.high < 0 for row in known)
     name = _TITLES[least.source.removeprefix(_LESS)]
-    return f"{'yes' if is_above else 'no' if is_below else 'not shown'}\n({least.value:+.3f} to {name})"
+    return f"{'yes' if is_above else 'no' if is_below else 'not shown'}: {least.value:+.3f}\nto {name}"
