@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
@@ -58,6 +59,10 @@ def read_training(command: Command) -> Training:
     return Training(parsed.overrides, parsed.multirun, parsed.config_dir)
 
 
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
 def trials(training: Training) -> list[list[str]]:
     """The overrides of the first trial, and of one more for each further choice of a group."""
     columns = []
@@ -65,8 +70,10 @@ def trials(training: Training) -> list[list[str]]:
         key, values = override.get_key_element(), [override.input_line]
         if override.is_interval_sweep():
             values = [f"{key}={override.value().start}"]
+        elif isinstance(override.value(), Glob):
+            values = [f"{key}={name}" for name in override.value().filter(choices(key))]
         elif override.is_sweep_override():
             values = [f"{key}={value}" for value in override.sweep_string_iterator()]
-            values = values if (ROOT / "conf" / key).is_dir() else values[:1]
+            values = values if choices(key) else values[:1]
         columns.append(values)
     return [[values[n % len(values)] for values in columns] for n in range(max(map(len, columns), default=1))]

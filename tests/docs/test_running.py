@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 COMMANDS = commands()
 NOT_RUN = {
     "train -m": "sweeps run in tests/sweeps; their overrides compose in test_commands.py",
+    "push runs/NAME": "needs an account: tests/sharing pushes to a hub of its own",
     "--install-completion": "changes the files of the user's shell",
     "import-checkpoint": "needs released weights: tests/released runs it on recorded ones",
     "model=cmas_rl optimizer=hrgr objective=reinforce_cmas": "needs a first training of its own: tests/objectives",
@@ -84,6 +85,7 @@ def prepared(tmp_path_factory, make_dataset, run_r2cmn) -> Path:
     material.add_best(folder / "RUN")
     for name in ("best.ckpt", "CHECKPOINT", "out.ckpt", "cmn.ckpt", "base.ckpt"):
         shutil.copy(folder / "RUN/checkpoints/BEST.ckpt", folder / name)
+    shutil.copytree(folder / "RUN", folder / "runs" / "NAME")
     material.add_images(folder, data)
     material.add_reports(folder, data)
     material.add_scores(folder)
