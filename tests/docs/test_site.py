@@ -1,5 +1,6 @@
 """The pages of docs/ and the README: the site that they make, and that index.md names each of them."""
 
+import pydoc
 import re
 import subprocess
 import sys
@@ -27,7 +28,9 @@ def test_the_index_names_every_page():
 
 def test_the_reference_has_every_public_name():
     pages = "\n".join(path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md"))
-    listed = {name.rpartition(".")[2] for name in re.findall(r"^::: (\S+)$", pages, re.MULTILINE)}
+    paths = re.findall(r"^::: (\S+)$", pages, re.MULTILINE)
+    assert [path for path in paths if pydoc.locate(path) is None] == []
+    listed = {path.rpartition(".")[2] for path in paths}
     listed |= set(vars(types))  # documented as a whole
     assert {*r2cmn.__all__, *r2cmn.explain.__all__} - {"__version__"} <= listed
 
