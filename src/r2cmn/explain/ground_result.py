@@ -137,9 +137,7 @@ class Grounding:
         shown = ("pointing", "auprc")
         sources = ("model", "random", "mean_box")
         heads = [Column(f"{NAMES[m]}\n{_TITLES[source]}", justify="right") for m in shown for source in sources]
-        table = Table(
-            "finding", Column("n", justify="right"), *heads, title=f"{route}, by finding", title_justify="left"
-        )
+        table = Table("finding", Column("n", justify="right"), *heads, title=f"{route}, by finding", **_STYLE)
         for finding, number in self.findings.items():
             cells = [_short(self.row(route, measure, source, finding)) for measure in shown for source in sources]
             table.add_row(finding, f"{number:,}", *cells)
