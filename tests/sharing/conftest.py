@@ -48,7 +48,7 @@ def enliven(decoder):
     generator = torch.Generator().manual_seed(0)
     for name, parameter in decoder.named_parameters():
         if parameter.dim() > 1:
-            scale = 3.0 if "embedding" in name else 0.6
+            scale = 1.5 if "embedding" in name else 0.3
             parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
     if hasattr(decoder, "stop"):
         decoder.stop.bias.fill_(-9.0)

@@ -65,6 +65,18 @@ def test_the_state_of_fixed_length_works_in_a_search(make):
     assert torch.equal(ours.tokens, theirs.tokens)
 
 
+@pytest.mark.parametrize("name", ["coatt", "adaatt", "topdown", "hrgr"])
+def test_a_step_has_no_trunk_whatever_the_encoder_reads(make, name):
+    module = make(name)
+    steps = split(module.model, 64, 9)
+    assert not any("backbone" in key for key in steps.step.state_dict())
+    assert any("backbone" in key for key in steps.encoder.state_dict())
+    state = module.model.start(module.model.encode(steps.images))
+    ours = module.model.step(torch.tensor([3, 0]), state)[0]
+    theirs = steps.step(torch.tensor([3, 0]), *steps.encoder(steps.images))[0]
+    torch.testing.assert_close(ours, theirs, **CLOSE)
+
+
 def test_a_step_computes_the_keys_of_the_memory_once(make):
     module = make("cmn")
     steps = split(module.model, 64, 9)

@@ -210,10 +210,15 @@ def with_stop(log_p: Tensor, starts: Tensor, stop: Tensor) -> Tensor:
     Returns:
         (..., W): where a sentence starts, log p for id 0 and log (1 - p) + `log_p` for the others.
     """
-    ending = F.logsigmoid(stop.to(log_p.dtype)).masked_fill(~starts, FORBIDDEN)
+    ending = log_sigmoid(stop.to(log_p.dtype)).masked_fill(~starts, FORBIDDEN)
     return torch.cat([ending[..., None], log_p[..., 1:] + going(starts, stop).to(log_p.dtype)[..., None]], -1)
 
 
 def going(starts: Tensor, stop: Tensor) -> Tensor:
     """Return log (1 - p) where a sentence starts, see `with_stop`, and 0 elsewhere."""
-    return F.logsigmoid(-stop.to(torch.promote_types(stop.dtype, torch.float32))).masked_fill(~starts, 0.0)
+    return log_sigmoid(-stop.to(torch.promote_types(stop.dtype, torch.float32))).masked_fill(~starts, 0.0)
+
+
+def log_sigmoid(logits: Tensor) -> Tensor:
+    """Return log sigmoid; ONNX has none, and its logarithm of a rounded sigmoid is coarse where that is small."""
+    return -F.softplus(-logits) if torch.compiler.is_compiling() else F.logsigmoid(logits)

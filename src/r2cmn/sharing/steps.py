@@ -116,5 +116,7 @@ def split(model: CMN, size: int, room: int) -> Steps:
         name: [axis for axis in range(1, value.dim()) if value.shape[axis] != states[1][name].shape[axis]]
         for name, value in states[0].items()
     }
-    step = Step(CMN(nn.Identity(), model.memory, model.encoder_decoder), states[0])
+    stepping = copy.copy(model)
+    stepping._modules = {**model._modules, "backbone": None}  # a step reads no images
+    step = Step(stepping, states[0])
     return Steps(encoder.eval(), step.eval(), images[0], axes)
