@@ -276,10 +276,22 @@ def test_the_width_of_patches_is_found_by_running_the_backbone_or_asked_for():
     assert build_model(described, Tokenizer(WORDS)).encoder_decoder.patches.in_features == 12
 
 
-def test_features_are_asked_for_by_name():
-    encoder_decoder = AdaAtt(7, dim=16, feature_dim=16)
-    with pytest.raises(PartError, match=r"backbone: Blocks lacks features, project of r2cmn\.types\.FeaturesBackbone"):
-        make(encoder_decoder=encoder_decoder)
+def test_patches_are_the_features_of_a_backbone_without_others():
+    model = make(encoder_decoder=AdaAtt(7, dim=16, feature_dim=16)).eval().model
+    images = torch.rand(1, 2, 3, 32, 32)
+    patches = model.backbone(images)
+    expected = model.encoder_decoder.encode(model.memory.visual(patches), patches)
+    source = model.encode(images)
+    assert all(torch.equal(source[name], value) for name, value in expected.items())
+
+
+def test_half_a_backbone_with_features_names_the_other_half():
+    class Half(Blocks):
+        def features(self, images):
+            return self(images)
+
+    with pytest.raises(PartError, match=r"backbone: Half lacks project of r2cmn\.types\.FeaturesBackbone"):
+        make(backbone=Half(16), encoder_decoder=AdaAtt(7, dim=16, feature_dim=16))
 
 
 # ---- batches and generating ------------------------------------------------------------------------------------------

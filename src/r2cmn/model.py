@@ -24,7 +24,8 @@ class CMN(nn.Module):
 
     Args:
         backbone: images (B, I, 3, H, W) -> patches (B, S, D); `r2cmn.backbone.Backbone` also takes cached features of
-            its trunk (B, S, F). For an encoder-decoder whose `encode` has a parameter `features`, a `FeaturesBackbone`.
+            its trunk (B, S, F). For an encoder-decoder whose `encode` has a parameter `features`, a `FeaturesBackbone`;
+            without its two methods, the patches are also the features.
         memory: an nn.Module that responds to patches and words (B, S or T, D).
         encoder_decoder: an nn.Module that reads patches and writes words.
 
@@ -37,7 +38,9 @@ class CMN(nn.Module):
         check_part(memory, Memory, "memory")
         check_part(encoder_decoder, EncoderDecoder, "encoder_decoder", ("features",))
         self.reads_features = has_option(encoder_decoder.encode, "features")
-        check_part(backbone, FeaturesBackbone if self.reads_features else Backbone, "backbone")
+        self._has_features = hasattr(backbone, "features") or hasattr(backbone, "project")
+        needs_features = self.reads_features and self._has_features
+        check_part(backbone, FeaturesBackbone if needs_features else Backbone, "backbone")
         self.backbone = backbone
         self.memory = memory
         self.encoder_decoder = encoder_decoder
@@ -48,11 +51,12 @@ class CMN(nn.Module):
 
     def encode(self, images: Tensor) -> Source:
         """Read images (B, I, 3, H, W)."""
-        if self.reads_features:
+        if self.reads_features and self._has_features:
             backbone = cast("FeaturesBackbone", self.backbone)
             features = backbone.features(images)
             return self.encode_patches(backbone.project(features), features)
-        return self.encode_patches(self.backbone(images))  # Eq. 3
+        patches = self.backbone(images)  # Eq. 3
+        return self.encode_patches(patches, patches)
 
     def encode_patches(self, patches: Tensor, features: Tensor | None = None) -> Source:
         """Read patches (B, S, D), and if `reads_features` the trunk's features (B, S, F) of the same patches."""
