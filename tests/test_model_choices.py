@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from r2cmn.config import check, compose, conf_dir, plain
+from r2cmn.groups import name_of_parts, system_name
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
@@ -85,3 +86,11 @@ def test_every_encoder_decoder_has_a_model():
 
 def test_the_default_of_a_run_is_cmn():
     assert compose(["run_dir=same"]) == compose(["run_dir=same", "model=cmn"])
+
+
+def test_a_system_is_known_by_its_classes():
+    for choice in MODELS:
+        config = compose([f"model={choice}"])
+        targets = config.encoder_decoder._target_, config.memory._target_
+        assert name_of_parts(*targets) == system_name(choice)
+    assert name_of_parts("r2cmn.encoder_decoder.adaatt.AdaAtt", "mine.Own") == "AdaAtt, Own"

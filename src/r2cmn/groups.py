@@ -82,6 +82,25 @@ def system_name(model: str) -> str:
     return read_facts(path)["system"] if path.is_file() else model
 
 
+def name_of_parts(encoder_decoder: str, memory: str) -> str:
+    """Return the name of the system that has these two classes, given by their paths; "AdaAtt, MyMemory" for others."""
+    found = _systems().get((encoder_decoder, memory))
+    return found or ", ".join(path.rpartition(".")[2] for path in (encoder_decoder, memory))
+
+
+@functools.cache
+def _systems() -> dict[tuple[str, str], str]:
+    """Return the name of each choice of `model=` by the classes of its encoder-decoder and memory."""
+    found = {}
+    for path in sorted((conf_dir() / "model").glob("*.yaml")):
+        defaults: list[dict[str, str]] = yaml.safe_load(path.read_text(encoding="utf-8"))["defaults"]
+        chosen = {group.removeprefix("override /"): name for each in defaults for group, name in each.items()}
+        files = [conf_dir() / group / f"{chosen[group]}.yaml" for group in ("encoder_decoder", "memory")]
+        targets = [yaml.safe_load(file.read_text(encoding="utf-8"))["_target_"] for file in files]
+        found[targets[0], targets[1]] = system_name(path.stem)
+    return found
+
+
 def read_choices(run: Path) -> dict[str, str]:
     """Return the choice of each group that a run was composed from, `{"memory": "cross_modal", ...}`.
 

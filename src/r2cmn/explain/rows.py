@@ -18,6 +18,7 @@ from r2cmn.encoder_decoder.wording import to_words
 from r2cmn.explain.explanation import Explanation, View
 from r2cmn.explain.forced import MemoryRoute
 from r2cmn.explain.reading import Reading
+from r2cmn.groups import name_of_parts
 
 NUM_CHOICES = 5
 """Likeliest words that are listed for each word."""
@@ -77,9 +78,13 @@ class Row(NamedTuple):
             choices=_choices(module, self.log_p[rows]),
             deletion={route: [each[row] for row in rows] for route, each in self.deletion.items()} or None,
             notes={route: note for route, note in notes.items() if note},
-            model=f"{type(model.encoder_decoder).__name__}, {type(model.memory).__name__}",
+            model=name_of_parts(_path(model.encoder_decoder), _path(model.memory)),
             license_class=module.license_class,
         )
+
+
+def _path(part: Any) -> str:
+    return f"{type(part).__module__}.{type(part).__qualname__}"
 
 
 def words_of(module: Any, tokens: Sequence[int]) -> tuple[list[str], list[int]]:
