@@ -31,7 +31,8 @@ def decode(step, state, changed, max_length, num_beams):
         sums = np.array([total for total, *_ in beams], np.float32)[:, None] + log_p
         likeliest = np.argsort(-sums, axis=None, kind="stable")[:num_beams]
         pairs = zip(*np.unravel_index(likeliest, sums.shape), strict=True)
-        found = [(sums[row, word], [*beams[row][1], int(word)], row) for row, word in pairs]
+        # greedy search compares words alone: a long sum would round small differences away
+        found = [(sums[row, word] * (num_beams > 1), [*beams[row][1], int(word)], row) for row, word in pairs]
         ended = [beam for beam in found if beam[1][-1] == 0 or length == max_length]
         best = max([best, *ended], key=lambda beam: beam[0])
         beams = [beam for beam in found if beam[1][-1] != 0]

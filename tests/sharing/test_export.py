@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -140,6 +141,20 @@ def check_log_probabilities(model, graphs):
             log_p, ours = model.step(word, ours)
             found, theirs = graphs.step(word, theirs)
             torch.testing.assert_close(found, log_p, rtol=1e-5, atol=1e-4)
+
+
+def test_greedy_search_of_the_example_is_not_rounded_by_a_long_sum():
+    class Step:
+        """Words 1 and 2 have log-probabilities that differ by 1e-6, the better one last."""
+
+        def get_inputs(self):
+            return [SimpleNamespace(name="tokens")]
+
+        def run(self, _, inputs):
+            return [np.array([[-50.0, -5.000001, -5.0]], np.float32)]
+
+    decode = runpy.run_path(str(EXAMPLE))["decode"]
+    assert decode(Step(), {}, [], 20, 1) == [2] * 20
 
 
 @pytest.mark.slow
