@@ -8,12 +8,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from packaging.requirements import Requirement
 from torch.utils.data import DataLoader
 
 import r2cmn
@@ -77,6 +79,7 @@ TYPED = """
 from typing import assert_type
 
 import torch
+from packaging.requirements import Requirement
 from torch import nn
 
 from r2cmn import CMN, BeamSearch, Batch, CMNModule, CrossModalMemory, MemoryNetwork, PhantomDataModule
@@ -141,6 +144,20 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
 
 def test_the_version_is_the_build_files():
     assert f'version = "{r2cmn.__version__}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_constraints_pin_each_dependency_to_a_version_that_is_admitted():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    pinned = dict(line.split("==") for line in lines)
+    extras = project["optional-dependencies"]
+    names = ("dev", "results", "explain", "hub", "onnx", "docs", "dicom", "optuna", "tensorboard", "dashboard")
+    for text in [*project["dependencies"], *(text for name in names for text in extras[name])]:
+        requirement = Requirement(text)
+        version = pinned[re.sub(r"[-_.]+", "-", requirement.name).lower()]
+        assert requirement.specifier.contains(version), f"{text}: {version}"
+    lightning = next(Requirement(text) for text in project["dependencies"] if text.startswith("pytorch-lightning"))
+    assert not any(lightning.specifier.contains(version) for version in ("2.6.2", "2.6.3"))  # withdrawn as malicious
 
 
 def test_the_page_names_every_log_key():
