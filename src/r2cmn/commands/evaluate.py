@@ -69,7 +69,7 @@ def evaluate(
     """Score the reports of any system, with intervals, under named protocols; no model is needed.
 
     r2cmn evaluate RUN/predictions.csv
-    r2cmn evaluate mine.csv annotation.json --dataset iu_xray --html mine.html --json mine.json
+    r2cmn evaluate mine.csv annotation.json --dataset iu_xray --html mine.html --json scores.json
     r2cmn evaluate mine.json references.csv --baseline theirs.csv --baseline constant.csv --groups patient
     r2cmn evaluate res.csv gts.csv                            one report a row, as the R2Gen family writes them
     r2cmn evaluate mine.csv refs.csv --labels-pred mine_chexbert.csv --labels-ref refs_chexbert.csv

@@ -87,6 +87,7 @@ def _areas(reading: Reading, study: int, tokens: Tensor, orders: Sequence[np.nda
     counts = np.linspace(0, reading.num_patches, NUM_STEPS + 1).round().astype(int)
     ranks = torch.from_numpy(np.stack([np.argsort(order) for order in orders])).to(tokens.device)  # (R, S)
     replaced = torch.stack([ranks < count for count in counts.tolist()], 1)  # (R, steps, S)
-    scores = reading.score(study, replaced.flatten(0, 1), tokens).exp().cpu().double().numpy()
-    area: np.ndarray = np.trapezoid(scores.reshape(*replaced.shape[:2], -1), counts / reading.num_patches, axis=1)
+    scores = reading.score(study, replaced.flatten(0, 1), tokens).exp().cpu().double().unflatten(0, replaced.shape[:2])
+    shares = torch.from_numpy(counts / reading.num_patches)
+    area: np.ndarray = torch.trapezoid(scores, shares, dim=1).numpy()
     return area
