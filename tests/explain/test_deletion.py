@@ -1,5 +1,7 @@
 """Occlusion and the deletion test against models run by hand, and the words chosen by default."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -115,24 +117,22 @@ def test_patches_are_a_square_or_a_row():
 
 def test_a_reading_without_features_replaces_patches(make_module, images):
     """A backbone of one's own may only return patches."""
-    module = make_module("transformer", "none")
-    whole = module.model.backbone
-    patches = whole(images).detach()
+    model = copy.deepcopy(make_module("transformer", "none").model)  # other tests have the same module
+    patches = model.backbone(images).detach()
 
     class Plain(torch.nn.Module):
         def forward(self, images):
             return patches
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module.model, "backbone", Plain())
-        reading = Reading(module.model, images, 2)
-        replaced = torch.zeros(1, NUM_PATCHES, dtype=torch.bool)
-        replaced[0, 1] = True
-        with torch.no_grad():
-            found = reading.score(0, replaced, torch.tensor([3, 4]))
-            changed = patches[:1].clone()
-            changed[0, 1] = patches[0, :4].mean(0)
-            expected = log_probs(module.model, changed, None, [3, 4])
+    model.backbone = Plain()
+    reading = Reading(model, images, 2)
+    replaced = torch.zeros(1, NUM_PATCHES, dtype=torch.bool)
+    replaced[0, 1] = True
+    with torch.no_grad():
+        found = reading.score(0, replaced, torch.tensor([3, 4]))
+        changed = patches[:1].clone()
+        changed[0, 1] = patches[0, :4].mean(0)
+        expected = log_probs(model, changed, None, [3, 4])
     torch.testing.assert_close(found[0], expected)
 
 
