@@ -80,8 +80,9 @@ def make_trainer(
             default_root_dir=str(folder),
             _convert_="all",
         )
-    except (InstantiationException, MisconfigurationException) as error:
-        key = re.search(r"full_key: (\S+)", str(error))  # the texts of Lightning and of other libraries name none
+    except (InstantiationException, MisconfigurationException, ImportError, TypeError) as error:
+        said = "\n".join([str(error), *getattr(error, "__notes__", ())])  # Hydra 1.4 keeps the error and adds a note
+        key = re.search(r"full_key: (\S+)", said)  # the texts of Lightning and of other libraries name none
         raise ConfigError(f"{f'{key[1]}: ' if key else ''}{error.__cause__ or error}") from error
     check_num_processes(trainer)
     check_started(trainer)
