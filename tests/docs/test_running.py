@@ -24,7 +24,6 @@ NOT_RUN = {
     "import-checkpoint": "needs released weights: tests/released runs it on recorded ones",
     "prepare chexpert-plus": "tests/prepare runs it on a miniature",
     "prepare boxes": "needs a table of a data set: tests/prepare/test_boxes.py",
-    "ground best.ckpt data=mimic_cxr": "needs boxes of the data set: tests/commands/test_ground.py",
     "--tags NLMCXR_reports.tgz": "needs a folder of the archive's own studies: tests/audit runs it",
 }
 """Parts of command lines that do not run here, with the reason."""

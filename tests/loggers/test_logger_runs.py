@@ -117,7 +117,7 @@ def public(folder, data):
     """A run in a terminal, where W&B would ask and wait for the answer."""
     run = folder / "public"
     ours, theirs = pty.openpty()
-    more = ["data.license_class=public", "trainer.log_every_n_steps=1"]
+    more = ["data.license_class=public", "trainer.log_every_n_steps=1", "callbacks.memory_use.per_thread=true"]
     process = subprocess.Popen(
         [sys.executable, "-m", "r2cmn", *options(data, run, *all_loggers(run), *more)], stdin=theirs, stdout=theirs,
         stderr=theirs, env=environment(folder, R2CMN_SWEEP="my_sweep"), start_new_session=True, close_fds=True,

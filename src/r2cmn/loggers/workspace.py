@@ -32,10 +32,11 @@ MEMORY_USE = {
     "alignment with boxes (0.5: chance)": ("val/memory/alignment", "val/memory/alignment_any_finding"),
 }
 
+# logged with callbacks.memory_use.per_thread=true
 THREAD_USE = {
-    "each thread: share queried by patches": r"val/memory/thread_\d+/share_patches",
-    "each thread: share queried by words": r"val/memory/thread_\d+/share_words",
-    "each thread: overlap": r"val/memory/thread_\d+/overlap",
+    "each thread (with per_thread): share queried by patches": r"val/memory/thread_\d+/share_patches",
+    "each thread (with per_thread): share queried by words": r"val/memory/thread_\d+/share_words",
+    "each thread (with per_thread): overlap": r"val/memory/thread_\d+/overlap",
 }
 
 SYSTEM = {
