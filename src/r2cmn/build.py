@@ -69,7 +69,7 @@ def check_allowed(description: Any) -> None:
         if target is not None and not (isinstance(target, str) and target.startswith(tuple(_ALLOWED))):
             raise NotAllowedError(
                 f"{_shown(target)} is not one of the classes that a description may name ({', '.join(_ALLOWED)}…): if "
-                f"you trust it, add --allow {_package(target)} to r2cmn generate, or call "
+                f"you trust it, add --allow {_package(target)} to the command, or call "
                 f"r2cmn.allow_targets('{_package(target)}') first"
             )
         for value in description.values():

@@ -30,7 +30,7 @@ def _id(split: str, pattern: str = r"CXR\d{3,}_IM-\d{4}") -> str:
     return next(id for id, of in read_split().items() if of == split and re.fullmatch(pattern, id))
 
 
-_FIRST, _WIRE = _id("train", "CXR1_1_.*"), _id("train", r"CXR1032_.*")
+_FIRST, _WIRE = _id("train", r"CXR\d_\d_.*"), _id("train", r"CXR\d{4}_IM-\d{4}-\d{4}")
 # findings, images: as in the collection, but with invented reports; numbers from 9000 are in no split
 _STUDIES = (
     ("  Drawn lungs &amp; heart. ", (f"{_FIRST}-3001", f"{_FIRST}-4001")),

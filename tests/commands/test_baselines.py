@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from r2cmn import CMNModule, ReportDataModule, compose
+from r2cmn.build import NotAllowedError
 from r2cmn.cli import app
 from r2cmn.config import plain
 from r2cmn.metrics.nlg import nlg_scores
@@ -127,6 +128,19 @@ def test_wrong_arguments_are_errors_of_one_line(tmp_path, monkeypatch, arguments
     assert message in str(result.exception)
     assert len(str(result.exception).splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["baselines", "ground", "explain"])
+def test_the_configuration_of_a_strangers_run_names_allowed_classes_only(command, checkpoint, tmp_path):
+    config = checkpoint.parent.parent / "config.yaml"
+    marker = tmp_path / "started"
+    config.write_text(json.dumps({"data": {"_target_": "subprocess.Popen", "args": ["touch", str(marker)]}}))
+    result = CliRunner().invoke(app, [command, str(checkpoint), "--out", str(tmp_path / "out")])
+    assert isinstance(result.exception, NotAllowedError)
+    assert "'subprocess.Popen' is not one of the classes" in str(result.exception)
+    assert "--allow subprocess" in str(result.exception)
+    assert not marker.exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_data_key_of_a_run_is_named(checkpoint):

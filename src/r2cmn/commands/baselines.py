@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from r2cmn.commands.options import Allow, Device
 from r2cmn.files.limits import MAX_NUMBER
 
 
@@ -23,7 +24,8 @@ def baselines(
         int, typer.Option(min=1, max=MAX_NUMBER, help="Draws of the random baselines; their scores are means.")
     ] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")] = "auto",
+    device: Device = "auto",
+    allow: Allow = None,
     meteor: Annotated[bool, typer.Option(help="Compute METEOR, too; starts Java for each draw, for seconds.")] = False,
 ) -> None:
     """Score reports that ignore the image, the nearest training study, and a model on the images of other patients.
@@ -46,8 +48,8 @@ def baselines(
     if len(files) > 1:
         raise ValueError(f"one checkpoint at most, not {len(files)}: {', '.join(map(str, files))}")
     checkpoint = check_checkpoint(files[0]) if files else None
-    module = _load(checkpoint, device)
-    data = read_data(overrides, checkpoint, "r2cmn baselines data=iu_xray data.dir=PATH")
+    module = _load(checkpoint, device, allow)
+    data = read_data(overrides, checkpoint, "r2cmn baselines data=iu_xray data.dir=PATH", allow)
     data.setup()
     if module is not None:
         use_model_of(data, module)
@@ -71,9 +73,9 @@ def baselines(
     print(out)
 
 
-def _load(checkpoint: Path | None, device: str) -> Any:
+def _load(checkpoint: Path | None, device: str, allow: list[str] | None) -> Any:
     if checkpoint is None:
         return None
     from r2cmn.inference import load_module
 
-    return load_module(checkpoint, device)
+    return load_module(checkpoint, device, allow)

@@ -32,27 +32,36 @@ def check_checkpoint(path: Path) -> Path:
     return path
 
 
-def read_data(overrides: Sequence[str], checkpoint: Path | None, example: str) -> Any:
+def read_data(
+    overrides: Sequence[str], checkpoint: Path | None, example: str, allow: Sequence[str] | None = None
+) -> Any:
     """Build the data module of the overrides, or that of the run of the checkpoint.
+
+    The classes of the overrides are the user's own choice. Those of a run's `config.yaml` may be a stranger's: they
+    must be of the allowed packages, as those of a checkpoint.
 
     Args:
         overrides: `data=NAME` and `data.KEY=VALUE`; without `data=NAME` they change the data of the run.
         checkpoint: a file in a run's `checkpoints` folder, or None.
         example: a command line with data, for the error message.
+        allow: packages whose classes the run's configuration may name.
 
     Raises:
         ConfigError: if no data are given, or an override does not fit them.
+        NotAllowedError: if the run's configuration names a class outside the allowed packages; nothing of it has been
+            imported then.
     """
     from r2cmn.build import allow_targets, build
     from r2cmn.config import ConfigError, compose, plain
 
     if any(override.startswith("data=") for override in overrides):
         description = plain(compose(list(overrides)).data)
+        allow_targets(description["_target_"].rpartition(".")[0])
     elif checkpoint is not None and (checkpoint.parent.parent / "config.yaml").is_file():
         description = plain(change_data(checkpoint.parent.parent / "config.yaml", overrides))
     else:
         raise ConfigError(f"say which data: {example}")
-    allow_targets(description["_target_"].rpartition(".")[0])
+    allow_targets(*(allow or []))
     return build(description, "data")
 
 

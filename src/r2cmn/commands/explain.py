@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from r2cmn.commands.options import Allow, AnyModality, Device
 from r2cmn.files.limits import MAX_NUMBER
 
 
@@ -36,14 +37,9 @@ def explain(
         bool,
         typer.Option("--i-have-permission", help="Under a data use agreement: put words and images into the page."),
     ] = False,
-    any_modality: Annotated[
-        bool,
-        typer.Option("--any-modality", help="Read DICOM of other modalities than CR, DX, RG, DR, or of none."),
-    ] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")] = "auto",
-    allow: Annotated[
-        list[str] | None, typer.Option(help="A package of your own whose classes the checkpoint may name.")
-    ] = None,
+    any_modality: AnyModality = False,
+    device: Device = "auto",
+    allow: Allow = None,
 ) -> None:
     """Show for each word of a report the patches that it depends on: Figures 5 and 6, JSON and an explorer page.
 
@@ -68,7 +64,7 @@ def explain(
     paths = [check_checkpoint(path) for path in (checkpoint, compare) if path is not None]
     chosen = [study_of_files(files)] if files else []
     models = [load_module(path, device, allow) for path in paths]
-    data = None if files else _read_data(overrides, checkpoint, models[0])
+    data = None if files else _read_data(overrides, checkpoint, models[0], allow)
     chosen = chosen or studies_of_data(data, split, studies)
     license_class = strictest_license(*(each.license_class for each in (*models, data) if each is not None))
     rights = rights_of(license_class, models, data, has_permission)
@@ -87,9 +83,10 @@ def explain(
     print(out)
 
 
-def _read_data(overrides: list[str], checkpoint: Path, module: Any) -> Any:
+def _read_data(overrides: list[str], checkpoint: Path, module: Any, allow: list[str] | None) -> Any:
     from r2cmn.commands.data_arguments import read_data, use_model_of
 
-    data = read_data(overrides, checkpoint, "r2cmn explain best.ckpt data=phantom; or name the views of a study")
+    example = "r2cmn explain best.ckpt data=phantom; or name the views of a study"
+    data = read_data(overrides, checkpoint, example, allow)
     use_model_of(data, module)
     return data

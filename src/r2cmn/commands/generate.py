@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from r2cmn.commands.options import Allow, AnyModality, Device
 from r2cmn.files.limits import MAX_BATCH
 from r2cmn.files.words import first_lines
 
@@ -33,14 +34,9 @@ def generate(
     on_bad: Annotated[
         str, typer.Option(help="error, or skip: write the reports of the other studies and list the bad ones.")
     ] = "error",
-    any_modality: Annotated[
-        bool,
-        typer.Option("--any-modality", help="Read DICOM of other modalities than CR, DX, RG, DR, or of none."),
-    ] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")] = "auto",
-    allow: Annotated[
-        list[str] | None, typer.Option(help="A package of your own whose classes the checkpoint may name.")
-    ] = None,
+    any_modality: AnyModality = False,
+    device: Device = "auto",
+    allow: Allow = None,
 ) -> None:
     """Generate the report of one study, or of each study in a folder or CSV.
 

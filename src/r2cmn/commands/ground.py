@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from r2cmn.commands.options import Allow, Device
 from r2cmn.files.limits import MAX_NUMBER
 
 
@@ -26,7 +27,8 @@ def ground(
         bool, typer.Option("--occlusion", help="Also score maps of occlusion: one decoding for each patch.")
     ] = False,
     resamples: Annotated[int, typer.Option(min=1, max=MAX_NUMBER, help="Resamples of the intervals.")] = 1000,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")] = "auto",
+    device: Device = "auto",
+    allow: Allow = None,
 ) -> None:
     """Score the maps of the words of findings against their boxes, beside controls that do not look at the image.
 
@@ -52,9 +54,9 @@ def ground(
     files, overrides = split_arguments(arguments)
     if len(files) != 1:
         raise ValueError(f"give one checkpoint, not {len(files)}: r2cmn ground RUN/checkpoints/best.ckpt data=phantom")
+    module = load_module(check_checkpoint(files[0]), device, allow)
+    data = read_data(overrides, files[0], "r2cmn ground best.ckpt data=phantom", allow)
     check_writable(out / "grounding.json")
-    module = load_module(check_checkpoint(files[0]), device)
-    data = read_data(overrides, files[0], "r2cmn ground best.ckpt data=phantom")
     use_model_of(data, module)
     routes = ("attention", "memory", *(("occlusion",) if occlusion else ()))
     found = score(module, data, split, reports, routes, Significance(resamples), track=_track)

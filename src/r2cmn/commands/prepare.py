@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from r2cmn.commands.audit import WithAudit, audit_beside
+from r2cmn.commands.options import AnyModality
 from r2cmn.files.limits import MAX_COUNT, MAX_SIDE
 
 if TYPE_CHECKING:
@@ -33,10 +34,6 @@ Quality = Annotated[int, typer.Option(help="JPEG quality, 1 to 95.")]
 Clip = Annotated[
     tuple[float, float] | None,
     typer.Option(help="Two percentiles of a DICOM file that become black and white, such as 0.5 99.5."),
-]
-
-AnyModality = Annotated[
-    bool, typer.Option("--any-modality", help="Read DICOM files of other modalities than CR, DX, RG, DR, or of none.")
 ]
 
 

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
+from r2cmn.commands.options import Allow
+
 Model = Annotated[Path, typer.Argument(help="A checkpoint, a run, whose best one is taken, or a shared model.")]
 Data = Annotated[
     str | None,
     typer.Option(help="Data set for the model card: iu_xray, mimic_cxr or a title.", show_default="the run's"),
 ]
-Allow = Annotated[list[str] | None, typer.Option(help="A package of your own whose classes the model may name.")]
 
 
 def save_pretrained(
