@@ -205,6 +205,8 @@ def test_a_missing_column_table_or_folder_is_named(raw, tmp_path):
         make(table, tmp_path / "out")
     with pytest.raises(RawError, match=r"240401\.csv has no column 'section_findings'"):
         make(table, tmp_path / "out", images=raw / "PNG")
+    with pytest.raises(RawError, match=r"there is no file or folder .*missing"):
+        make(tmp_path / "missing", tmp_path / "out")
     with pytest.raises(RawError, match=r"but holds none"):
         make(tmp_path, tmp_path / "out")
     (raw / "df_chexpert_plus_2.csv").write_text("")

@@ -63,6 +63,8 @@ def find_table(raw: Path) -> Path:
     Raises:
         RawError: if there is none, or more than one.
     """
+    if not raw.exists():
+        raise RawError(f"there is no file or folder {raw}")
     found = sorted(raw.glob(_TABLE)) if raw.is_dir() else [raw]
     if len(found) != 1 or not found[0].is_file():
         names = ", ".join(path.name for path in found) or "none"
