@@ -22,9 +22,9 @@ from torchvision import transforms
 
 from r2cmn import CMNModule
 from r2cmn.config import compose, plain
+from r2cmn.data.batches import ReportDataset, collate
 from r2cmn.data.datamodule import ReportDataModule
 from r2cmn.data.images import ImageTransform
-from r2cmn.data.reports import ReportDataset, collate
 from r2cmn.data.views import read_images
 from r2cmn.phantom.make import PhantomOptions, make_phantom
 

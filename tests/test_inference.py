@@ -12,13 +12,8 @@ from PIL import Image
 from r2cmn import inference
 from r2cmn.checkpoints import CheckpointError
 from r2cmn.data.image_errors import ImageError
-from r2cmn.inference import (
-    StudyFiles,
-    find_studies,
-    load_module,
-    read_ahead,
-    write_reports,
-)
+from r2cmn.data.study_files import StudyFiles, find_studies
+from r2cmn.inference import load_module, read_ahead, write_reports
 
 
 def draw(*paths):

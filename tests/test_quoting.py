@@ -5,7 +5,8 @@ import shlex
 
 import pytest
 
-from r2cmn.config import ConfigError, compose, write_override
+from r2cmn.config import ConfigError, compose
+from r2cmn.overrides import write_override
 
 PATHS = ["/tmp/a=b", "/tmp/a(b)", "it's", "/tmp/a, b=c", 'a"b', "a\\\\", 'c:\\"x"=', "x=\\"]
 

@@ -142,7 +142,8 @@ def train(
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from r2cmn.config import composition_error, conf_dir
+    from r2cmn.config import conf_dir
+    from r2cmn.overrides import composition_error
     from r2cmn.sweeps.arguments import complete
 
     given = sys.argv
@@ -187,7 +188,7 @@ def _train(config: Any) -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from r2cmn.config import write_override
+    from r2cmn.overrides import write_override
     from r2cmn.runs.folder import RunFolder, own_overrides
     from r2cmn.runs.privacy import private_folder
     from r2cmn.runs.training import InterruptedRunError, train

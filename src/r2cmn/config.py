@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ import torch
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -34,20 +31,9 @@ from r2cmn.files.words import check_choice, first_line
 from r2cmn.groups import MODEL, PARTS, SWEEP_CODES, ConfigError, conf_dir
 from r2cmn.model import CMN, build_model
 from r2cmn.objectives import check_model
-from r2cmn.overrides import replace_groups
+from r2cmn.overrides import composition_error, replace_groups
 from r2cmn.types import Config
 
-PLUGINS = {
-    "hydra/launcher/joblib": "joblib's launcher is the package hydra-joblib-launcher; without it, the default launcher "
-    "pool runs trials side by side, each in its own process: hydra.launcher.num_trials=N",
-    "hydra/launcher/submitit": "submitit's launchers need pip install 'r2cmn[slurm]'",
-    "hydra/sweeper/optuna": "Hydra's sweeper for Optuna is the package hydra-optuna-sweeper; without it, sweep=optuna "
-    "searches with r2cmn's own sweeper: pip install 'r2cmn[optuna]'",
-    "hydra/sweeper/": "r2cmn's own search is sweep=optuna",
-    "hydra/launcher/": "the default launcher is pool",
-}
-"""What to do without a plugin of Hydra, by the beginning of its choice."""
-_PLAIN = re.compile(r"[\w./:~%@-]*")
 _LEAST = {"seed": 0, "dim": 1, "trainer.accumulate_grad_batches": 1, "trainer.check_val_every_n_epoch": 1}
 
 
@@ -76,56 +62,6 @@ def compose(
         raise composition_error(error) from error
     finally:
         GlobalHydra.instance().hydra = earlier
-
-
-def composition_error(error: Exception) -> ConfigError:
-    """Return an error of Hydra or OmegaConf as one sentence that names the override, key or choice at fault."""
-    if isinstance(error, OverrideParseException):
-        reason = f"{first_line(error)}{_quoting(str(error.override))}"
-        return ConfigError(f"the override '{error.override}' cannot be read: {reason}")
-    return ConfigError(_sentence(error))
-
-
-def write_override(key: str, value: str) -> str:
-    """Return an override whose value Hydra reads as this text."""
-    escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
-    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
-    return f"{key}={value}" if _PLAIN.fullmatch(value) else f'{key}="{escaped}"'
-
-
-def _quoting(override: str) -> str:
-    """Return how an override with a special character is given in a shell; "" if it may be a list with an error."""
-    key, is_given, value = override.partition("=")
-    if not is_given:
-        return "; an override is KEY=VALUE, and a value with a blank needs quotes: 'data.dir=\"a folder\"'"
-    if value.lstrip()[:1] in ("[", "{", "'", '"'):
-        return ""
-    return f". A value with a special character needs quotes: {shlex.quote(write_override(key, value))}"
-
-
-def _sentence(error: Exception) -> str:
-    cause = error.__cause__
-    key = getattr(cause, "full_key", None)
-    if key is not None and "not in struct" in str(cause):
-        parent = getattr(cause, "parent_node", None)
-        known = [str(k) for k in parent if k != "_target_"] if isinstance(parent, DictConfig) else []
-        near = difflib.get_close_matches(str(key).rpartition(".")[2], known, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
-        if not known and isinstance(parent, DictConfig):  # such as memory=none
-            hint = f"{parent.get('_target_') or 'it'} has no options"
-        return f"unknown key '{key}' ({hint})"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    if lines[0].startswith("Ambiguous value") and "'" in lines[0]:
-        override = lines[0].partition("'")[2].rpartition("'")[0]
-        return f"{lines[0]}: add -m to sweep over its values{_quoting(override)}"
-    if lines[0].startswith("Config group override must be"):
-        return "GROUP=VALUE needs the name of a choice, such as logger=csv (~GROUP leaves a group out)"
-    if len(lines) > 2 and lines[1].startswith("Available options"):
-        end = next((n for n, line in enumerate(lines) if line.startswith("Config search path")), len(lines))
-        sentence = f"{lines[0].rpartition(': ')[2]}: there are {', '.join(lines[2:end])}"
-        hint = next((hint for choice, hint in PLUGINS.items() if f"'{choice}" in lines[0]), "")
-        return f"{sentence}; {hint}" if hint else sentence
-    return " ".join(lines[:2] if "Could not" in lines[0] else lines[:1]).rstrip(".")
 
 
 def plain(config: Any) -> Any:

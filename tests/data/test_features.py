@@ -11,9 +11,10 @@ from torch import nn
 
 from r2cmn.backbone import Backbone
 from r2cmn.data import features as features_module
+from r2cmn.data.batches import view_paths
 from r2cmn.data.features import check_frozen, read_features, trunk_digest
 from r2cmn.data.images import ImageTransform, load_image
-from r2cmn.data.reports import read_annotation, view_paths
+from r2cmn.data.reports import read_annotation
 
 TRANSFORM = ImageTransform(40, 32, random_crop=False)
 PREPARATION = TRANSFORM.preparation(training=True)

@@ -10,8 +10,9 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from r2cmn.data import image_errors
+from r2cmn.data.cache import image_digest
 from r2cmn.data.image_errors import ImageError
-from r2cmn.data.images import ImageTransform, image_digest, load_image, normalize
+from r2cmn.data.images import ImageTransform, load_image, normalize
 
 
 def _save(image, path, **options):

@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from r2cmn.data.batches import ReportDataset, Sample, collate, view_paths
 from r2cmn.data.images import ImageTransform, normalize
-from r2cmn.data.reports import DataError, ReportDataset, Sample, Study, collate, read_annotation, view_paths
+from r2cmn.data.reports import DataError, Study, read_annotation
 from r2cmn.data.tokenizer import UNKNOWN, Tokenizer
 from r2cmn.data.views import StudyViews, read_images
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from r2cmn.explain import Explanation, View, figure5, figure6, memory_figure
-from r2cmn.explain.memory_map import project
+from r2cmn.explain.projection import project
 from r2cmn.pages.pictures import figure_svg, write_figure
 
 pytest.importorskip("matplotlib", reason="pip install 'r2cmn[explain]'")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from r2cmn.files import read_object
 from r2cmn.loggers import Wandb
-from r2cmn.loggers.wandb import RunIdentity, summary_of, without_references
+from r2cmn.loggers.wandb_run import RunIdentity, summary_of, without_references
 from r2cmn.runs.trainer import make_trainer
 
 # ---- W&B without an account --------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from r2cmn.data.reports import read_annotation
 from r2cmn.prepare.archives import RawError
 from r2cmn.prepare.images import Rendering
 from r2cmn.prepare.splitting import Splitting
-from r2cmn.prepare.table import TableError, prepare_table, read_table
+from r2cmn.prepare.table import prepare_table
+from r2cmn.prepare.table_studies import TableError, read_table
 
 HEADER = "id,report,images,patient,split\n"
 

@@ -13,7 +13,7 @@ from r2cmn.files.limits import MAX_BATCH
 from r2cmn.files.words import first_lines
 
 if TYPE_CHECKING:
-    from r2cmn.inference import Found
+    from r2cmn.data.study_files import Found
     from r2cmn.module import CMNModule
 
 
@@ -46,8 +46,9 @@ def generate(
     r2cmn generate best.ckpt --rexrank ReXRank_IUXray_test.json submission.json --img-root-dir iu_xray/images
     """
     from r2cmn.data.images import load_image
+    from r2cmn.data.study_files import find_studies
     from r2cmn.files import check_writable
-    from r2cmn.inference import find_studies, load_module, write_reports
+    from r2cmn.inference import load_module, write_reports
 
     if bool(images) == (rexrank is not None):
         raise ValueError(f"give either images or --rexrank INPUT.json OUT.json, not {'both' if images else 'neither'}")
@@ -83,9 +84,10 @@ def _generate_rexrank(
     module: CMNModule, test_set: Path, out: Path, root: Path | None, batch_size: int, on_bad: str, any_modality: bool
 ) -> None:
     """Write a submission to ReXrank."""
+    from r2cmn.data.study_files import StudyFiles, with_images
     from r2cmn.evaluation.rexrank import read_test_set, write_submission
     from r2cmn.files import check_writable
-    from r2cmn.inference import StudyFiles, generate_reports, with_images
+    from r2cmn.inference import generate_reports
 
     read = read_test_set(test_set)
     files = read.images(test_set.parent if root is None else root, module.num_views)

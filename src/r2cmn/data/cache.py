@@ -196,3 +196,15 @@ def _claim(lock: Path, name: str) -> Iterator[bool]:
 def _tracked(numbers: list[int], what: str) -> Iterable[int]:
     hidden = len(numbers) < 2 or not sys.stderr.isatty()
     return track(numbers, what, console=Console(stderr=True), transient=True, disable=hidden)
+
+
+def image_digest(path: Path) -> bytes:
+    """Return a hash, 16 bytes, of the path, size and modification time of a file.
+
+    Raises:
+        OSError: if the file does not exist.
+    """
+    status = path.stat()
+    # resolve() would look up each part of the path in the file system
+    key = f"{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}"
+    return hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=16).digest()

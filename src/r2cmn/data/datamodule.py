@@ -14,22 +14,13 @@ from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from torch.utils.data import DataLoader
 
+from r2cmn.data.batches import Inputs, ReportDataset, Rewrite, collate, view_paths
 from r2cmn.data.check import ON_BAD_SAMPLE, Funnel, check_studies, check_vocabulary, usual_views, warn_license
 from r2cmn.data.features import PRECISIONS, FrozenTrunk, check_frozen, read_features
 from r2cmn.data.grounding import ground_study
 from r2cmn.data.images import ImageTransform
 from r2cmn.data.index import measure_images
-from r2cmn.data.reports import (
-    LICENSE_CLASSES,
-    DataError,
-    Inputs,
-    ReportDataset,
-    Rewrite,
-    Study,
-    collate,
-    read_annotation,
-    view_paths,
-)
+from r2cmn.data.reports import LICENSE_CLASSES, DataError, Study, read_annotation
 from r2cmn.data.tokenizer import CLEANING, TEXT_RULES, Tokenizer
 from r2cmn.data.views import CACHES, StudyViews, read_images, start_worker
 from r2cmn.files import expand_user

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from r2cmn.data.cache import RowCache
-from r2cmn.data.images import Preparation, image_digest
-from r2cmn.data.reports import collate_images
+from r2cmn.data.batches import collate_images
+from r2cmn.data.cache import RowCache, image_digest
+from r2cmn.data.images import Preparation
 from r2cmn.data.views import StudyViews, read_images
 from r2cmn.files import cache_dir
 

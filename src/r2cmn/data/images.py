@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -121,18 +120,6 @@ def _sixteen_to_eight_bits(image: Image.Image) -> Image.Image:
             f"{largest.bit_length()} bits, which would be dark; scale the values to 65,535, or give the DICOM file"
         )
     return v2.functional.to_pil_image(((values + 128) // 257).to(torch.uint8))
-
-
-def image_digest(path: Path) -> bytes:
-    """Return a hash, 16 bytes, of the path, size and modification time of a file.
-
-    Raises:
-        OSError: if the file does not exist.
-    """
-    status = path.stat()
-    # resolve() would look up each part of the path in the file system
-    key = f"{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}"
-    return hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=16).digest()
 
 
 def normalize(pixels: Tensor, out: Tensor | None = None) -> Tensor:

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from r2cmn.data.images import image_digest, load_image
+from r2cmn.data.cache import image_digest
+from r2cmn.data.images import load_image
 from r2cmn.data.progress import Progress
 from r2cmn.files import cache_dir, num_cores
 

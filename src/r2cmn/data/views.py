@@ -14,8 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from r2cmn.data.cache import RowCache
-from r2cmn.data.images import Preparation, image_digest, load_image
+from r2cmn.data.cache import RowCache, image_digest
+from r2cmn.data.images import Preparation, load_image
 from r2cmn.data.rows import Rows
 from r2cmn.files import cache_dir, num_cores
 

@@ -12,7 +12,7 @@ import numpy as np
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.evaluation.protocols import Protocol
 from r2cmn.metrics.efficacy import observation_counts
-from r2cmn.metrics.significance import Difference, Interval
+from r2cmn.metrics.resampled import Difference, Interval
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from r2cmn.evaluation.result import Result
 from r2cmn.evaluation.scored import Scored, System
 from r2cmn.metrics.degeneracy import MEANING as DEGENERACY
 from r2cmn.metrics.names import NLG, SHOWN_CE, parse_ce, protocol_of_ce, short
-from r2cmn.metrics.significance import Difference
+from r2cmn.metrics.resampled import Difference
 
 COMPARED = (*NLG, "CE_macro_F1", "CE_micro_F1", "CE_example_F1", "CE_micro_F1_5")
 """The scores of the tables of several systems."""

@@ -16,7 +16,8 @@ from rich.table import Column, Table
 from r2cmn.explain.ground_scores import MEASURES, Array, GroundingScores
 from r2cmn.explain.ground_targets import CONTROLS, Target
 from r2cmn.files import PRIVATE_FILE, PUBLIC_FILE, write_json, write_whole
-from r2cmn.metrics.significance import Groups, Significance
+from r2cmn.metrics.resampled import Groups
+from r2cmn.metrics.significance import Significance
 
 FORMAT = "r2cmn.grounding/1"
 MEAN = "mean"

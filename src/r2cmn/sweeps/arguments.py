@@ -16,8 +16,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from r2cmn.config import ConfigError, check, check_run, compose, composition_error
-from r2cmn.overrides import replace_groups
+from r2cmn.config import ConfigError, check, check_run, compose
+from r2cmn.overrides import composition_error, replace_groups
 from r2cmn.runs.folder import override_key
 from r2cmn.runs.initial import note_on_trunk
 from r2cmn.sweeps.compose import HYDRA_OVERRIDE, hydra_config, set_number
