@@ -16,10 +16,11 @@ from torch.utils.data import DataLoader
 
 from r2cmn.data.batches import Inputs, ReportDataset, Rewrite, collate, view_paths
 from r2cmn.data.check import ON_BAD_SAMPLE, Funnel, check_studies, check_vocabulary, usual_views, warn_license
-from r2cmn.data.features import PRECISIONS, FrozenTrunk, check_frozen, read_features
+from r2cmn.data.features import FrozenTrunk, check_frozen, read_features
 from r2cmn.data.grounding import ground_study
 from r2cmn.data.images import ImageTransform
 from r2cmn.data.index import measure_images
+from r2cmn.data.options import check_numbers, feature_precision, merge_options
 from r2cmn.data.reports import LICENSE_CLASSES, DataError, Study, read_annotation
 from r2cmn.data.tokenizer import CLEANING, TEXT_RULES, Tokenizer
 from r2cmn.data.views import CACHES, StudyViews, read_images, start_worker
@@ -92,16 +93,12 @@ class ReportDataModule(pl.LightningDataModule):
         max_unknown: float = 0.5,
     ):
         super().__init__()
-        for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, not {value}")
         if not isinstance(allow_outside, bool):
             raise ValueError(f"data.allow_outside must be true or false, not {allow_outside!r}")
-        if isinstance(max_unknown, bool) or not isinstance(max_unknown, int | float) or not 0 <= max_unknown <= 1:
-            raise ValueError(f"data.max_unknown must be a share of words, 0 to 1, not {max_unknown!r}")
-        if isinstance(cache_features, bool):
-            cache_features = "float16" if cache_features else "none"
         license_class = self.license_default if license_class is None else license_class
+        image_options = merge_options("images", self.images_defaults, images)
+        self._num_views: int | None = image_options.pop("num_views")
+        check_numbers(batch_size, num_workers, max_unknown, self._num_views)
         self.dir = self._find_folder(dir)
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -110,19 +107,10 @@ class ReportDataModule(pl.LightningDataModule):
         self.allow_outside = allow_outside
         self.max_unknown = max_unknown
         self.cache = check_choice("data.cache", cache, CACHES)
-        self.cache_features = check_choice("data.cache_features", cache_features, PRECISIONS)
-        self._text = _merged("text", self.text_defaults, text)
+        self._text = merge_options("text", self.text_defaults, text)
         Tokenizer.build([], **self._text)  # checks the values before the data is read
-        image_options = _merged("images", self.images_defaults, images)
-        self._num_views: int | None = image_options.pop("num_views")
-        if self._num_views is not None and self._num_views < 1:
-            raise ValueError(f"images.num_views is {self._num_views}, but must be at least 1")
         self.transform = ImageTransform(**image_options)
-        if self.cache_features != "none" and self.transform.is_random:
-            raise ValueError(
-                "data.cache_features needs fixed images, but training images are cropped or mirrored at random: set "
-                "data.images.random_crop=false and data.images.horizontal_flip=false"
-            )
+        self.cache_features = feature_precision(cache_features, self.transform.is_random)
         self.num_views: int
         self.tokenizer: Tokenizer
         self.funnel: Funnel
@@ -259,15 +247,3 @@ class ReportDataModule(pl.LightningDataModule):
             # persistent workers keep their generators, and a resumed run would crop differently
             persistent_workers=False,
         )
-
-
-def _merged(name: str, defaults: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
-    unknown = sorted(set(given or {}) - set(defaults))
-    if unknown:
-        raise ValueError(f"data.{name} has no option '{unknown[0]}': it has {', '.join(defaults)}")
-    merged = {**defaults, **(given or {})}
-    for key, value in merged.items():
-        kind = int if defaults[key] is None else type(defaults[key])
-        if type(value) is not kind and not (key == "num_views" and value is None):
-            raise ValueError(f"data.{name}.{key} is {value!r}, not of type {kind.__name__}")
-    return merged
