@@ -22,6 +22,8 @@ MODEL = ("backbone", "memory", "encoder_decoder", "init")
 """The groups that a model is built from."""
 PARTS = (*MODEL, "generation", "objective", "optimizer", "metrics", "data")
 """The groups whose choice is a description with `_target_`."""
+CHOOSABLE = ("generation", "metrics")
+"""The groups that the command line may change for a test alone: how reports are generated and scored."""
 COMPARED = ("memory", "encoder_decoder", "objective")
 """The groups that models are compared by: they come first in run names, and the dashboard has a panel for each."""
 TAGGED = ("model", *COMPARED, "data", "experiment")

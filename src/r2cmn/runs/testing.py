@@ -17,13 +17,12 @@ from r2cmn.evaluation.result import evaluate_test
 from r2cmn.evaluation.show import console
 from r2cmn.evaluation.summary import sample_reports, summary
 from r2cmn.files.weights import refusing
+from r2cmn.groups import CHOOSABLE
 from r2cmn.module import CMNModule
 from r2cmn.runs.folder import RunFolder, override_key
 
 log = logging.getLogger("r2cmn")
 
-CHOOSABLE = ("generation", "metrics")
-"""Parts that the command line may change for a test: how reports are generated and scored."""
 NUM_REPORTS = 3
 
 _NOT_COMPARED = ("pretrained",)  # a checkpoint holds the weights

@@ -73,6 +73,39 @@ def test_keys_that_a_fingerprint_leaves_out_do_not_separate_trials(tmp_path, mak
     assert all(each == same[0] for each in same)
 
 
+def test_tests_alone_are_repetitions_if_their_trainings_are(tmp_path, make_trial, grouped):
+    for number, (seed, lr) in enumerate([(0, 1e-5), (1, 1e-5), (0, 3e-5)]):
+        training = make_trial(
+            tmp_path / "trained" / f"t{number}", {"seed": seed, "stages": ["fit"], "optimizer.lr": lr}, 0
+        )
+        for epoch, way in ((3 + number, 1), (3 + number, 3)):  # the seed of a test alone is that of its training
+            given = {"seed": 0, "stages": ["test"], "optimizer.lr": lr, "generation.num_beams": way,
+                     "checkpoint": str(training / "checkpoints" / f"best-epoch{epoch:03d}.ckpt")}  # fmt: skip
+            make_trial(tmp_path / "tested" / f"{number}-{way}", given, 0.1)
+    trials = {name: read_trial(tmp_path / "tested" / name) for name in ("0-1", "1-1", "0-3", "2-1")}
+    assert [trial.seed for trial in trials.values()] == [0, 1, 0, 0]
+    same = identity(trials["0-1"])
+    assert same["checkpoint"] == "best"
+    assert same["training.stages"] == ["fit"]
+    assert {
+        setting.label: seeds(setting)
+        for family in grouped("generation.num_beams")[0]
+        for setting in family.settings
+        if setting.trials[0].training and len(setting.trials) > 1
+    } == {"generation.num_beams 1": (0, 1), "generation.num_beams 3": (0, 1)}
+    assert identity(trials["1-1"]) == same
+    assert {key for key in same if identity(trials["0-3"])[key] != same[key]} == {"generation.num_beams"}
+    assert {key for key in same if identity(trials["2-1"]).get(key) != same[key]} == {"optimizer.lr"}
+
+
+def test_a_test_of_a_checkpoint_whose_run_is_gone_is_known_by_its_path(tmp_path, make_trial):
+    paths = [str(tmp_path / name / "checkpoints" / "last.ckpt") for name in "ab"]
+    given = [{"seed": 0, "stages": ["test"], "checkpoint": path} for path in paths]
+    trials = [read_trial(make_trial(tmp_path / str(n), each, 0.1)) for n, each in enumerate(given)]
+    assert [identity(trial)["checkpoint"] for trial in trials] == paths
+    assert [trial.training for trial in trials] == [None, None]
+
+
 def test_another_class_is_named_without_its_options(tmp_path, make_trial, grouped):
     make_trial(tmp_path / "0", {"seed": 0}, 0.1)
     make_trial(tmp_path / "1", {"seed": 0, "data.text.length": 60, "data.views": 2}, 0.1, data="r2cmn.data.IUXRay")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from r2cmn.groups import TAGGED, choice_names, read_choices
+from r2cmn.groups import CHOOSABLE, TAGGED, choice_names, read_choices
 from r2cmn.runs.fingerprint import counted
 from r2cmn.runs.folder import RunFolder
 
@@ -20,6 +21,7 @@ COLLAPSED = f"×: trials that write the same text for {FIXED:.0%} or more of the
 _COMPARED = ("objective", "epochs", "seconds")  # of result.json
 _NUMBERS = ("memory.num_vectors", "memory.num_queried", "memory.num_threads")
 _REPEATED = ("seed", "callbacks.epoch_seed.seed")
+_EPOCH = re.compile(r"(-epoch\d+)?(-v\d+)?\.ckpt$")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,17 @@ class Trial:
     @property
     def seed(self) -> int | None:
         """The seed of its training."""
-        return self.config.get("seed")
+        return (self.training or self).config.get("seed")
+
+    @functools.cached_property
+    def training(self) -> Trial | None:
+        """For a test alone, the run that trained its checkpoint; None if that run's folder is not where it was."""
+        checkpoint = self.config.get("checkpoint")
+        if not isinstance(checkpoint, str) or "fit" in (self.config.get("stages") or ["fit"]):
+            return None
+        folder = Path(checkpoint).parent.parent
+        found = read_trial(folder) if RunFolder(folder).is_run else None
+        return found if found and found.config else None
 
     @property
     def scores(self) -> dict[str, float]:
@@ -138,7 +150,10 @@ def read_trial(folder: Path, sweep: str = "") -> Trial:
 
 
 def identity(trial: Trial, any_code: bool = False) -> dict[str, Any]:
-    """Return all that a repetition of a trial shares with it, by key."""
+    """Return all that a repetition of a trial shares with it, by key.
+
+    Tests alone share what their trainings share, and whether the best or the last weights were tested.
+    """
     parts = trial.parts
     # what refers to `dim` is not resolved here; a trial without a fingerprint has only the folder of its data
     keep = ("dim",) if parts.get("data") else ("dim", "data.dir")
@@ -147,8 +162,20 @@ def identity(trial: Trial, any_code: bool = False) -> dict[str, Any]:
     kept |= {name: resolved[name] for name in _NUMBERS if name in resolved}
     if "checkpoint" in kept:
         kept["checkpoint"] = trial.config.get("checkpoint")
+    if trial.training is not None:
+        kept["checkpoint"] = _EPOCH.sub("", Path(kept["checkpoint"]).name)
+        kept |= {f"training.{name}": value for name, value in _trained(trial.training, kept, any_code).items()}
     compared = ("data",) if any_code else ("data", "code")
     return kept | {f"({name} version)": parts[name] for name in compared if parts.get(name)}
+
+
+def _trained(training: Trial, test: Mapping[str, Any], any_code: bool) -> dict[str, Any]:
+    """Return what the weights of a test alone depend on beside the test's own values."""
+    found = identity(training, any_code)
+    chosen = {name for name in found if covered(name, CHOOSABLE)}  # of a training, they choose the best epoch alone
+    if test["checkpoint"] == "last":
+        return {name: value for name, value in found.items() if name not in chosen and test.get(name, ...) != value}
+    return {name: value for name, value in found.items() if name in chosen or test.get(name, ...) != value}
 
 
 def covered(name: str, prefixes: Iterable[str]) -> bool:
