@@ -1,5 +1,6 @@
 """Which trials are averaged and which settings are compared."""
 
+import json
 import os
 
 import pytest
@@ -95,7 +96,61 @@ def test_tests_alone_are_repetitions_if_their_trainings_are(tmp_path, make_trial
     } == {"generation.num_beams 1": (0, 1), "generation.num_beams 3": (0, 1)}
     assert identity(trials["1-1"]) == same
     assert {key for key in same if identity(trials["0-3"])[key] != same[key]} == {"generation.num_beams"}
-    assert {key for key in same if identity(trials["2-1"]).get(key) != same[key]} == {"optimizer.lr"}
+    other = identity(trials["2-1"])
+    assert {key for key in same if other.get(key) != same[key]} == {"optimizer.lr", "training.optimizer.lr"}
+
+
+def test_other_weights_of_one_training_are_another_setting(tmp_path, make_trial, grouped):
+    training = make_trial(tmp_path / "trained", {"seed": 0, "stages": ["fit"]}, 0)
+    (training / "checkpoints").mkdir()
+    names = ["best-epoch001.ckpt", "best-epoch002.ckpt", "last.ckpt"]
+    for number, name in enumerate(names):
+        (training / "checkpoints" / name).touch()
+        given = {"seed": 0, "stages": ["test"], "checkpoint": str(training / "checkpoints" / name)}
+        make_trial(tmp_path / "tested" / str(number), given, 0.1)
+    found = [identity(read_trial(tmp_path / "tested" / str(number)))["checkpoint"] for number in range(3)]
+    assert found == ["best-epoch001.ckpt", "best-epoch002.ckpt", "last"]
+    settings = [s for f in grouped("checkpoint")[0] for s in f.settings if s.trials[0].training]
+    assert len(settings) == 3
+
+
+def test_checkpoints_of_different_trainings_are_compared_in_one_table(tmp_path, make_trial):
+    for number, (seed, lr) in enumerate([(0, 1e-5), (1, 1e-5), (0, 3e-5), (1, 3e-5)]):
+        training = make_trial(
+            tmp_path / "trained" / str(number), {"seed": seed, "stages": ["fit"], "optimizer.lr": lr}, 0
+        )
+        path = training / "checkpoints" / "last.ckpt"
+        make_trial(tmp_path / "tested" / str(number), {"seed": 9, "stages": ["test"], "checkpoint": str(path)}, 0.1)
+    found = collect([str(tmp_path / "tested")])
+    for by in ("optimizer.lr", "checkpoint"):
+        (family,), _ = families(found.done, ablated_keys(found, [by]))
+        assert [seeds(setting) for setting in family.settings] == [(0, 1), (0, 1)], by
+        assert [setting.label.split()[-1] for setting in family.settings] == ["1e-05", "3e-05"], by
+
+
+def test_a_test_in_the_folder_of_its_training_is_known_by_that_folder(tmp_path, make_trial, monkeypatch):
+    given = [
+        {"seed": 0, "stages": ["test"], "checkpoint": "last"},
+        {"seed": 0, "stages": ["test"], "checkpoint": str(tmp_path / "1" / "checkpoints" / "best-epoch003.ckpt")},
+        {"seed": 0, "stages": ["test"], "checkpoint": "last", "tested_instead": ["optimizer"]},
+    ]
+    trials = [read_trial(make_trial(tmp_path / str(n), each, 0.1)) for n, each in enumerate(given)]
+    monkeypatch.chdir(tmp_path / "1")  # a run: what is relative to it is none of theirs
+    assert [trial.training for trial in trials] == [None] * 3
+    assert [identity(trial)["checkpoint"] for trial in trials] == [
+        str(tmp_path / "0" / "checkpoints" / "last.ckpt"),
+        given[1]["checkpoint"],
+        str(tmp_path / "2" / "checkpoints" / "last.ckpt"),
+    ]
+
+
+def test_a_test_has_the_parts_of_its_checkpoint_not_those_of_the_command(tmp_path, make_trial):
+    path = make_trial(tmp_path / "0", {"seed": 0, "stages": ["test"], "checkpoint": "gone.ckpt"}, 0.1)
+    composed = identity(read_trial(path))
+    config = json.loads((path / "config.yaml").read_text())
+    config["optimizer"]["lr"] = 0.5  # of the checkpoint
+    (path / "config.yaml").write_text(json.dumps(config | {"tested_instead": ["optimizer"]}))
+    assert identity(read_trial(path)) == composed | {"optimizer.lr": 0.5, "optimizer.schedule.T_max": 2}
 
 
 def test_a_test_of_a_checkpoint_whose_run_is_gone_is_known_by_its_path(tmp_path, make_trial):

@@ -18,7 +18,7 @@ from r2cmn.sweeps.results.collect import Collection
 from r2cmn.sweeps.results.implied import telling
 from r2cmn.sweeps.results.names import ABSENT, short, shown, sort_key
 from r2cmn.sweeps.results.paper import full_key
-from r2cmn.sweeps.results.trial import Trial, covered, identity
+from r2cmn.sweeps.results.trial import TRAINING, Trial, covered, identity
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -125,7 +125,9 @@ def ablated_keys(found: Collection, by: Sequence[str]) -> list[str]:
     """
     known = {key for trial in found.done for key in identity(trial)} if by else set()
     for name in by:
-        if name != "model" and not any(covered(key, [_spelled(full_key(name))]) for key in known):
+        if name != "model" and not any(
+            covered(key.removeprefix(TRAINING), [_spelled(full_key(name))]) for key in known
+        ):
             raise ValueError(f"--by {name}: no finished trial has this key, as `r2cmn train --cfg job` shows it")
     keys = [full_key(name) for name in by] or sorted(found.swept - {"seed"}) or ["memory"]
     return [*keys, *MODEL, "objective"] if "model" in keys else keys
@@ -151,7 +153,9 @@ def families(trials: Sequence[Trial], ablated: Iterable[str], any_code: bool = F
 
     notes = _ignored_code(trials) if any_code else []
     values = _identities(trials, any_code)
-    below = tuple({_spelled(key) for key in ablated})
+    below = {_spelled(key) for key in ablated}
+    # a test of a checkpoint has its training's values, too; checkpoints that a sweep varies are of any trainings
+    below |= {TRAINING + key for key in below} | ({TRAINING.rstrip(".")} if "checkpoint" in below else set())
     rest = values[[key for key in values if not covered(key, below)]]
     runs = pd.DataFrame({"trial": list(trials), "family": _numbers(rest), "setting": _numbers(values)})
     runs["seed"] = pd.Series([trial.seed for trial in trials], dtype=object)
@@ -169,7 +173,13 @@ def _identities(trials: Sequence[Trial], any_code: bool) -> DataFrame:
 
     rows = [identity(trial, any_code) for trial in trials]
     keys = list(dict.fromkeys(key for row in rows for key in row))
+    keys = [key for key in keys if not key.startswith(TRAINING) or not _says_the_same(rows, key)]
     return pd.DataFrame([[row.get(key, ABSENT) for key in keys] for row in rows], columns=keys, dtype=object)
+
+
+def _says_the_same(rows: Sequence[Mapping[str, Any]], key: str) -> bool:
+    """Return whether a value of each test's training is that of the test itself."""
+    return all(row[key] == row.get(key.removeprefix(TRAINING), ABSENT) for row in rows if key in row)
 
 
 def _numbers(values: DataFrame) -> Any:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from r2cmn.files import expand_user
 from r2cmn.groups import CHOOSABLE, TAGGED, choice_names, read_choices
 from r2cmn.runs.fingerprint import counted
 from r2cmn.runs.folder import RunFolder
@@ -19,9 +19,10 @@ FIXED = 0.9
 COLLAPSED = f"×: trials that write the same text for {FIXED:.0%} or more of the test studies"
 """The meaning of the mark of collapsed trials in tables and figures."""
 _COMPARED = ("objective", "epochs", "seconds")  # of result.json
+TRAINING = "training."
+"""What the key of a training's value begins with, in the identity of a test of its checkpoint."""
 _NUMBERS = ("memory.num_vectors", "memory.num_queried", "memory.num_threads")
 _REPEATED = ("seed", "callbacks.epoch_seed.seed")
-_EPOCH = re.compile(r"(-epoch\d+)?(-v\d+)?\.ckpt$")
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,22 @@ class Trial:
         """The seed of its training."""
         return (self.training or self).config.get("seed")
 
+    @property
+    def is_test(self) -> bool:
+        """Whether it is a test alone, of a checkpoint."""
+        return "fit" not in (self.config.get("stages") or ["fit"])
+
     @functools.cached_property
     def training(self) -> Trial | None:
-        """For a test alone, the run that trained its checkpoint; None if that run's folder is not where it was."""
+        """For a test alone, the run that trained its checkpoint; None if that run's folder is not known or gone."""
         checkpoint = self.config.get("checkpoint")
-        if not isinstance(checkpoint, str) or "fit" in (self.config.get("stages") or ["fit"]):
+        if not self.is_test or not isinstance(checkpoint, str) or checkpoint == "last":
             return None
-        folder = Path(checkpoint).parent.parent
-        found = read_trial(folder) if RunFolder(folder).is_run else None
-        return found if found and found.config else None
+        folder = expand_user(checkpoint).resolve().parent.parent
+        if folder == self.directory.resolve() or not RunFolder(folder).is_run:  # its own folder holds its own record
+            return None
+        found = read_trial(folder)
+        return found if found.config and not found.is_test else None
 
     @property
     def scores(self) -> dict[str, float]:
@@ -160,22 +168,35 @@ def identity(trial: Trial, any_code: bool = False) -> dict[str, Any]:
     kept = _flat(counted(trial.written, without=_REPEATED, keep=keep))
     resolved = _flat(trial.config)
     kept |= {name: resolved[name] for name in _NUMBERS if name in resolved}
-    if "checkpoint" in kept:
+    if trial.is_test:
+        kept = _of_checkpoint(trial, kept, resolved) | {"checkpoint": _name_weights(trial)}
+    elif "checkpoint" in kept:
         kept["checkpoint"] = trial.config.get("checkpoint")
     if trial.training is not None:
-        kept["checkpoint"] = _EPOCH.sub("", Path(kept["checkpoint"]).name)
-        kept |= {f"training.{name}": value for name, value in _trained(trial.training, kept, any_code).items()}
+        found = identity(trial.training, any_code)
+        # how a training generates and scores in validation chooses its best epoch alone
+        left_out = CHOOSABLE if kept["checkpoint"] == "last" else ()
+        kept |= {f"{TRAINING}{name}": value for name, value in found.items() if not covered(name, left_out)}
     compared = ("data",) if any_code else ("data", "code")
     return kept | {f"({name} version)": parts[name] for name in compared if parts.get(name)}
 
 
-def _trained(training: Trial, test: Mapping[str, Any], any_code: bool) -> dict[str, Any]:
-    """Return what the weights of a test alone depend on beside the test's own values."""
-    found = identity(training, any_code)
-    chosen = {name for name in found if covered(name, CHOOSABLE)}  # of a training, they choose the best epoch alone
-    if test["checkpoint"] == "last":
-        return {name: value for name, value in found.items() if name not in chosen and test.get(name, ...) != value}
-    return {name: value for name, value in found.items() if name in chosen or test.get(name, ...) != value}
+def _of_checkpoint(trial: Trial, kept: Mapping[str, Any], resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with the checkpoint's own parts in place of those that the command named differently."""
+    replaced = trial.config.get("tested_instead") or []
+    own = {name: value for name, value in resolved.items() if covered(name, replaced)}
+    return {name: value for name, value in kept.items() if not covered(name, replaced)} | own
+
+
+def _name_weights(trial: Trial) -> str:
+    """Return which weights a test alone tests: the best or the last ones of its training, else the file."""
+    checkpoint = str(trial.config.get("checkpoint"))
+    if trial.training is None:
+        return str(trial.directory / "checkpoints" / "last.ckpt") if checkpoint == "last" else checkpoint
+    path = expand_user(checkpoint)
+    best = [file.name for file in path.parent.glob("best-*.ckpt")]  # [] if the files were removed since
+    is_best = path.name.startswith("best-") and best in ([path.name], [])
+    return "last" if path.name == "last.ckpt" else "best" if is_best else path.name
 
 
 def covered(name: str, prefixes: Iterable[str]) -> bool:
