@@ -7,7 +7,8 @@ import pytest
 
 from r2cmn.sweeps.results.collect import collect
 from r2cmn.sweeps.results.frame import ablated_keys, families
-from r2cmn.sweeps.results.trial import identity, read_trial
+from r2cmn.sweeps.results.identity import identity
+from r2cmn.sweeps.results.trial import read_trial
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from r2cmn.groups import MODEL
 from r2cmn.runs.folder import RunFolder
 from r2cmn.sweeps.results.collect import Collection
+from r2cmn.sweeps.results.identity import TRAINING, covered, identity
 from r2cmn.sweeps.results.implied import telling
 from r2cmn.sweeps.results.names import ABSENT, short, shown, sort_key
 from r2cmn.sweeps.results.paper import full_key
-from r2cmn.sweeps.results.trial import TRAINING, Trial, covered, identity
+from r2cmn.sweeps.results.trial import Trial
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -19,10 +19,11 @@ from r2cmn.sweeps.results import tables
 from r2cmn.sweeps.results.collect import Collection
 from r2cmn.sweeps.results.compare import Comparison
 from r2cmn.sweeps.results.frame import Family, Setting
+from r2cmn.sweeps.results.identity import identity
 from r2cmn.sweeps.results.names import ABSENT, short, shown, sort_key
 from r2cmn.sweeps.results.pictures import Picture, pictures
 from r2cmn.sweeps.results.table2 import table2
-from r2cmn.sweeps.results.trial import Trial, identity
+from r2cmn.sweeps.results.trial import Trial
 
 CURVES = ("val/BLEU_4", "val/loss", "train/loss")
 """The logged values with a learning curve."""
