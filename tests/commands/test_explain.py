@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -15,6 +17,7 @@ from typer.testing import CliRunner
 
 from r2cmn import CMNModule, ReportDataModule, compose
 from r2cmn.cli import app
+from r2cmn.commands.explain_studies import Job
 from r2cmn.config import plain
 from r2cmn.explain import Explanation
 from r2cmn.files import write_whole
@@ -253,3 +256,54 @@ def test_help_has_examples():
     result = CliRunner().invoke(app, ["explain", "--help"])
     assert result.exit_code == 0
     assert "r2cmn explain best.ckpt frontal.png lateral.png" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["index.html", "explorer.html", "report.txt", "explanation.json", "figure5.svg"])
+def test_a_file_of_the_users_is_not_replaced_and_other_names_are_left_alone(run, views, no_drawing, name):
+    own = {"reports.txt", "report_for_the_board.txt", "explanation_of_method.json", "figure5_draft.png", "x.html"}
+    Path("out").mkdir()
+    for each in (*own, name):
+        Path("out", each).write_text("{}", encoding="utf-8")
+    arguments = [run / "checkpoints" / "base.ckpt", *views, "--out", "out", "--occlusion", "none", "--no-deletion"]
+    result = explain(*arguments)
+    assert result.exit_code == 1
+    assert f"{name} is not of r2cmn explain" in str(result.exception)
+    assert names("out") == own | {name}
+    Path("out", name).unlink()
+    for _ in range(2):  # its own files are replaced
+        result = explain(*arguments)
+        assert result.exit_code == 0, result.output
+    assert names("out") == own | ONE - {"figure6.svg", "figure6.png"}
+    assert {Path("out", each).read_text(encoding="utf-8") for each in own} == {"{}"}
+
+
+def test_of_a_data_set_as_many_views_are_read_as_the_model_was_trained_on(run, tmp_path, no_drawing):
+    folder = shutil.copytree(run.parent / "data", tmp_path / "three")
+    annotation = json.loads((folder / "annotation.json").read_text(encoding="utf-8"))
+    for entry in annotation["test"]:
+        entry["image_path"].append(entry["image_path"][0])
+    (folder / "annotation.json").write_text(json.dumps(annotation), encoding="utf-8")
+    data = [*DATA, f"data.dir={folder}"]
+    result = explain(run / "checkpoints" / "base.ckpt", *data, "--studies", 1, "--occlusion", "none", "--no-deletion")
+    assert result.exit_code == 0, result.output
+    found = Explanation.from_json(Path("explained/1/explanation.json").read_text(encoding="utf-8"))
+    assert len(found.views) == 2
+
+
+def test_the_strictest_license_class_counts():
+    from r2cmn.commands.data_arguments import strictest_license
+
+    assert strictest_license("public", "non_commercial") == "non_commercial"
+    assert strictest_license("non_commercial", "public", "") == "non_commercial"
+    assert strictest_license("public", "dua", "non_commercial") == "dua"
+    assert strictest_license("public", "") == "public"
+
+
+def test_a_memory_too_small_for_figure_6_is_noted():
+    vectors = {"num_vectors": 2, "shared": True}
+    job = Job([], None)
+    assert not job._has_plane(SimpleNamespace(vectors=vectors, model="CMN"))
+    assert job.notes == ["no figure 6 of CMN: 2 memory vectors, fewer than 3"]
+    assert job._has_plane(SimpleNamespace(vectors={**vectors, "shared": False}, model="BASE+MEM"))
+    assert not job._has_plane(SimpleNamespace(vectors=None, model="BASE"))
+    assert len(job.notes) == 1

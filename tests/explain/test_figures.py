@@ -197,3 +197,15 @@ def test_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.decomposition", None)
     with pytest.raises(ValueError, match=r"r2cmn\[explain\]"):
         figure6(make(), module_of())
+
+
+def test_of_a_word_that_is_there_twice_the_finding_is_drawn():
+    from r2cmn.explain.figures import _rows
+
+    report = "there is no pleural effusion on the right . there is a left pleural effusion ."
+    found = make(report)
+    assert _rows([found], None) == [[4], [14]]
+    assert _rows([found], [14]) == [[14]]
+    assert _rows([found], ["effusion", "right"]) == [[4], [7]]
+    other = make("a left effusion . the heart is large .")
+    assert _rows([found, other], None) == [[4, 2], [14, 2], [None, 5]]

@@ -6,7 +6,9 @@ import os
 
 import pytest
 
+from r2cmn.checkpoints import CheckpointError
 from r2cmn.files import write_json
+from r2cmn.runs.facts import find_model
 from r2cmn.runs.folder import RunFolder, find_runs, own_overrides
 
 
@@ -138,3 +140,26 @@ def test_parameters_are_read_from_the_log(tmp_path):
     assert folder.read_logged_parameters() == {}
     folder.train_log.write_text("a line\n16:05:47 INFO parameters: total 2,232,905, memory 263,168\n")
     assert folder.read_logged_parameters() == {"total": 2_232_905, "memory": 263_168}
+
+
+def test_the_best_checkpoint_is_the_only_one_or_the_one_that_was_tested(tmp_path):
+    run = RunFolder(tmp_path)
+    assert run.best_checkpoint() is None
+    run.checkpoints.mkdir()
+    for name in ("last.ckpt", "best-epoch007.ckpt"):
+        (run.checkpoints / name).touch()
+    assert run.best_checkpoint() == run.checkpoints / "best-epoch007.ckpt"
+    (run.checkpoints / "best-epoch003.ckpt").touch()  # callbacks.checkpoint.save_top_k=2
+    assert run.best_checkpoint() is None
+    write_json(run.scores_json, {"title": "test, 7 reports, checkpoint best-epoch003.ckpt"})
+    assert run.best_checkpoint() == run.checkpoints / "best-epoch003.ckpt"
+
+
+def test_of_several_best_checkpoints_none_is_taken_by_its_time(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    assert find_model(tmp_path).name == "last.ckpt"
+    for number in (3, 7):
+        (tmp_path / "checkpoints" / f"best-epoch00{number}.ckpt").touch()
+    with pytest.raises(CheckpointError, match=r"best-epoch003\.ckpt.*best-epoch007\.ckpt.*name the file"):
+        find_model(tmp_path)

@@ -18,7 +18,7 @@ from r2cmn.encoder_decoder.caches import CachedState
 from r2cmn.encoder_decoder.fixed import FixedState
 from r2cmn.generation import BeamSearch, Greedy
 from r2cmn.groups import conf_dir
-from r2cmn.sharing.export import DESCRIPTION, ExportError, export_onnx, export_torch
+from r2cmn.sharing.export import DESCRIPTION, ExportError, _encoder, export_onnx, export_torch
 from r2cmn.sharing.steps import split
 
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
@@ -155,6 +155,14 @@ def test_greedy_search_of_the_example_is_not_rounded_by_a_long_sum():
 
     decode = runpy.run_path(str(EXAMPLE))["decode"]
     assert decode(Step(), {}, [], 20, 1) == [2] * 20
+
+
+def test_the_encoder_reads_as_many_views_as_the_model_was_trained_on(make):
+    module = make("base")
+    program = _encoder(split(module.model, 64, 9), num_views=5).module()
+    program(draw(2, 5))
+    with pytest.raises((AssertionError, RuntimeError), match="<= 5"):  # which one depends on torch
+        program(draw(2, 6))
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from r2cmn.build import NotAllowedError
 from r2cmn.checkpoints import CheckpointError
 from r2cmn.groups import conf_dir
 from r2cmn.module import CMNModule
-from r2cmn.sharing.folder import CARD, CONFIG, FILES, TEXT, WEIGHTS
+from r2cmn.sharing.folder import CARD, CONFIG, FILES, TEXT, WEIGHTS, SharedModelError
 
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
 
@@ -315,3 +315,24 @@ def test_the_cache_of_a_hub_is_a_folder_too(content, tmp_path):
 def test_what_is_neither_a_folder_nor_a_repository_is_said(tmp_path):
     check_refused("no such folder", "no such folder", "OWNER/NAME")
     check_refused(tmp_path, CONFIG)
+
+
+def test_an_interrupted_save_leaves_no_model(make, tmp_path, monkeypatch):
+    folder = tmp_path / "shared"
+    make().save_pretrained(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr("r2cmn.sharing.folder.whole_file", lambda *_: (_ for _ in ()).throw(OSError(28, "no space left")))
+        with pytest.raises(OSError, match="no space"):
+            make().save_pretrained(folder)
+    with pytest.raises(SharedModelError, match=r"there is no file config\.json"):
+        CMNModule.from_pretrained(folder)
+    make().save_pretrained(folder)
+    CMNModule.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(("name", "text"), [(CARD, "# My project"), (CONFIG, "{}"), (CONFIG, "[")])
+def test_a_file_that_is_not_of_a_model_is_not_replaced(make, tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=rf"{name} is not of a saved model and would be replaced"):
+        make().save_pretrained(tmp_path)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, text)]

@@ -93,5 +93,7 @@ def use_model_of(data: Any, module: Any) -> None:
 
 
 def strictest_license(*classes: str) -> str:
-    """Return dua if any of the license classes is, else the first."""
-    return "dua" if "dua" in classes else classes[0]
+    """Return the strictest of some license classes; an empty one, of what has no class, does not count."""
+    from r2cmn.data.reports import LICENSE_CLASSES  # not at the top: it imports torchvision
+
+    return max(filter(None, classes), key=LICENSE_CLASSES.index)

@@ -13,6 +13,7 @@ from r2cmn.data.images import load_image
 from r2cmn.data.reports import SPLITS
 from r2cmn.data.reports import Study as DataStudy
 from r2cmn.explain import Explanation, explain_study, figure5, figure6, find_words
+from r2cmn.explain.projection import MIN_VECTORS
 from r2cmn.explain.rights import Rights
 from r2cmn.explain.store import prepare_folder, write_page, write_texts
 from r2cmn.files.words import check_choice
@@ -67,7 +68,8 @@ def studies_of_data(data: Any, split: str, number: int) -> list[Study]:
     studies = data.studies[check_choice("--split", split, SPLITS)][:number]
     if not studies:
         raise ValueError(f"the split '{split}' of the data has no studies")
-    return [Study(study.id, study.images, data.tokenizer.clean(study.report), study) for study in studies]
+    views = data.num_views
+    return [Study(study.id, study.images[:views], data.tokenizer.clean(study.report), study) for study in studies]
 
 
 def rights_of(license_class: str, models: Sequence[Any], data: Any, has_permission: bool) -> Rights:
@@ -120,7 +122,7 @@ class Job:
         write_texts(folder, explanations, self.rights)
         write_figure(figure5(explanations, words or None), folder, "figure5", self.rights.file_mode)
         for number, (explanation, module) in enumerate(zip(explanations, self.models, strict=True), 1):
-            if explanation.vectors is not None and explanation.words:
+            if explanation.words and self._has_plane(explanation):
                 name = f"figure6_{number}" if number > 1 else "figure6"
                 write_figure(figure6(explanation, module), folder, name, self.rights.file_mode)
         write_page(folder, explanations, self.rights, _position(explanations[0], words))
@@ -148,6 +150,16 @@ class Job:
                     view.name = path.stem
             found.append(explanation)
         return found
+
+    def _has_plane(self, explanation: Explanation) -> bool:
+        """Return whether the memory has enough vectors for Figure 6; a note says if not."""
+        vectors = explanation.vectors
+        if vectors is None:
+            return False
+        count = vectors["num_vectors"] * (1 if vectors["shared"] else 2)
+        if count < MIN_VECTORS:
+            self.notes.append(f"no figure 6 of {explanation.model}: {count} memory vectors, fewer than {MIN_VECTORS}")
+        return bool(count >= MIN_VECTORS)
 
     def _words(self, explanations: Sequence[Explanation]) -> list[str]:
         """Return the words of Figure 5 that a report has."""

@@ -96,19 +96,26 @@ def _check(found: Sequence[Explanation]) -> None:
 
 def _rows(found: Sequence[Explanation], words: Sequence[str | int] | None) -> list[list[int | None]]:
     """Return for each row the position of its word in each report, None if it is not in it."""
+    findings = [find_words(each.words) for each in found]
     if words is None:
-        chosen = [[each.words[at] for at in find_words(each.words)] for each in found]
-        words = list(dict.fromkeys(word for each in chosen for word in each))
+        shown = {each.words[at] for each in found[:1] for at in findings[0]}
+        others = (each.words[at] for each, places in zip(found[1:], findings[1:], strict=True) for at in places)
+        words = [*findings[0], *(word for word in dict.fromkeys(others) if word not in shown)]
     rows: list[list[int | None]] = []
     for word in words:
         text = found[0].words[word] if isinstance(word, int) else word
-        at = [each.words.index(text) if text in each.words else None for each in found]
+        row = [_place(each.words, text, places) for each, places in zip(found, findings, strict=True)]
         if isinstance(word, int):
-            at[0] = word
-        if all(place is None for place in at):
+            row[0] = word
+        if all(place is None for place in row):
             raise ValueError(f"the word '{text}' is in no report of study '{found[0].study}'")
-        rows.append(at)
+        rows.append(row)
     return rows
+
+
+def _place(words: Sequence[str], text: str, findings: Sequence[int]) -> int | None:
+    """Return the position of a word: where it names a finding, else its first one; None if the report lacks it."""
+    return next((at for at in (*findings, *range(len(words))) if words[at] == text), None)
 
 
 def _word(found: Sequence[Explanation], positions: Sequence[int | None]) -> str:

@@ -12,14 +12,10 @@ from r2cmn.files import load_optional
 from r2cmn.files.words import check_choice
 
 METHODS = ("tsne", "pca")
-
-
 SEED = 0
-
-
+MIN_VECTORS = 3
 PERPLEXITY = 30.0
 """Of t-SNE, about the number of neighbors."""
-
 
 _TSNE = (
     "t-SNE keeps near vectors together; it does not show how far clusters are from each other, nor their sizes, and "
@@ -43,7 +39,7 @@ def project(vectors: np.ndarray, method: str = "tsne", perplexity: float = PERPL
     """Project vectors (N, D) to two dimensions, with a fixed seed.
 
     Args:
-        vectors: at least 2.
+        vectors: at least `MIN_VECTORS`.
         method: `tsne` (van der Maaten and Hinton, 2008) or `pca`.
         perplexity: of t-SNE, about the number of neighbors; at most (N - 1) / 3 is used.
 
@@ -51,8 +47,8 @@ def project(vectors: np.ndarray, method: str = "tsne", perplexity: float = PERPL
         ValueError: without scikit-learn, or if the method is unknown.
     """
     check_choice("method", method, METHODS)
-    if len(vectors) < 3:
-        raise ValueError(f"figure 6 needs at least 3 memory vectors, not {len(vectors)}")
+    if len(vectors) < MIN_VECTORS:
+        raise ValueError(f"figure 6 needs at least {MIN_VECTORS} memory vectors, not {len(vectors)}")
     pca = load_optional("sklearn.decomposition", "figure 6", EXTRA).PCA(2, random_state=SEED)
     if method == "pca":
         points = pca.fit_transform(vectors)

@@ -7,6 +7,7 @@ from typing import Any
 
 from r2cmn.checkpoints import CheckpointError
 from r2cmn.files import read_object
+from r2cmn.files.words import name_some
 from r2cmn.groups import choice_names, read_choices
 from r2cmn.runs.folder import RunFolder
 from r2cmn.sharing.card import Facts
@@ -17,15 +18,18 @@ def find_model(path: Path) -> Path:
     """Return the best checkpoint of a run, its last one if none was the best; other paths are returned as they are.
 
     Raises:
-        CheckpointError: if a folder is neither that of a run with a checkpoint nor that of a shared model.
+        CheckpointError: if a folder is neither that of a run with a checkpoint nor that of a shared model, or several
+            epochs of the run were kept and none was tested.
     """
     if not path.is_dir() or is_shared(path):
         return path
-    folder = RunFolder(path).checkpoints
-    found = sorted(folder.glob("best-*.ckpt"), key=lambda file: file.stat().st_mtime) or list(folder.glob("last.ckpt"))
-    if not found:
+    run = RunFolder(path)
+    best, last = run.best_checkpoint(), run.checkpoints / "last.ckpt"
+    if best is None and (several := sorted(file.name for file in run.checkpoints.glob("best-*.ckpt"))):
+        raise CheckpointError(f"{path} holds {name_some(several)}, and no test says which is the best: name the file")
+    if best is None and not last.is_file():
         raise CheckpointError(f"{path} holds neither checkpoints of a run nor a shared model")
-    return found[-1]
+    return best or last
 
 
 def read_facts(checkpoint: Path, data: str | None = None) -> tuple[Facts, list[str]]:

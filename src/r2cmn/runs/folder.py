@@ -151,6 +151,12 @@ class RunFolder:
         logs = [file for file in (self.trial_log, self.metrics_csv, self.train_log) if file.is_file()]
         return max((datetime.datetime.fromtimestamp(log.stat().st_mtime) for log in logs), default=None)
 
+    def best_checkpoint(self) -> Path | None:
+        """Return the checkpoint of the best epoch: of several the one that was tested; None if it is not known."""
+        found, tested = list(self.checkpoints.glob("best-*.ckpt")), read_object(self.scores_json) or {}
+        named = [file for file in found if len(found) == 1 or str(tested.get("title")).endswith(f" {file.name}")]
+        return named[0] if named else None
+
     # ---- what it was -------------------------------------------------------------------------------------------------
 
     def read_trial(self) -> dict[str, Any]:
@@ -189,11 +195,8 @@ class RunFolder:
     def _is_replaced(self) -> bool:
         """Return whether Hydra's record is of a later start with other overrides, which was refused."""
         started, composed = self.identity.get("overrides"), self._read_composed_overrides()
-        return (
-            isinstance(started, list)
-            and composed is not None
-            and sorted(own_overrides([str(each) for each in started])) != composed
-        )
+        own = sorted(own_overrides([*map(str, started)])) if isinstance(started, list) else composed
+        return composed is not None and own != composed
 
     def _read_composed_overrides(self) -> list[str] | None:
         with contextlib.suppress(ValueError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,7 +26,7 @@ from r2cmn.sharing.steps import Steps, split
 FORMAT = "r2cmn.export/1"
 DESCRIPTION = "export.json"
 MAX_VIEWS = 3
-"""The largest number of images of a study that the encoder reads."""
+"""The largest number of images of a study that the encoder reads, unless the model was trained on more."""
 
 Write = Callable[[ExportedProgram, list[str], list[str], IO[bytes]], None]
 """Writes a program, whose inputs and outputs have names, to a file."""
@@ -67,7 +68,8 @@ def _export(module: Any, folder: Path, suffix: str, write: Write) -> list[Path]:
         make_private_folder(folder)
     names, changed = steps.step.names, steps.step.changed
     sides = [(["images"], names), (["tokens", *names], ["log_p", *(f"next.{name}" for name in changed)])]
-    for file, record, (inputs, outputs) in zip(files, (_encoder, _step), sides, strict=True):
+    records: tuple[Callable[[Steps], ExportedProgram], ...] = partial(_encoder, num_views=module.num_views), _step
+    for file, record, (inputs, outputs) in zip(files, records, sides, strict=True):
         try:
             with warnings.catch_warnings(), torch.no_grad():
                 warnings.simplefilter("ignore")
@@ -114,8 +116,8 @@ def _room(module: Any) -> int:
     return int(getattr(module.generation, "max_length", max_tokens(module.model.encoder_decoder, module.tokenizer)))
 
 
-def _encoder(steps: Steps) -> ExportedProgram:
-    dims = {0: Dim("batch", min=1), 1: Dim("views", min=1, max=MAX_VIEWS)}
+def _encoder(steps: Steps, num_views: int) -> ExportedProgram:
+    dims = {0: Dim("batch", min=1), 1: Dim("views", min=1, max=max(MAX_VIEWS, num_views))}
     return torch.export.export(steps.encoder, (steps.images,), dynamic_shapes=(dims,))
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from r2cmn import __version__
 from r2cmn.build import find_class
 from r2cmn.checkpoints import CheckpointError, check_content
-from r2cmn.files import PRIVATE_FILE, PUBLIC_FILE, load_optional, read_json, whole_file, write_whole
+from r2cmn.files import PRIVATE_FILE, PUBLIC_FILE, load_optional, read_json, read_object, whole_file, write_whole
 from r2cmn.files.folders import make_private_folder
 from r2cmn.files.weights import refusing
 from r2cmn.files.words import first_line, name_some
@@ -63,9 +63,11 @@ def save(module: Any, folder: Path, facts: Facts | None = None) -> list[Path]:
         facts: what the model card says beside what the module knows; default: nothing.
 
     Raises:
-        ValueError: if safetensors is not installed, or the description of the module is not plain data.
+        ValueError: if safetensors is not installed, the description of the module is not plain data, or the folder has
+            a file of one of these names that is not of a model.
         OSError: if a file cannot be written.
     """
+    _check_replaceable(folder)
     safetensors = load_optional("safetensors.torch", "a shared model", "hub")
     mode = PRIVATE_FILE if module.license_class == "dua" else PUBLIC_FILE
     if mode == PRIVATE_FILE:
@@ -73,12 +75,23 @@ def save(module: Any, folder: Path, facts: Facts | None = None) -> list[Path]:
     config, text = describe(module)
     weights, aliases = _unique(module.state_dict())
     written = safetensors.save(weights, metadata={"format": "pt", "aliases": json.dumps(aliases)})
-    write_whole(folder / CONFIG, _dump(config, indent=2), mode)
+    card = render_card(module, facts or Facts())
+    # without its description a folder is no model: earlier files are never read beside new ones
+    (folder / CONFIG).unlink(missing_ok=True)
     write_whole(folder / TEXT, _dump(_to_pairs(text)), mode)
     with whole_file(folder / WEIGHTS, mode) as file:
         file.write(written)
-    write_whole(folder / CARD, render_card(module, facts or Facts()), mode)
+    write_whole(folder / CARD, card, mode)
+    write_whole(folder / CONFIG, _dump(config, indent=2), mode)
     return [folder / name for name in FILES]
+
+
+def _check_replaceable(folder: Path) -> None:
+    found = [name for name in FILES if (folder / name).exists()]
+    # an interrupted save leaves the texts without their description
+    is_ours = TEXT in found or (CONFIG in found and (read_object(folder / CONFIG) or {}).get("format") == FORMAT)
+    if found and not is_ours:
+        raise ValueError(f"{folder / found[0]} is not of a saved model and would be replaced: give another folder")
 
 
 def describe(module: Any) -> tuple[Config, Config]:

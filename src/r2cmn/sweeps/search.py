@@ -136,9 +136,9 @@ class Search:
     def _commands(self, best: FrozenTrial) -> dict[str, str]:
         overrides = [*self.space.fixed, *as_overrides(best.params)]
         commands = {"repeat": self._command([*overrides, "stages=[fit,test]"])}
-        checkpoints = sorted(RunFolder(self.folder / str(best.number)).checkpoints.glob("best-*.ckpt"))
-        if checkpoints:
-            checkpoint = f"checkpoint={as_written(str(checkpoints[-1]))}"
+        found = RunFolder(self.folder / str(best.number)).best_checkpoint()
+        if found is not None:
+            checkpoint = f"checkpoint={as_written(str(found))}"
             commands["test"] = self._command([*overrides, "stages=[test]", checkpoint])
         return commands
 

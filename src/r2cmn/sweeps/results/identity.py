@@ -8,6 +8,7 @@ from typing import Any
 from r2cmn.files import expand_user
 from r2cmn.groups import CHOOSABLE
 from r2cmn.runs.fingerprint import counted
+from r2cmn.runs.folder import RunFolder
 from r2cmn.sweeps.results.trial import Trial
 
 TRAINING = "training."
@@ -54,8 +55,9 @@ def _name_weights(trial: Trial) -> str:
     if trial.training is None:
         return str(trial.directory / "checkpoints" / "last.ckpt") if checkpoint == "last" else checkpoint
     path = expand_user(checkpoint)
-    best = [file.name for file in path.parent.glob("best-*.ckpt")]  # [] if the files were removed since
-    is_best = path.name.startswith("best-") and best in ([path.name], [])
+    best = RunFolder(trial.training.directory).best_checkpoint()
+    is_gone = not path.is_file() and not any(path.parent.glob("best-*.ckpt"))  # files that were removed since
+    is_best = path.name.startswith("best-") and (is_gone or (best is not None and best.name == path.name))
     return "last" if path.name == "last.ckpt" else "best" if is_best else path.name
 
 
