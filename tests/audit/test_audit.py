@@ -128,6 +128,39 @@ def test_repeated_pictures_are_grouped_with_their_reach(sound):
     assert any("1 pictures are in two splits, as 2 images" in note for note in found.notes)
 
 
+def test_one_file_that_several_studies_name_is_a_repeated_picture(write_folder):
+    rows = [entry("CXR9001", "The lungs are clear.", ["a.png"], patient="p1"),
+            entry("CXR9002", "The heart is large.", ["b.png"], patient="p2"),
+            entry("CXR9003", "No effusion is seen.", ["b.png"], patient="p2"),
+            entry("CXR9004", "No effusion is there.", ["c.png", "c.png"], patient="p4")]  # fmt: skip
+    dir = write_folder(train=rows, test=[entry("CXR9005", "The heart is small.", ["a.png"], patient="p5")])
+    found = audit(dir)
+    repeated = found.images.repeated.record(dir)
+    assert repeated == {
+        "compared": 3,
+        "held_out": {"val": 0, "test": 1},
+        "groups": [
+            {"images": ["a.png"], "splits": ("train", "test"), "studies": ("CXR9001", "CXR9005"),
+             "patients": ("p1", "p5"), "reach": "across splits"},
+            {"images": ["b.png"], "splits": ("train",), "studies": ("CXR9002", "CXR9003"), "patients": ("p2",),
+             "reach": "of two studies"},
+        ],
+    }  # fmt: skip
+    assert any("1 pictures are in two splits, as 1 images" in note for note in found.notes)
+
+
+def test_one_file_is_no_repeated_picture_if_one_study_names_it(write_folder):
+    def image(study, name):
+        return f"p10/p10000001/s500000{study:02}/{name}.jpg"
+
+    rows = [entry(f"CXR900{n}", "The lungs are clear.", [image(1, "a")], subject_id=1) for n in range(2)]
+    rows += [entry("CXR9002", "The heart is large.", [image(1, "b")], subject_id=1)]
+    found = audit(write_folder(train=rows, test=[entry("CXR9003", "Some more words.", [image(2, "c")], subject_id=2)]))
+    assert found.origin.collection is MIMIC_CXR
+    assert found.images.repeated.groups == []
+    assert found.images.repeated.held_out == {"val": 0, "test": 0}
+
+
 def test_missing_damaged_empty_and_constant_images_are_named(sound):
     images = sound / "images"
     (images / "s0/0.png").unlink()

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from r2cmn import CMNModule
+from r2cmn.evaluation.tables import read_table
 
 
 def test_generate_writes_one_report_or_a_file_of_them(run, save, make_dataset, tmp_path):
@@ -116,6 +117,40 @@ def test_generate_skips_bad_studies_and_reads_any_modality_if_asked(
     assert "'unnamed'" not in read.err
     with (tmp_path / "reports.csv").open(newline="", encoding="utf-8") as file:
         assert next(csv.DictReader(file))["id"] == "unnamed"
+
+
+def test_a_file_that_is_read_is_not_replaced_by_the_reports(run, save, make_dataset, tmp_path, assert_refused):
+    images, checkpoint = make_dataset(tmp_path / "data", num_studies=3, size=48) / "images", save()
+    table, test_set = tmp_path / "studies.csv", tmp_path / "in.json"
+    table.write_text(f"id,images\nCXR9001,{images}/study_0/0.png;{images}/study_0/1.png\n")
+    test_set.write_text(json.dumps({"CXR9001": {"image_path": ["study_0/0.png", "study_0/1.png"]}}))
+    before = {path: path.read_bytes() for path in (table, test_set)}
+    (tmp_path / "link.csv").symlink_to(table)
+    for arguments in (
+        (table, "--out", table),
+        (table, "--out", tmp_path / "link.csv"),
+        (tmp_path / "link.csv", "--out", table),
+        ("--rexrank", test_set, test_set, "--img-root-dir", images),
+    ):
+        result = run("generate", checkpoint, *arguments, "--device", "cpu")
+        assert_refused(result, "is read by this command and would be replaced: name another file", tmp_path)
+        assert {path: path.read_bytes() for path in before} == before
+    done = run("generate", checkpoint, table, "--out", tmp_path / "out.csv", "--device", "cpu")
+    assert done.code == 0, done.err
+
+
+def test_ids_and_reports_that_a_spreadsheet_would_run_are_read_back(run, save, make_dataset, tmp_path, monkeypatch):
+    images, checkpoint = make_dataset(tmp_path / "data", num_studies=3, size=48) / "images", save()
+    texts = ["=1+1", "+clear", "-clear .", "@lungs", "'clear", "clear =-+@"]
+    files = f"{images}/study_0/0.png;{images}/study_0/1.png"
+    (tmp_path / "studies.csv").write_text("id,images\n" + "".join(f"{text},{files}\n" for text in texts))
+    monkeypatch.setattr(CMNModule, "generate", lambda self, images: texts[: len(images)])
+    done = run("generate", checkpoint, tmp_path / "studies.csv", "--out", tmp_path / "out.csv", "--device", "cpu")
+    assert done.code == 0, done.err
+    quoted = ["'=1+1", "'+clear", "'-clear .", "'@lungs", "'clear", "clear =-+@"]
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [["id", "report"], *([text, text] for text in quoted)]
+    assert read_table(tmp_path / "out.csv").rows == [{"id": text, "report": text} for text in texts]
 
 
 def test_evaluate_prints_and_writes_scores(run, tmp_path, monkeypatch):

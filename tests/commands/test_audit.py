@@ -31,6 +31,22 @@ def test_no_report_is_in_the_json(tiny_dataset, tmp_path):
     assert "the heart is enlarged" not in text
 
 
+def test_a_repeated_picture_outside_the_folder_is_named_by_its_whole_path(tiny_dataset, tmp_path):
+    path = tiny_dataset / "annotation.json"
+    annotation = json.loads(path.read_text())
+    inside, outside = annotation["train"][0]["image_path"][0], tmp_path / "elsewhere" / "CXR9001.png"
+    outside.parent.mkdir()
+    shutil.copy(tiny_dataset / "images" / inside, outside)
+    annotation["test"][0]["image_path"][0] = str(outside)
+    path.write_text(json.dumps(annotation))
+    result = run("audit", tiny_dataset, "--json", tmp_path / "a.json", "--html", tmp_path / "a.html")
+    assert result.exit_code == 0, result.output
+    repeated = json.loads((tmp_path / "a.json").read_text())["repeated_pictures"]
+    assert [(group["reach"], group["images"]) for group in repeated["groups"]] == [
+        ("across splits", [inside, str(outside)])
+    ]
+
+
 def test_a_patient_in_two_splits_is_named_and_the_exit_code_is_1(tiny_dataset):
     path = tiny_dataset / "annotation.json"
     annotation = json.loads(path.read_text())

@@ -12,8 +12,10 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from r2cmn.data.observations import OBSERVATIONS
+from r2cmn.prepare.table import prepare_table
 
 WORDS = ("the", "lungs", "are", "clear", "heart", "is", "normal", "no", "effusion", "pneumothorax")
 
@@ -164,6 +166,36 @@ def test_an_annotation_gives_protocols_patients_and_seen_references(run, annotat
     assert named.code == 0
     assert content(tmp_path / "t.json")["protocol"] == "released-1/impression/cleaned-iu_xray/coco"
     assert content(tmp_path / "t.json")["resampled"] == "reports"
+
+
+@pytest.mark.parametrize("license_class", ["dua", "public"])
+def test_the_page_of_a_prepared_folder_has_its_license_class(run, write, tmp_path, license_class):
+    truth, raw, splits = reports(12, 2), tmp_path / "raw", ["train"] * 3 + ["val"] + ["test"] * 8
+    raw.mkdir()
+    for number in range(12):
+        Image.fromarray(np.full((9, 9), 9 * number, dtype=np.uint8)).save(raw / f"{number}.png")
+    rows = [[f"CXR90{n:02}", truth[n], f"{n}.png", splits[n]] for n in range(12)]
+    prepare_table(write("raw/studies.csv", ["id", "report", "images", "split"], rows), tmp_path / "data",
+                  license_class=license_class)  # fmt: skip
+    written = reports(12, 1)
+    mine = write("mine.csv", ["id", "generated"], [[row[0], written[n]] for n, row in enumerate(rows)][4:])
+    result = run(mine, tmp_path / "data" / "annotation.json", "--html", "p.html", "--no-meteor", "--resamples", 20)
+    assert result.code == 0, result.err
+    page, is_private = (tmp_path / "p.html").read_text(), license_class == "dua"
+    assert stat.S_IMODE((tmp_path / "p.html").stat().st_mode) == (0o600 if is_private else 0o644)
+    assert ("neither reports nor ids" in page) == is_private
+    assert any(row[0] in page for row in rows) == any(text in page for text in written[4:]) == (not is_private)
+
+
+def test_the_page_of_a_runs_predictions_has_the_license_class_of_its_config(run, mine, tmp_path):
+    (tmp_path / "run").mkdir()
+    path = mine.rename(tmp_path / "run" / "predictions.csv")
+    for license_class, mode in (("dua", 0o600), ("public", 0o644)):
+        (tmp_path / "run" / "config.yaml").write_text(f"data:\n  license_class: {license_class}\n")
+        page = f"{license_class}.html"
+        assert run(path, "--html", page, "--no-meteor", "--resamples", 20).code == 0
+        assert stat.S_IMODE((tmp_path / page).stat().st_mode) == mode
+        assert (reports(12, 1)[0] in (tmp_path / page).read_text()) == (license_class == "public")
 
 
 def test_several_baselines_are_compared(run, mine, write, tmp_path):

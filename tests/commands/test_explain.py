@@ -291,7 +291,7 @@ def test_of_a_data_set_as_many_views_are_read_as_the_model_was_trained_on(run, t
 
 
 def test_the_strictest_license_class_counts():
-    from r2cmn.commands.data_arguments import strictest_license
+    from r2cmn.data.reports import strictest_license
 
     assert strictest_license("public", "non_commercial") == "non_commercial"
     assert strictest_license("non_commercial", "public", "") == "non_commercial"

@@ -170,8 +170,8 @@ def test_chexpert_plus_is_made_and_its_terms_and_next_command_are_named(tmp_path
     assert f"r2cmn train data=chexpert_plus data.dir={out}" in result.stderr
     assert "Stanford's data use agreement" in result.stderr
     options = json.loads((out / "prepare.json").read_text())["options"]
-    assert options == {"target": "impression", "level": "image", "views": "all", "val_fraction": 0.2, "seed": 3,
-                       "side": 24, "labels": "findings_fixed.json"}  # fmt: skip
+    assert options == {"data": "chexpert_plus", "target": "impression", "level": "image", "views": "all",
+                       "val_fraction": 0.2, "seed": 3, "side": 24, "labels": "findings_fixed.json"}  # fmt: skip
     code, result = run("chexpert-plus", tmp_path / "nowhere", out)
     assert code == 1
     assert str(result.exception) == f"there is no file or folder {tmp_path / 'nowhere'}"
@@ -196,8 +196,8 @@ def test_every_option_of_mimic_cxr_arrives(made, tmp_path):
     code, result = run("mimic-cxr", made.raw, out, "--reports", made.reports, *options, *FAST)
     assert code == 0, result.output
     options = json.loads((out / "prepare.json").read_text())["options"]
-    assert options == {"target": "both", "level": "study", "views": "frontal", "labels": "negbio", "radiologist": True,
-                       "side": 24}  # fmt: skip
+    assert options == {"data": "mimic_cxr", "target": "both", "level": "study", "views": "frontal", "labels": "negbio",
+                       "radiologist": True, "side": 24}  # fmt: skip
 
 
 def test_bad_files_of_mimic_cxr_are_listed_and_the_exit_code_is_1(made, tmp_path):

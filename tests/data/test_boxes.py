@@ -107,6 +107,22 @@ def test_groundings_of_a_data_folder(folder):
     assert others == [[]] * len(others)
 
 
+def test_images_beyond_the_number_of_views_are_not_measured(folder):
+    path = folder / "annotation.json"
+    content = json.loads(path.read_text())
+    first, second, *_ = content["test"]
+    (folder / "images" / first["image_path"][1]).unlink()
+    second["boxes"][1]["finding"] = "small effusion"
+    path.write_text(json.dumps(content))
+    data = ReportDataModule(
+        folder, images={"resize": 40, "size": 32, "num_views": 1}, text={"threshold": 1}, num_workers=0
+    )
+    groundings = data.groundings("test")
+    found = {study.id: each for study, each in zip(data.studies["test"], groundings, strict=True)}
+    assert found[first["id"]] == []
+    assert found[second["id"]] == [Grounding((8, 9), 0, (0.0, 0.0, 0.0625, 0.0625), "small effusion", "")]
+
+
 def test_a_box_that_leaves_its_image_is_refused(folder):
     path = folder / "annotation.json"
     path.write_text(path.read_text().replace("[0, 0, 4, 4]", "[0, 0, 4, 66]"))

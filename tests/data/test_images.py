@@ -65,6 +65,17 @@ def _big_endian_tiff(values):
     return b"MM\0*" + struct.pack(">I", 8 + len(data)) + data + directory + b"\0\0\0\0"
 
 
+def test_a_tiff_of_sixteen_bits_whose_white_is_zero_is_inverted(tmp_path):
+    values = np.array([[0, 257, 32_768, 65_535]], dtype=np.uint16)
+    path = _save(Image.fromarray(values), tmp_path / "a.tif", tiffinfo={262: 0})
+    with Image.open(path) as image:
+        assert image.tag_v2[262] == 0
+        assert np.array_equal(np.asarray(image), values)  # Pillow inverts neither when it writes nor when it reads
+    assert np.asarray(load_image(path))[0, :, 0].tolist() == [255, 254, 127, 0]
+    _save(Image.fromarray((values // 257).astype(np.uint8)), path, tiffinfo={262: 0})  # of 8 bits it inverts both
+    assert np.asarray(load_image(path))[0, :, 0].tolist() == [0, 1, 127, 255]
+
+
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
 def test_transparency_is_blended_with_black(tmp_path, mode):
     white = (255,) * (len(mode) - 1)

@@ -39,6 +39,18 @@ def test_annotation_becomes_studies(tmp_path):
         assert read_annotation(tmp_path)["train"][0].patient == patient
 
 
+@pytest.mark.parametrize("gap", [None, "", " \t", float("nan")])
+def test_a_gap_names_no_patient(tmp_path, gap):
+    keys = [
+        {"patient": gap},
+        {"subject_id": gap},
+        {"subject_id": gap, "patient": "p7"},
+        {"subject_id": 0, "patient": gap},
+    ]
+    _write(tmp_path, [_entry(id=f"CXR900{n}", **values) for n, values in enumerate(keys)])
+    assert [study.patient for study in read_annotation(tmp_path)["train"]] == [None, None, "p7", "0"]
+
+
 @pytest.mark.parametrize("kind", ["absolute", "dots", "file link", "folder link", "images link", "loop", "null"])
 def test_an_image_outside_the_folder_is_refused_unless_it_is_allowed(tmp_path, kind):
     other, dir = tmp_path / "other", tmp_path / "data"

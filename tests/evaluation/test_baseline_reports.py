@@ -3,6 +3,7 @@
 import random
 import statistics
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -224,3 +225,19 @@ def test_images_are_those_of_a_test_and_in_order(make_dataset, tmp_path, num_wor
                        torch.cat([batch.images for batch in data.test_dataloader()]))  # fmt: skip
     images = StudyImages(data.studies["train"], data.transform, 1)
     assert torch.equal(torch.stack(list(images)), found[:, :1])
+
+
+def test_a_study_with_fewer_images_than_others_is_named(make_dataset, tmp_path):
+    data = ReportDataModule(
+        make_dataset(tmp_path, num_studies=12), images={"resize": 40, "size": 32}, batch_size=4, num_workers=0
+    )
+    data.setup()
+    studies = data.studies["train"]
+    ragged = [*studies[:3], replace(studies[3], images=studies[3].images[:1]), *studies[4:]]
+    with pytest.raises(ValueError, match=f"study {studies[3].id} has 1 images, others more: of each 2 are read"):
+        next(batches(data, ragged, "images"))
+    alike = [replace(study, images=study.images[:1]) for study in studies]
+    assert torch.cat(list(batches(data, alike, "images"))).shape == (6, 1, 3, 32, 32)
+    more = [replace(studies[0], images=studies[0].images * 2), *studies[1:]]
+    assert torch.cat(list(batches(data, more, "images"))).shape == (6, 2, 3, 32, 32)
+    assert list(batches(data, [], "images")) == []

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from r2cmn.evaluation.read import Predictions, read_baselines, read_predictions
+from r2cmn.evaluation.read import Predictions, license_class_of, read_baselines, read_predictions
 
 
 def table(path, header, *rows):
@@ -220,3 +220,54 @@ def test_baselines_are_named_by_file_and_a_runs_predictions_by_its_folder(tmp_pa
     found = read_baselines(paths, Predictions(tmp_path / "mine.csv", ["1"], ["a"], {}))
     repeated = [str(path) for path in paths[3:]]
     assert list(found) == ["theirs", "a/predictions", "b/predictions", *repeated]
+
+
+# ---- license class ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "dataset", "expected"),
+    [
+        ("predictions.csv", "data: {license_class: dua}", None, "dua"),
+        ("predictions.csv", "data: {license_class: dua}", "iu_xray", "dua"),
+        ("predictions.csv", "data: {license_class: public}", "folder", "public"),
+        ("predictions.csv", "data: {license_class: null}", "folder", "dua"),
+        ("predictions.csv", "data: {}", "mimic_cxr", "dua"),
+        ("predictions.csv", "data: {license_class: secret}", "folder", "dua"),
+        ("predictions.csv", "data: {license_class: secret}", "iu_xray", "non_commercial"),
+        ("predictions.csv", "[of, something, else]", None, "non_commercial"),
+        ("predictions.csv", "data: text", None, "non_commercial"),
+        ("predictions.csv", "data: [", "iu_xray", "non_commercial"),
+        ("predictions.csv", None, "folder", "dua"),
+        ("predictions.csv", None, "iu_xray", "non_commercial"),
+        ("mine.csv", "data: {license_class: dua}", "iu_xray", "non_commercial"),  # of something else
+    ],
+)
+def test_the_license_class_is_that_of_the_run_beside_its_predictions(tmp_path, name, config, dataset, expected):
+    header, row = ["id", "generated", "reference"], ["CXR9001", "lungs clear .", "heart large ."]
+    path = table(tmp_path / name, [*header, *(["dataset"] if dataset else [])], [*row, *([dataset] if dataset else [])])
+    if config is not None:
+        (tmp_path / "config.yaml").write_text(config)
+    assert license_class_of(None, read_predictions(path)) == expected
+    assert license_class_of("non_commercial", read_predictions(path)) == "non_commercial"
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"license_class": "dua"}, "dua"),
+        ({"license_class": "public"}, "public"),
+        ({"license_class": "secret"}, "non_commercial"),
+        ({}, "non_commercial"),
+        (["something else"], "non_commercial"),
+        (None, "non_commercial"),
+    ],
+)
+def test_the_license_class_is_that_of_the_data_folder_of_an_annotation(tmp_path, record, expected):
+    entry = {"id": "CXR9001", "report": "Heart large.", "image_path": ["CXR9001/0.png"]}
+    annotation = dump(tmp_path / "annotation.json", {"train": [], "val": [], "test": [entry]})
+    if record is not None:
+        dump(tmp_path / "prepare.json", record)
+    (tmp_path / "run").mkdir()
+    path = table(tmp_path / "run" / "predictions.csv", ["id", "generated"], ["CXR9001", "lungs clear ."])
+    assert license_class_of(None, read_predictions(path, annotation)) == expected

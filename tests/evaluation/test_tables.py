@@ -22,6 +22,18 @@ def test_values_stay_text(tmp_path):
     ]
 
 
+def test_the_quote_before_what_a_spreadsheet_would_run_is_removed(tmp_path):
+    path = write(tmp_path / "t.csv", "id,generated\n'=CXR9001,'- clear .\n'CXR9002,'clear' .\n'@a,'+1\n=b,-c\n'',\n")
+    assert read_table(path).rows == [
+        {"id": "=CXR9001", "generated": "- clear ."},
+        {"id": "'CXR9002", "generated": "'clear' ."},
+        {"id": "@a", "generated": "+1"},
+        {"id": "=b", "generated": "-c"},
+        {"id": "''", "generated": ""},
+    ]
+    assert read_table(write(path, "'- clear .\n")).column("") == ["'- clear ."]  # no table of r2cmn
+
+
 def test_a_file_without_a_header_has_one_text_per_row(tmp_path):
     table = read_table(write(tmp_path / "t.csv", 'the lungs are clear .\n""\nNA\n'))
     assert table.columns == ()

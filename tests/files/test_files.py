@@ -14,6 +14,7 @@ import pytest
 
 from r2cmn.files import (
     cache_dir,
+    check_targets,
     check_writable,
     load_optional,
     num_cores,
@@ -90,6 +91,41 @@ def test_a_folder_and_a_folder_that_is_a_file_are_named(tmp_path, write):
     with pytest.raises(OSError, match=r"file/deep/new\.txt cannot be written: .*file is not a folder"):
         write(tmp_path / "file" / "deep" / "new.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("kind", ["same", "other spelling", "symbolic link", "hard link", "link to a folder"])
+def test_an_output_that_is_an_input_is_refused(tmp_path, kind):
+    source = write(tmp_path / "in.csv", "id,report\n")
+    other = write(tmp_path / "other.csv", "")
+    out = {
+        "same": source,
+        "other spelling": tmp_path / ".." / tmp_path.name / "in.csv",
+        "link to a folder": tmp_path / "folder" / "in.csv",
+    }.get(kind, tmp_path / "out.csv")
+    if kind == "symbolic link":
+        out.symlink_to(source)
+    elif kind == "hard link":
+        out.hardlink_to(source)
+    elif kind == "link to a folder":
+        out.parent.symlink_to(tmp_path)
+    for check in (check_writable, lambda path, inputs: check_targets([None, path], True, inputs)):
+        with pytest.raises(ValueError, match=r"\.csv is read by this command and would be replaced: name another file"):
+            check(out, [None, tmp_path / "gone.csv", other, source])
+        check(out, [None, tmp_path / "gone.csv", other])
+    check_writable(tmp_path / "new.csv", [source])
+    assert source.read_text() == "id,report\n"
+
+
+def test_targets_that_exist_are_refused_unless_they_may_be_replaced(tmp_path):
+    there = write(tmp_path / "there.csv", "before")
+    check_targets([None, tmp_path / "deep" / "new.csv"], False)
+    assert (tmp_path / "deep").is_dir()
+    with pytest.raises(ValueError, match=rf"{there} exists already: choose another name, or give --overwrite"):
+        check_targets([tmp_path / "new.csv", there], False)
+    check_targets([there], True)
+    with pytest.raises(OSError, match=f"{tmp_path} is a folder"):
+        check_targets([tmp_path], True)
+    assert there.read_text() == "before"
 
 
 def test_only_stale_files_and_folders_are_removed(tmp_path):

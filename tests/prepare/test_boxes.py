@@ -1,6 +1,7 @@
 """Boxes of MS-CXR and VinDr-CXR, in invented files of their forms, joined to a data folder."""
 
 import json
+import re
 import stat
 
 import pytest
@@ -89,6 +90,28 @@ def test_nothing_is_written_if_boxes_cannot_be_used(folder, box):
     with pytest.raises(ValueError, match=r"none of 1 boxes .* named b|is empty"):
         add_boxes(folder, [box])
     assert (folder / "annotation.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("edges", "size", "stored"),
+    [
+        ((1, 2, 65.5, 4), None, "[1.0, 2.0, 65.5, 4.0]"),
+        ((1, 2, 3, 800), None, "[1.0, 2.0, 3.0, 800.0]"),
+        ((-1.5, 2, 3, 4), None, "[-1.5, 2.0, 3.0, 4.0]"),
+        ((100, 200, 400, 600), (300, 640), "[21.33, 20.0, 85.33, 60.0]"),
+    ],
+)
+def test_a_box_that_is_not_in_the_stored_image_is_refused(folder, edges, size, stored):
+    before = (folder / "annotation.json").read_text()
+    inside = EXPECTED[0]._replace(edges=(1, 2, 3, 4), size=None)
+    said = f"a box of 'Pneumonia' is at {stored} in image aa-1, which has 64 x 64 pixels in {folder}"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        add_boxes(folder, [inside, EXPECTED[0]._replace(edges=edges, size=size)])
+    assert (folder / "annotation.json").read_text() == before
+
+
+def test_a_box_may_exceed_its_image_by_a_pixel(folder):
+    assert add_boxes(folder, [EXPECTED[0]._replace(edges=(-1, -1, 65, 65), size=None)]).boxes == 1
 
 
 def test_the_command(folder, tmp_path):

@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 import re
 
@@ -9,6 +10,7 @@ from PIL import Image
 from r2cmn.data.datamodule import ReportDataModule
 from r2cmn.data.reports import read_annotation
 from r2cmn.prepare.archives import RawError
+from r2cmn.prepare.folder import OutputError
 from r2cmn.prepare.images import Rendering
 from r2cmn.prepare.splitting import Splitting
 from r2cmn.prepare.table import prepare_table
@@ -223,6 +225,25 @@ def test_a_table_becomes_a_data_folder_that_can_be_trained_on(tmp_path):
     assert data.funnel.kept == summary.splits
     assert "license_class: dua" in (tmp_path / "out/LICENSE.txt").read_text()
     assert (tmp_path / "out").stat().st_mode & 0o77 == 0
+
+
+def test_a_table_that_changed_since_is_refused_and_the_same_is_complete(tmp_path):
+    raw, out = make_table(tmp_path / "raw"), tmp_path / "out"
+    prepare_table(raw, out)
+    before = (out / "annotation.json").read_bytes()
+    digest = hashlib.sha256((raw / "studies.csv").read_bytes()).hexdigest()
+    record = json.loads((out / "prepare.json").read_text())
+    assert record["source"] == {"table": str(raw / "studies.csv"), "sha256": digest}
+    assert prepare_table(raw, out).notes == (f"{out} was complete already, so nothing was done",)
+    table = (raw / "studies.csv").read_bytes()
+    write(raw / "studies.csv", table.replace(b"Drawn report 7.", b"Redrawn report 7."))
+    with pytest.raises(OutputError, match=rf"studies\.csv has changed since {out} was made of it: name another folder"):
+        prepare_table(raw, out)
+    assert (out / "annotation.json").read_bytes() == before
+    write(raw / "studies.csv", table)
+    assert "was complete already" in prepare_table(raw, out).notes[0]
+    write(out / "prepare.json", json.dumps({**record, "source": str(raw / "studies.csv")}))  # of before digests
+    assert "was complete already" in prepare_table(raw, out).notes[0]
 
 
 def test_splits_that_are_given_are_kept(tmp_path):

@@ -346,10 +346,40 @@ def test_the_commands(tmp_path, run_r2cmn):
     lines = done.out.splitlines()
     assert [line.split()[0] for line in lines[:-2]] == list(state)
     assert f"{len(state)} keys used" in lines[-2]
-    assert run_r2cmn("export-checkpoint", tmp_path / "in.ckpt", tmp_path / "back.pth").code == 0
+    back = ("export-checkpoint", tmp_path / "in.ckpt", tmp_path / "back.pth")
+    assert run_r2cmn(*back).code == 0
+    assert run_r2cmn(*back, "--overwrite").code == 0
+    assert run_r2cmn(*into, "iu_xray", "--overwrite").code == 0
     assert_same(load_released(source), load_released(tmp_path / "back.pth"))
-    for arguments in [(*into, "padchest"), ("export-checkpoint", source, tmp_path / "x.pth")]:
+    for arguments in [(*into, "padchest", "--overwrite"), ("export-checkpoint", source, tmp_path / "x.pth")]:
         failed = run_r2cmn(*arguments)
         assert failed.code == 1
         assert failed.err.startswith("r2cmn: error: ")
         assert failed.err.count("\n") == 1
+
+
+def test_an_existing_file_is_not_replaced_unless_asked_and_an_input_never(tmp_path, call_r2cmn):
+    source, annotation, out = tmp_path / "model_best.pth", tmp_path / "annotation.json", tmp_path / "there"
+    for path in (source, annotation, out):
+        path.write_text(f"{path.name} of before")
+    before = {path: path.read_bytes() for path in (source, annotation, out)}
+    link = tmp_path / "link"
+    link.symlink_to(source)
+
+    def call(command, out, *more):
+        given = ("--annotation", annotation, "--dataset", "iu_xray") if command == "import-checkpoint" else ()
+        result = call_r2cmn(command, source, out, *given, *more)
+        assert result.code == 1
+        assert result.err.count("\n") == 1
+        assert {path: path.read_bytes() for path in before} == before
+        return result.err
+
+    for command in ("import-checkpoint", "export-checkpoint"):
+        assert call(command, out) == (f"r2cmn: error: {out} exists already: choose another name, or give --overwrite\n")
+        assert "exists already" not in call(command, out, "--overwrite")  # but it is no checkpoint
+        for each in (source, link, *([annotation] if command == "import-checkpoint" else [])):
+            for more in ((), ("--overwrite",)):
+                assert call(command, each, *more) == (
+                    f"r2cmn: error: {each} is read by this command and would be replaced: "
+                    "name another file for the output\n"
+                )

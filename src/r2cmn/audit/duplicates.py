@@ -82,7 +82,7 @@ class RepeatedPictures:
 
     Attributes:
         compared: number of images.
-        groups: groups of two or more images.
+        groups: of two or more images, or of one that several studies name.
         held_out: images of a split whose picture train has, too, by split other than train.
     """
 
@@ -99,10 +99,14 @@ class RepeatedPictures:
         """Return plain values, with image paths below the images/ of a data folder."""
         images = dir / "images"
         groups = [
-            {**asdict(group), "reach": group.reach, "images": [str(path.relative_to(images)) for path in group.images]}
-            for group in self.groups
+            {**asdict(group), "reach": group.reach, "images": below(images, group.images)} for group in self.groups
         ]
         return {"compared": self.compared, "held_out": dict(self.held_out), "groups": groups}
+
+
+def below(images: Path, paths: Sequence[Path]) -> list[str]:
+    """Return the paths of files below the images/ of a data folder; those of others are whole."""
+    return [path.relative_to(images).as_posix() if path.is_relative_to(images) else str(path) for path in paths]
 
 
 def find_repeated_reports(studies_by_split: StudiesBySplit, clean: Clean) -> RepeatedReports:
@@ -138,6 +142,8 @@ def find_repeated_pictures(studies_by_split: StudiesBySplit, facts: Mapping[Path
     paths = list(places)
     coarse, fine = stacked([(facts[path].coarse, facts[path].fine) for path in paths])
     found = [tuple(paths[position] for position in group) for group in same_pictures(coarse, fine)]
+    grouped = {path for group in found for path in group}
+    found += [(path,) for path in paths if path not in grouped and len({*map(study_of, places[path])}) > 1]
     groups = [_group(images, places) for images in found]
     of_train = [image for group in groups if "train" in group.splits for image in group.images]
     held_out = {split: sum(any(study.split == split for study in places[image]) for image in of_train)

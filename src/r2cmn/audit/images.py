@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r2cmn.audit.collection import StudiesBySplit
-from r2cmn.audit.duplicates import RepeatedPictures, find_repeated_pictures
+from r2cmn.audit.duplicates import RepeatedPictures, below, find_repeated_pictures
 from r2cmn.audit.problems import Problem
 from r2cmn.data.index import ImageFacts, measure_images
 from r2cmn.files.tables import iter_csv
@@ -75,15 +75,16 @@ def audit_images(dir: Path, studies_by_split: StudiesBySplit, reports_only: bool
     if not any(path.exists() for path in paths):
         if reports_only:
             return Images(notes=("the folder was prepared with --reports-only: there are no images to audit",))
-        return Images(problems=(Problem(f"images that are not in {dir / 'images'}", _below(dir, paths)),))
+        return Images(problems=(Problem(f"images that are not in {dir / 'images'}", below(dir / "images", paths)),))
     facts, faults = measure_images(paths)
     problems, notes = [], []
     if faults:
-        names = [f"{name}: {reason}" for name, reason in zip(_below(dir, list(faults)), faults.values(), strict=True)]
+        files = below(dir / "images", list(faults))
+        names = [f"{name}: {reason}" for name, reason in zip(files, faults.values(), strict=True)]
         problems.append(Problem("images that cannot be read whole", names))
     constant = [path for path, known in facts.items() if known.constant]
     if constant:
-        problems.append(Problem("images that show nothing (one gray)", _below(dir, constant), error=False))
+        problems.append(Problem("images that show nothing (one gray)", below(dir / "images", constant), error=False))
     repeated = find_repeated_pictures(studies_by_split, facts)
     split, patient = repeated.number("across splits"), repeated.number("of two patients")
     if split[0]:
@@ -114,8 +115,3 @@ def _views(path: Path) -> dict[str, int]:
         return dict(Counter(row.get("view") or NOT_NAMED for row in iter_csv(path)).most_common())
     except (OSError, ValueError):
         return {}
-
-
-def _below(dir: Path, paths: Sequence[Path]) -> list[str]:
-    images = dir / "images"
-    return [path.relative_to(images).as_posix() if path.is_relative_to(images) else str(path) for path in paths]

@@ -43,7 +43,7 @@ def audit(
     from r2cmn.files import check_writable
 
     for out in filter(None, (json, html)):
-        check_writable(out)
+        check_writable(out, [dir / "annotation.json", dir / "prepare.json", tags])
     found = run_audit(dir, dataset, license_class, tags, images)
     Console(highlight=False).print(tables(found))
     if json is not None:

@@ -34,13 +34,8 @@ def baselines(
     r2cmn baselines RUN/checkpoints/last.ckpt          a model, on its run's data
     r2cmn baselines best.ckpt data=iu_xray data.dir=PATH --meteor --out FOLDER
     """
-    from r2cmn.commands.data_arguments import (
-        check_checkpoint,
-        read_data,
-        split_arguments,
-        strictest_license,
-        use_model_of,
-    )
+    from r2cmn.commands.data_arguments import check_checkpoint, read_data, split_arguments, use_model_of
+    from r2cmn.data.reports import strictest_license
     from r2cmn.evaluation.baselines import Baselines, Scores, notes, print_table
     from r2cmn.files import check_writable, write_json
 

@@ -8,6 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from r2cmn.commands.options import Overwrite
+from r2cmn.files import check_targets
+
 
 def import_checkpoint(
     released: Annotated[Path, typer.Argument(help="Checkpoint of the released R2GenCMN or R2Gen, model_best.pth.")],
@@ -18,6 +21,7 @@ def import_checkpoint(
         list[str] | None, typer.Option("--set", help="Setting that differed from the preset, KEY=VALUE.")
     ] = None,
     keys: Annotated[bool, typer.Option(help="Print every key.")] = True,
+    overwrite: Overwrite = False,
 ) -> None:
     """Convert a checkpoint of the released R2GenCMN or R2Gen code into one of r2cmn; its keys show which it is.
 
@@ -26,6 +30,7 @@ def import_checkpoint(
     """
     from r2cmn.released.convert import import_checkpoint as convert
 
+    check_targets([out], overwrite, [released, annotation])
     _report(convert(released, annotation, dataset, out, overrides or []), released, out, keys)
 
 
@@ -33,6 +38,7 @@ def export_checkpoint(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of r2cmn.")],
     out: Annotated[Path, typer.Argument(help="File to write for the released R2GenCMN or R2Gen code.")],
     keys: Annotated[bool, typer.Option(help="Print every key.")] = True,
+    overwrite: Overwrite = False,
 ) -> None:
     """Convert a checkpoint of r2cmn into one of the released R2GenCMN or R2Gen code.
 
@@ -40,6 +46,7 @@ def export_checkpoint(
     """
     from r2cmn.released.convert import export_checkpoint as convert
 
+    check_targets([out], overwrite, [checkpoint])
     _report(convert(checkpoint, out), checkpoint, out, keys)
 
 

@@ -90,10 +90,3 @@ def use_model_of(data: Any, module: Any) -> None:
     """Set up a data module and let it read reports and images as a module does: its words, its images, its views."""
     data.setup()
     data.tokenizer, data.transform, data.num_views = module.tokenizer, module.transform, module.num_views
-
-
-def strictest_license(*classes: str) -> str:
-    """Return the strictest of some license classes; an empty one, of what has no class, does not count."""
-    from r2cmn.data.reports import LICENSE_CLASSES  # not at the top: it imports torchvision
-
-    return max(filter(None, classes), key=LICENSE_CLASSES.index)

@@ -92,7 +92,7 @@ def evaluate(
     from r2cmn.metrics.meteor import MeteorError
 
     for out in filter(None, (json, html)):
-        check_writable(out)
+        check_writable(out, [predictions, references, labels_pred, labels_ref, *(baseline or []), *(scores or [])])
     settings = Settings(num_resamples=resamples, seed=seed, meteor="auto" if meteor is None else meteor)
     measure = partial(
         evaluate_scores,

@@ -47,10 +47,10 @@ def explain(
     r2cmn explain cmn.ckpt frontal.png lateral.png --compare base.ckpt --words effusion,left
     r2cmn explain best.ckpt data=phantom --studies 20 --out FOLDER     with a page that lists the studies
     """
-    from r2cmn.commands.data_arguments import check_checkpoint, split_arguments, strictest_license
+    from r2cmn.commands.data_arguments import check_checkpoint, split_arguments
     from r2cmn.commands.explain_studies import Job, rights_of, studies_of_data, study_of_files
     from r2cmn.data.progress import Progress
-    from r2cmn.data.reports import has_words
+    from r2cmn.data.reports import has_words, strictest_license
     from r2cmn.explain.store import prepare_folder, write_index
     from r2cmn.files.words import check_choice
     from r2cmn.inference import load_module

@@ -56,6 +56,7 @@ def generate(
         raise ValueError("--img-root-dir needs --rexrank INPUT.json OUT.json")
     module = load_module(checkpoint, device, allow or [])
     if rexrank is not None:
+        check_writable(rexrank[1], [checkpoint, rexrank[0]])
         _generate_rexrank(
             module, *rexrank, img_root_dir, batch_size=batch_size, on_bad=on_bad, any_modality=any_modality
         )
@@ -63,7 +64,7 @@ def generate(
     images = images or []
     if len(images) == 1 and (images[0].is_dir() or images[0].suffix.lower() in (".csv", ".tsv")):
         found = find_studies(images[0], on_bad)
-        check_writable(out)
+        check_writable(out, [checkpoint, *images])
         _print_notes(found, module)
         bad = found.bad | write_reports(module, found.studies, out, batch_size, on_bad, any_modality)
         _print_left_out(bad)
@@ -86,13 +87,11 @@ def _generate_rexrank(
     """Write a submission to ReXrank."""
     from r2cmn.data.study_files import StudyFiles, with_images
     from r2cmn.evaluation.rexrank import read_test_set, write_submission
-    from r2cmn.files import check_writable
     from r2cmn.inference import generate_reports
 
     read = read_test_set(test_set)
     files = read.images(test_set.parent if root is None else root, module.num_views)
     found = with_images(test_set, [StudyFiles(id, images) for id, images in files.items()], on_bad)
-    check_writable(out)
     _print_notes(found, module)
     reports, bad = generate_reports(module, found.studies, batch_size, on_bad, any_modality)
     write_submission(out, read, reports, module.license_class)

@@ -38,13 +38,8 @@ def ground(
 
     Boxes come from annotation.json; `r2cmn prepare boxes` adds those of MS-CXR or VinDr-CXR: docs/explain/grounding.md.
     """
-    from r2cmn.commands.data_arguments import (
-        check_checkpoint,
-        read_data,
-        split_arguments,
-        strictest_license,
-        use_model_of,
-    )
+    from r2cmn.commands.data_arguments import check_checkpoint, read_data, split_arguments, use_model_of
+    from r2cmn.data.reports import strictest_license
     from r2cmn.evaluation.show import console
     from r2cmn.explain.ground import ground as score
     from r2cmn.files import check_writable

@@ -13,3 +13,4 @@ AnyModality = Annotated[
     bool, typer.Option("--any-modality", help="Read DICOM of other modalities than CR, DX, RG, DR, or of none.")
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")]
+Overwrite = Annotated[bool, typer.Option(help="Replace existing files.")]

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from r2cmn.commands.options import Overwrite
 from r2cmn.files.limits import MAX_NUMBER
 
 _WIDTH = 160  # characters of a row in a file or pipe
@@ -53,7 +54,7 @@ def results(
     ] = 5000,
     meteor: Annotated[bool, typer.Option(help="Also test METEOR over reports; starts Java for each trial.")] = False,
     any_code: Annotated[bool, typer.Option("--any-code", help="Average trials of different code versions.")] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace existing files.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Compare the trials of sweeps: tables with intervals and tests, the paper's figures, Table 2, an HTML page.
 
@@ -65,7 +66,7 @@ def results(
     What is averaged, tested and marked: docs/ablate/results.md.
     """
     from r2cmn.evaluation.show import console
-    from r2cmn.files import write_whole
+    from r2cmn.files import check_targets, write_whole
     from r2cmn.sweeps.results import export, tables
     from r2cmn.sweeps.results.collect import collect
     from r2cmn.sweeps.results.compare import check_level, compare_families, parse_reference
@@ -76,7 +77,7 @@ def results(
     from r2cmn.sweeps.results.table2 import table2
 
     form = find_format(format, out)
-    export.check_targets([csv, parquet, curves, out, html], overwrite)
+    check_targets([csv, parquet, curves, out, html], overwrite)
     check_level(level)
     found = collect(runs)
     screen = console()

@@ -8,6 +8,7 @@ visible) is left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 
@@ -27,6 +28,12 @@ class Box(NamedTuple):
     edges: tuple[float, float, float, float]
     words: tuple[str, ...] = ()
     place: str = ""
+
+
+def exceeds(edges: Sequence[float], size: tuple[int, int]) -> bool:
+    """Whether a box is not in an image of some width and height; it may exceed it by a pixel."""
+    left, top, right, bottom = edges
+    return min(left, top) < -1 or right > size[0] + 1 or bottom > size[1] + 1
 
 
 def parse_boxes(name: str, boxes: Any, num_views: int) -> tuple[Box, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -186,8 +187,9 @@ class ReportDataModule(pl.LightningDataModule):
             ValueError: if a box is not in its image.
         """
         self.setup()
-        studies = self.studies[split]
-        facts, _ = measure_images([path for study in studies if study.boxes for path in study.images])
+        read = range(self.num_views)  # boxes of other images have no patches
+        studies = [replace(s, boxes=tuple(b for b in s.boxes if b.view in read)) for s in self.studies[split]]
+        facts, _ = measure_images([path for study in studies if study.boxes for path in study.images[: self.num_views]])
         sizes = {path: (each.width, each.height) for path, each in facts.items()}
         texts = [self.tokenizer.clean(study.report) for study in studies] if reports is None else reports
         return [

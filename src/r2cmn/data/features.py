@@ -27,7 +27,7 @@ from r2cmn.files import cache_dir
 PRECISIONS = ("none", "float16", "float32")
 """Precision of the cached features; "none" turns the cache off."""
 
-_VERSION = 2  # of what a row of features holds
+_VERSION = 3  # of what a row of features holds
 _STUDIES_PER_FILE = 256  # 103 MB of float16 for two views of 224 pixels and a ResNet-101
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from r2cmn.data.boxes import Box
+from r2cmn.data.boxes import Box, exceeds
 from r2cmn.data.reports import Study
 from r2cmn.types import Grounding
 
@@ -45,7 +45,7 @@ def ground_study(
 def box_fractions(study: Study, box: Box, size: tuple[int, int]) -> tuple[float, float, float, float]:
     """Return the edges as fractions of width and height; a box may exceed its image by a pixel."""
     (width, height), (left, top, right, bottom) = size, box.edges
-    if min(left, top) < -1 or right > width + 1 or bottom > height + 1:
+    if exceeds(box.edges, size):
         raise ValueError(
             f"study {study.id} has a box of '{box.finding}' from ({left:g}, {top:g}) to ({right:g}, {bottom:g}), but "
             f"{study.images[box.view]} has {width} x {height} pixels: boxes are in pixels of the stored image"

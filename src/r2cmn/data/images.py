@@ -24,6 +24,7 @@ Study = Sequence[str | Path | Image.Image]
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _FULL_RANGE = 65_535
+_PHOTOMETRIC = 262  # TIFF's tag PhotometricInterpretation
 _TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 IMAGENET_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
@@ -119,6 +120,8 @@ def _sixteen_to_eight_bits(image: Image.Image) -> Image.Image:
             f"{_name(image)} has 16 bits, but no value above {largest:,}: it holds data of at most "
             f"{largest.bit_length()} bits, which would be dark; scale the values to 65,535, or give the DICOM file"
         )
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # white is zero; Pillow inverts such a TIFF of 8 bits alone
+        values = _FULL_RANGE - values
     return v2.functional.to_pil_image(((values + 128) // 257).to(torch.uint8))
 
 

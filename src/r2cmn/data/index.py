@@ -28,7 +28,7 @@ NEARLY_CONSTANT = 3
 COARSE_SIDE, FINE_SIDE = 8, 16
 """Coefficients in each direction of the two perceptual hashes: 64 and 256 bits."""
 
-_VERSION = 2  # of what is remembered; raise it if the hash changes, or if more files are refused
+_VERSION = 3  # of what is remembered; raise it if the hash changes, or if more files are refused
 _CHUNK = 64  # images that a thread reads at a time
 _QUERY = 500  # keys of a query; older versions of SQLite allow 999
 _SIDE = 32  # pixels of the small image that is hashed

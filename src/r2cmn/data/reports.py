@@ -17,12 +17,18 @@ from typing import Any
 from r2cmn.data.boxes import Box, parse_boxes
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.files import read_json
-from r2cmn.files.words import native_name
+from r2cmn.files.words import check_choice, native_name
 
 SPLITS = ("train", "val", "test")
 
 LICENSE_CLASSES = ("public", "non_commercial", "dua")
 """License classes of a data set. Under `dua`, a data use agreement, text and images are not sent to a logger."""
+
+
+def strictest_license(*classes: str) -> str:
+    """Return the strictest of some license classes; an empty one, of what has no class, does not count."""
+    known = (check_choice("license_class", each, LICENSE_CLASSES) for each in classes if each)
+    return max(known, key=LICENSE_CLASSES.index)
 
 
 class DataError(ValueError):
@@ -135,7 +141,7 @@ def _study(path: Path, split: str, index: int, entry: Any) -> Study:
         boxes = parse_boxes(name, entry.get("boxes"), len(entry["image_path"]))
     except ValueError as error:
         raise DataError(str(error)) from None
-    patient = entry.get("patient") if entry.get("subject_id") is None else entry["subject_id"]
+    patient = next(filter(_is_name, (entry.get("subject_id"), entry.get("patient"))), None)
     return Study(
         id=entry["id"],
         report=entry["report"],
@@ -145,6 +151,11 @@ def _study(path: Path, split: str, index: int, entry: Any) -> Study:
         labels=_labels(name, entry.get("labels")),
         boxes=boxes,
     )
+
+
+def _is_name(patient: Any) -> bool:
+    """Whether a value names a patient: not None, blank or the NaN that pandas writes for a gap."""
+    return patient is not None and patient == patient and bool(str(patient).strip())
 
 
 def _labels(name: str, labels: Any) -> tuple[int, ...] | None:

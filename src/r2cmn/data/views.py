@@ -24,7 +24,7 @@ CACHES = ("none", "memory", "disk")
 
 log = logging.getLogger("r2cmn")
 
-_VERSION = 2  # of what a row of pixels holds
+_VERSION = 3  # of what a row of pixels holds
 _IMAGES_PER_FILE = 512  # 34 MB at 256 pixels
 
 

@@ -149,7 +149,15 @@ def batches(data: Any, studies: Sequence[Study], description: str) -> Iterator[T
         data: data module; its transform, number of views, batch size and number of workers are used.
         studies: studies of that data module.
         description: text of the progress bar.
+
+    Raises:
+        ValueError: naming a study that has fewer images than others, and than the number of views.
     """
+    fewest = min(studies, key=lambda study: len(study.images), default=None)
+    if fewest is not None and len(fewest.images) < min(data.num_views, max(len(s.images) for s in studies)):
+        raise ValueError(
+            f"study {fewest.id} has {len(fewest.images)} images, others more: of each {data.num_views} are read"
+        )
     images = StudyImages(studies, data.transform, data.num_views)
     loader = DataLoader(images, data.batch_size, num_workers=data.num_workers)
     console = Console(stderr=True)

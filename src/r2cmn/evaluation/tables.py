@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from r2cmn.files import read_json
-from r2cmn.files.tables import csv_lines, read_csv
+from r2cmn.files.tables import csv_lines, from_text, read_csv
 from r2cmn.files.words import name_some, repeated, utf8_fault
 
 KEY = "key"
@@ -121,7 +121,8 @@ def read_table(path: Path) -> Table:
     if header is None:
         raise ValueError(f"{path} is empty")
     if {plain_name(name) for name in header} & {name for role in _HEADER for name in NAMES[role]}:
-        return Table(path, tuple(header), read_csv(path))
+        rows = [{name: from_text(cell) for name, cell in row.items()} for row in read_csv(path)]
+        return Table(path, tuple(header), rows)
     lines = list(csv_lines(path, delimiter=","))  # without a header, a semicolon is part of the text
     header = lines[0]
     if any(len(line) > 1 for line in lines):

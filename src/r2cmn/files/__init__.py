@@ -12,7 +12,7 @@ import importlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -83,12 +83,19 @@ def _umask() -> int:
     return umask
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, inputs: Iterable[Path | None] = ()) -> None:
     """Create the folder of a file, so that an error shows before minutes are spent on the file's content.
 
+    Args:
+        path: the file.
+        inputs: what it is made from.
+
     Raises:
+        ValueError: if it is one of the inputs.
         OSError: naming `path`, if it is a folder or its folder cannot be created.
     """
+    if path.exists() and any(each is not None and each.exists() and path.samefile(each) for each in inputs):
+        raise ValueError(f"{path} is read by this command and would be replaced: name another file for the output")
     if path.is_dir():
         raise OSError(errno.EISDIR, f"{path} is a folder: name a file")
     try:
@@ -96,6 +103,24 @@ def check_writable(path: Path) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         file = next(parent for parent in path.parents if parent.exists())
         raise OSError(errno.ENOTDIR, f"{path} cannot be written: {file} is not a folder") from error
+
+
+def check_targets(paths: Iterable[Path | None], overwrite: bool, inputs: Sequence[Path] = ()) -> None:
+    """Check that files can be written.
+
+    Args:
+        paths: the files; None is skipped.
+        overwrite: whether they may replace others.
+        inputs: as in `check_writable`.
+
+    Raises:
+        ValueError: naming the path, if it is a file that `overwrite` does not allow to replace, or an input.
+        OSError: naming the path, if it is a folder or its folder cannot be created.
+    """
+    for path in filter(None, paths):
+        check_writable(path, inputs)
+        if path.is_file() and not overwrite:
+            raise ValueError(f"{path} exists already: choose another name, or give --overwrite")
 
 
 def write_whole(path: Path, content: str | bytes, mode: int = PUBLIC_FILE) -> None:

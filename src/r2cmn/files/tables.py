@@ -153,6 +153,14 @@ def read_csv(path: Path, columns: Collection[str] = (), file: BinaryIO | None = 
     return rows
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
 def as_text(cell: str) -> str:
     """Return a cell for people: with a quote before what a spreadsheet would run as a formula."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    return f"'{cell}" if cell.lstrip("'").startswith(_FORMULA) else cell
+
+
+def from_text(cell: str) -> str:
+    """Return a cell without the quote that `as_text` puts before it."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from r2cmn.data.boxes import parse_boxes
+from r2cmn.data.boxes import exceeds, parse_boxes
 from r2cmn.data.index import measure_images
 from r2cmn.data.reports import SPLITS, read_annotation
 from r2cmn.files import read_json, write_whole
@@ -127,7 +127,7 @@ def add_boxes(folder: Path, boxes: list[ImageBox]) -> Added:
         boxes: of any images.
 
     Raises:
-        ValueError: if no box belongs to an image of the folder, or a box is empty.
+        ValueError: if no box belongs to an image of the folder, or a box is empty or not in its image.
     """
     path = folder / "annotation.json"
     read_annotation(folder, allow_outside=True)  # checks the form
@@ -150,7 +150,13 @@ def add_boxes(folder: Path, boxes: list[ImageBox]) -> Added:
         raise ValueError(f"the size of an image is needed: {next(iter(faults.values()))}")
     for box, entry, view in joined:
         fact = facts[folder / "images" / entry["image_path"][view]]
-        entry.setdefault("boxes", []).append(_entry(box, view, (fact.width, fact.height)))
+        made = _entry(box, view, (fact.width, fact.height))
+        if exceeds(made["box"], (fact.width, fact.height)):
+            raise ValueError(
+                f"a box of '{box.finding}' is at {made['box']} in image {box.image}, which has {fact.width} x "
+                f"{fact.height} pixels in {folder}: its table needs image_width and image_height of the original image"
+            )
+        entry.setdefault("boxes", []).append(made)
     for entry in (entry for split in SPLITS for entry in content[split]):
         parse_boxes(f"study {entry['id']}", entry.get("boxes"), len(entry["image_path"]))
     write_whole(path, json.dumps(content, ensure_ascii=False), path.stat().st_mode & 0o777)

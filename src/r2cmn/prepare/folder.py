@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from r2cmn.files import PRIVATE_FILE, PRIVATE_FOLDER, PUBLIC_FILE, read_json, write_whole
+from r2cmn.files import PRIVATE_FILE, PRIVATE_FOLDER, PUBLIC_FILE, read_json, read_object, write_whole
 from r2cmn.files.folders import make_private_folder
 
 STATE = ".prepare"
@@ -69,7 +69,7 @@ class DataFolder:
 
     Args:
         dir: the folder; it is created if it does not exist.
-        options: plain values that determine the content.
+        options: plain values that determine the content; `data` is the name of the collection.
         image_options: the options that determine the images. A finished folder is then made anew with other values of
             the other options, and its images are reused. None: all options must be those of the earlier run.
         private: only the owner may read the folder.
@@ -97,7 +97,7 @@ class DataFolder:
             if private and dir.stat().st_mode & 0o077:
                 dir.chmod(PRIVATE_FOLDER)
             self.is_finished = (dir / "annotation.json").is_file() and not self.state.exists()
-            if not self.is_finished:
+            if not self.is_finished or image_options is not None:
                 self.make_folder(self.state)
                 if not (self.state / _OPTIONS).exists():
                     self._write(f"{STATE}/{_OPTIONS}", json.dumps(self._options))
@@ -176,6 +176,8 @@ class DataFolder:
         if names and names.isdisjoint({STATE, RECORD}):
             raise OutputError(f"{self.dir} holds other files ({min(names)}): name an empty folder or a new one")
         begun = self._begun_with()
+        if begun and "data" not in begun:  # a folder of before this option: its record names the collection
+            begun["data"] = (read_object(self.dir / RECORD) or {}).get("dataset") or self._options.get("data")
         compared = self._image_options if self._image_options is not None else {**begun, **self._options}
         for key in compared if begun else ():
             if begun.get(key) != self._options.get(key):

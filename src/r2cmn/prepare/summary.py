@@ -13,8 +13,8 @@ from rich.text import Text
 
 from r2cmn import __version__
 from r2cmn.data.reports import SPLITS, DataError
-from r2cmn.files import read_json
-from r2cmn.files.words import first_lines
+from r2cmn.files import read_json, read_object
+from r2cmn.files.words import first_lines, name_some
 from r2cmn.prepare.folder import RECORD, DataFolder, ManifestRow
 
 
@@ -196,7 +196,28 @@ def write_studies(
         OutputError: if the folder cannot be written.
     """
     done = replace(summary, splits=count_splits(entries))
+    boxes = _boxes_of(folder.dir / "annotation.json")
+    entries = [_with_boxes(entry, boxes) for entry in entries]
+    lost = boxes.keys() - {image for entry in entries for image in entry["image_path"]}
+    if lost:
+        note = f"the boxes of {len(lost)} images are gone, which are no longer in the data: {name_some(sorted(lost))}"
+        done = replace(done, notes=(*done.notes, note))
     annotation = {split: [entry for entry in entries if entry["split"] == split] for split in SPLITS}
     used = {path for entry in entries for path in entry["image_path"]}
     folder.finish(annotation, [row for image, row in rows.items() if image in used], done.record(), files, indent)
     return done
+
+
+def _boxes_of(annotation: Path) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the boxes that `prepare boxes` added to an earlier annotation, by image."""
+    content = read_object(annotation) or {}
+    boxes: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in (entry for split in SPLITS for entry in content.get(split, []) if isinstance(entry, dict)):
+        for box in entry.get("boxes", []):
+            boxes.setdefault(entry["image_path"][box["view"]], []).append(box)
+    return boxes
+
+
+def _with_boxes(entry: Mapping[str, Any], boxes: Mapping[str, list[Mapping[str, Any]]]) -> Mapping[str, Any]:
+    own = [{**box, "view": view} for view, image in enumerate(entry["image_path"]) for box in boxes.get(image, [])]
+    return {**entry, "boxes": own} if own else entry

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,10 @@ from r2cmn.files.folders import is_clutter
 from r2cmn.files.words import check_choice
 from r2cmn.prepare.archives import RawError, RawFile
 from r2cmn.prepare.convert import Picture, convert
-from r2cmn.prepare.folder import TERMS, DataFolder
+from r2cmn.prepare.folder import TERMS, DataFolder, OutputError
 from r2cmn.prepare.images import Rendering, render
 from r2cmn.prepare.splitting import Splitting
-from r2cmn.prepare.summary import Step, Summary, write_studies
+from r2cmn.prepare.summary import Step, Summary, read_summary, write_studies
 from r2cmn.prepare.table_studies import Problem, Row, read_table
 
 _MEANING = {
@@ -49,7 +50,7 @@ def prepare_table(
     Raises:
         RawError: if there is no table.
         TableError: listing what is wrong, by row.
-        OutputError: if `out` cannot be written.
+        OutputError: if `out` cannot be written, or was made of another version of the table.
     """
     rendering, splitting = rendering or Rendering(), splitting or Splitting()
     check_choice("--license-class", license_class, LICENSE_CLASSES)
@@ -62,8 +63,12 @@ def prepare_table(
     options = {"license_class": license_class, **rendering.options, **({} if has_split else asdict(splitting))}
     options = {"data": "folder", "source": str(path.resolve()), **options}
     folder = DataFolder(out, options, private=license_class == "dua")
-    summary = Summary(out, "folder", license_class, str(path))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    summary = Summary(out, "folder", license_class, {"table": str(path), "sha256": digest})
     if folder.is_finished:
+        source = read_summary(out).source
+        if isinstance(source, Mapping) and source.get("sha256") != digest:
+            raise OutputError(f"{path} has changed since {out} was made of it: name another folder")
         return summary.as_before()
     total = sum(len(row.images) for row in rows)
     done = convert(folder, _pictures(rows, rendering), partial(render, rendering=rendering), total)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import stat
 from pathlib import Path
 
@@ -14,15 +15,23 @@ from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.reports import read_annotation
 from r2cmn.evaluation.protocols import prepare
 from r2cmn.evaluation.read import license_class_of, read_predictions
-from r2cmn.prepare import chexpert_plus
+from r2cmn.prepare import chexpert_plus, mimic_cxr
 from r2cmn.prepare.archives import RawError
+from r2cmn.prepare.boxes import ImageBox, add_boxes
 from r2cmn.prepare.chexpert_plus import Choices, prepare_chexpert_plus
 from r2cmn.prepare.collections import CHEXPERT_PLUS
-from r2cmn.prepare.folder import OutputError
+from r2cmn.prepare.folder import STATE, OutputError
 
-_SPEC = importlib.util.spec_from_file_location("chexpert_miniature", Path(__file__).parent / "chexpert_miniature.py")
-miniature = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(miniature)
+
+def _load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+miniature = _load(Path(__file__).with_name("chexpert_miniature.py"))
+mimic_miniature = _load(Path(__file__).parents[1] / "mimic_cxr" / "mimic_miniature.py")
 
 SMALL = {"side": 24, "val_fraction": 0.1}
 
@@ -159,6 +168,17 @@ def test_a_second_run_reuses_the_images_and_a_bad_image_is_left_out(raw, tmp_pat
     assert read_annotation(tmp_path / "out")["test"]
 
 
+def test_a_finished_folder_that_lost_its_state_is_made_again_with_its_boxes(raw, tmp_path):
+    out = tmp_path / "out"
+    make(raw, out)
+    first = entries(out)
+    add_boxes(out, [ImageBox("patient00002_study1", "Edema", "", (3, 4, 15, 20), (30, 40))])
+    shutil.rmtree(out / STATE)
+    assert sum(make(raw, out).splits.values()) == len(first)
+    box = {"finding": "Edema", "view": 0, "box": [2.4, 3.2, 12.0, 16.0]}
+    assert entries(out) == first | {"patient00002_study1": first["patient00002_study1"] | {"boxes": [box]}}
+
+
 # ---- wrong downloads -------------------------------------------------------------------------------------------------
 
 
@@ -247,3 +267,25 @@ def test_wrong_labels_name_file_and_line(raw, tmp_path, line, message):
 def test_wrong_choices(options, message):
     with pytest.raises(ValueError, match=message):
         Choices(**options)
+
+
+def test_a_folder_of_another_collection_is_refused_and_stays_as_it_was(raw, tmp_path):
+    made = mimic_miniature.make_miniature(tmp_path / "mimic")
+    into = {
+        "chexpert_plus": lambda out: make(raw, out),
+        "mimic_cxr": lambda out: mimic_cxr.prepare_mimic_cxr(
+            made.raw, out, mimic_cxr.Choices(side=SMALL["side"]), num_workers=1
+        ),
+    }
+    for own, other in (("chexpert_plus", "mimic_cxr"), ("mimic_cxr", "chexpert_plus")):
+        out = tmp_path / own
+        into[own](out)
+        before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        with pytest.raises(OutputError, match=f"{out} was begun with data {own}, not {other}: "):
+            into[other](out)
+        shutil.rmtree(out / STATE)
+        with pytest.raises(OutputError, match=f"{out} was begun with data {own}, not {other}: "):
+            into[other](out)
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == {
+            path: content for path, content in before.items() if STATE not in path.parts
+        }

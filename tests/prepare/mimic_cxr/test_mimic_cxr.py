@@ -18,6 +18,7 @@ from r2cmn.data.reports import read_annotation
 from r2cmn.data.tokenizer import clean_mimic_cxr
 from r2cmn.prepare import folder
 from r2cmn.prepare.archives import RawError
+from r2cmn.prepare.boxes import ImageBox, add_boxes
 from r2cmn.prepare.folder import OutputError
 from r2cmn.prepare.mimic_cxr import Choices
 from r2cmn.prepare.mimic_cxr import prepare_mimic_cxr as _prepare
@@ -284,6 +285,33 @@ def test_another_size_is_refused(made, tmp_path):
     prepare(made, out)
     with pytest.raises(OutputError, match="was begun with side 24, not 32"):
         prepare(made, out, side=32)
+
+
+def test_a_finished_folder_that_lost_its_state_is_made_again(made, tmp_path):
+    out = tmp_path / "out"
+    prepare(made, out)
+    first = annotation(out)
+    shutil.rmtree(out / folder.STATE)
+    assert prepare(made, out).splits == {split: len(kept) for split, kept in first.items()}
+    assert annotation(out) == first
+    prepare(made, out, target="impression")
+    assert {entry["report"] for entry in entries(out)} == {s.impression for s in STUDIES if s.impression}
+    shutil.rmtree(out / folder.STATE)
+    with pytest.raises(OutputError, match="was begun with side 24, not 32"):
+        prepare(made, out, side=32)
+
+
+def test_boxes_that_were_added_are_kept(made, tmp_path):
+    out = tmp_path / "out"
+    prepare(made, out)
+    row = next(row for row in ROWS if row.study.findings and row.study.impression)
+    add_boxes(out, [ImageBox(row.dicom_id, "Pneumonia", "Opacity", (4, 10, 12, 20), (48, 60))])
+    for choices in ({}, {"target": "impression"}):
+        prepare(made, out, **choices)
+        boxes = {entry["id"]: entry["boxes"] for entry in entries(out) if "boxes" in entry}
+        assert boxes == {
+            row.dicom_id: [{"finding": "Pneumonia", "view": 0, "box": [2.0, 5.0, 6.0, 10.0], "words": "Opacity"}]
+        }
 
 
 @pytest.mark.parametrize("name", ["LICENSE.txt", "manifest.csv", "prepare.json", "annotation.json"])

@@ -98,7 +98,8 @@ def prepare_chexpert_plus(
     funnel = Funnel("in the table", read_radiographs(table))
     splits = split_patients(funnel.rows, choices.val_fraction, choices.seed)
     options = {**asdict(choices), "labels": "none" if labels is None else labels.name}
-    folder = DataFolder(out, options, image_options=("side",), private=True)
+    named = {"data": CHEXPERT_PLUS.name, **options}
+    folder = DataFolder(out, named, image_options=("data", "side"), private=True)
     if choices.views == "frontal":
         funnel.drop("not frontal", lambda row: not row.is_frontal)
     for section in TARGETS[choices.target]:

@@ -91,7 +91,8 @@ def prepare_mimic_cxr(
     images = read_images(found.table("split"), found.table("metadata"))
     if found.dir.resolve() == out.resolve() or found.images.resolve() in [out.resolve(), *out.resolve().parents]:
         raise OutputError(f"{out} holds the download: name another folder for the data")
-    folder = DataFolder(out, asdict(choices), image_options=("side",), private=True)
+    options = {"data": MIMIC_CXR.name, **asdict(choices)}
+    folder = DataFolder(out, options, image_options=("data", "side"), private=True)
     funnel = Funnel("in the official split", images)
     if choices.views == "frontal":
         funnel.drop("not frontal", lambda row: row.view not in FRONTAL)

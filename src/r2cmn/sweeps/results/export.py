@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from r2cmn.files import check_writable, load_optional, whole_file, write_whole
+from r2cmn.files import load_optional, whole_file, write_whole
 from r2cmn.runs.folder import override_key
 from r2cmn.sweeps.results.trial import Trial
 
@@ -65,19 +65,6 @@ def write_parquet(path: Path, frame: DataFrame) -> None:
     load_optional("pyarrow", "--parquet", "results")
     with whole_file(path) as file:
         frame.apply(_one_type).to_parquet(file, index=False)
-
-
-def check_targets(paths: Sequence[Path | None], overwrite: bool) -> None:
-    """Check that files can be written.
-
-    Raises:
-        ValueError: naming the path, if it is a file that `overwrite` does not allow to replace.
-        OSError: naming the path, if it is a folder or its folder cannot be created.
-    """
-    for path in filter(None, paths):
-        check_writable(path)
-        if path.is_file() and not overwrite:
-            raise ValueError(f"{path} exists already: choose another name, or give --overwrite")
 
 
 def _frame(rows: Sequence[dict[str, Any]]) -> DataFrame:

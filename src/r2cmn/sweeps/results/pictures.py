@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from r2cmn.files import check_targets
 from r2cmn.metrics.names import short as score_name
 from r2cmn.pages.pictures import SUFFIXES, write_figure
 from r2cmn.sweeps.results import dots, figures
 from r2cmn.sweeps.results.compare import Comparison
 from r2cmn.sweeps.results.curves import curves_of, numeric_keys
-from r2cmn.sweeps.results.export import check_targets
 from r2cmn.sweeps.results.names import short
 
 
