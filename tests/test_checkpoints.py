@@ -57,6 +57,8 @@ def test_newest_intact_passes_over_torn_and_empty_files(tmp_path):
             (tmp_path / name).write_bytes(b"")
         os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
     assert newest_intact(tmp_path) == tmp_path / "middle.ckpt"
+    (tmp_path / "gone.ckpt").symlink_to(tmp_path / "nothing.ckpt")
+    assert newest_intact(tmp_path) == tmp_path / "middle.ckpt"
     assert newest_intact(tmp_path / "none") is None
 
 

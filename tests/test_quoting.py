@@ -7,6 +7,8 @@ import pytest
 
 from r2cmn.config import ConfigError, compose
 from r2cmn.overrides import write_override
+from r2cmn.sweeps.compose import quote
+from r2cmn.sweeps.search import as_written
 
 PATHS = ["/tmp/a=b", "/tmp/a(b)", "it's", "/tmp/a, b=c", 'a"b', "a\\\\", 'c:\\"x"=', "x=\\"]
 
@@ -38,3 +40,14 @@ def test_an_open_list_is_no_path(override):
     with pytest.raises(ConfigError) as caught:
         compose([override])
     assert "quotes" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["/tmp/épreuve/a", "/data/胸部", "/tmp/x~1", "/tmp/plain-1.2"])
+def test_a_path_with_letters_that_hydra_does_not_know_is_quoted(path):
+    assert compose([write_override("run_dir", path)]).run_dir == path
+    assert compose([f"run_dir={as_written(path)}"]).run_dir == path
+
+
+@pytest.mark.parametrize("text", ["/a/b\\", "it's", "a\\'b", "\\\\", "plain"])
+def test_a_quoted_text_is_read_as_it_is(text):
+    assert compose([f"run_dir={quote(text)}"]).run_dir == text

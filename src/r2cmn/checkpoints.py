@@ -81,7 +81,7 @@ def is_regular(path: Path) -> bool:
 
 def newest_intact(folder: Path) -> Path | None:
     """Return the newest checkpoint in a folder that can be read and has no NaN, or None; log those that are skipped."""
-    for path in sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True):
+    for path in sorted(filter(Path.exists, folder.glob("*.ckpt")), key=lambda p: p.stat().st_mtime, reverse=True):
         try:
             read_checkpoint(path)
         except CheckpointError as error:

@@ -132,6 +132,8 @@ def check_run(config: DictConfig) -> None:
     stages = config.stages
     if not isinstance(stages, ListConfig) or not stages or any(stage not in ("fit", "test") for stage in stages):
         raise ConfigError(f"stages must be [fit], [test] or [fit,test], not {stages}")
+    if "test" in stages and OmegaConf.select(config, "trainer.limit_test_batches") == 0:
+        raise ConfigError("trainer.limit_test_batches=0 would test nothing: give stages=[fit]")
     for key, least in _LEAST.items():
         value = OmegaConf.select(config, key)
         if value is None and key.startswith("trainer."):  # Lightning's default

@@ -63,7 +63,7 @@ PLUGINS = {
 """What to do without a plugin of Hydra, by the beginning of its choice."""
 
 
-_PLAIN = re.compile(r"[\w./:~%@-]*")
+_PLAIN = re.compile(r"[\w./:%@-]*", re.ASCII)
 
 
 def composition_error(error: Exception) -> ConfigError:

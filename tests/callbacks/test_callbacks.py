@@ -13,10 +13,11 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from r2cmn.callbacks import Checkpoints, Degeneracy, EpochSeed, Predictions, Progress
+from r2cmn.callbacks import Checkpoints, Degeneracy, EpochSeed, Grounding, Predictions, Progress
 from r2cmn.data.reports import Study
 from r2cmn.data.tokenizer import Tokenizer
 from r2cmn.evaluation.read import license_class_of, read_predictions
+from r2cmn.loggers import MetricsCSV, TensorBoard, Wandb
 from r2cmn.metrics.predictions import COLUMNS
 
 
@@ -266,3 +267,12 @@ def test_under_an_agreement_the_file_is_the_owners_alone(tmp_path):
 def test_what_other_processes_have_is_written_by_the_first_alone(tmp_path):
     Predictions(str(tmp_path / "p.csv")).on_test_end(SimpleNamespace(is_global_zero=False), None)
     assert not (tmp_path / "p.csv").exists()
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Predictions("~/p.csv").path == tmp_path / "p.csv"
+    assert Grounding(path="~/boxes").path == tmp_path / "boxes"
+    assert Path(MetricsCSV("~/logs").save_dir) == tmp_path / "logs"
+    assert Path(TensorBoard("~/logs").save_dir) == tmp_path / "logs"
+    assert Path(Wandb("~/logs", mode="disabled").save_dir) == tmp_path / "logs"

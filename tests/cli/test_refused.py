@@ -28,6 +28,10 @@ WRONG = {
     "weights": ("backbone.pretrained=/nowhere.pth", "backbone.pretrained.*/nowhere.pth"),
     "precision": ("trainer.precision=7", "trainer.precision: 7"),
     "odd stage": ("stages=[fitt]", "stages must be .*fitt"),
+    "nothing to test": (
+        "trainer.limit_test_batches=0",
+        "limit_test_batches=0 would test nothing",
+    ),
     "test without checkpoint": ("stages=[test]", "stages=\\[test\\] needs checkpoint=PATH"),
     "checkpoint=last with none": ("checkpoint=last", "checkpoint=last: there is no intact checkpoint in .*run"),
     "checkpoint missing": ("checkpoint=/nowhere.ckpt", "checkpoint=/nowhere.ckpt: there is no such file"),

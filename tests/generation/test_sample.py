@@ -163,3 +163,8 @@ def test_an_impossible_value_is_named(key, value):
 def test_greedy_names_an_impossible_length():
     with pytest.raises(ValueError, match=r"generation\.max_length"):
         Greedy(0)
+
+
+def test_a_diverged_model_is_sampled_as_the_searches_read_it():
+    log_p = torch.full((2, 7), math.nan)
+    assert Sample(3).draw(log_p, torch.tensor([0.2, 0.9])).max() < 7

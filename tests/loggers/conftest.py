@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+import torch
 from PIL import Image
 
 from r2cmn.loggers import Wandb
@@ -27,7 +28,10 @@ def offline(tmp_path_factory):
     pytest.importorskip("wandb")
     folder = tmp_path_factory.mktemp("offline")
     (folder / "trial.json").write_text(json.dumps(TRIAL))
-    (folder / "best.ckpt").write_text("weights")
+    torch.save(
+        {"pytorch-lightning_version": "2.0", "state_dict": {}, "hyper_parameters": {"model": {}, "data": {}}},
+        folder / "best.ckpt",
+    )
     (folder / "predictions.csv").write_text("id,generated,reference,reference_full\na,g,canary,canary\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("WANDB_DATA_DIR", raising=False)

@@ -4,8 +4,10 @@ import csv
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -194,5 +196,23 @@ def test_tables_images_and_artifacts_wait_in_the_run_folder(offline, wandb_runs)
     assert all(path.is_file() and path.is_relative_to(offline.resolve()) for path in paths)
     (image,) = [path for name, path in found["run_table"].items() if name.startswith("media/images/")]
     assert Image.open(image).size == (8, 4)
-    assert found["model"]["best.ckpt"].read_text() == "weights"
+    assert found["model"]["best.ckpt"].read_bytes() == (offline / "best.ckpt").read_bytes()
     assert found["predictions"]["predictions.csv"].read_text().split() == ["id,generated", "a,g"]
+
+
+@pytest.mark.parametrize(("license_class", "is_logged"), [("non_commercial", False), ("public", True)])
+def test_a_checkpoint_with_sentences_of_training_reports_is_logged_of_public_data_alone(
+    tmp_path, monkeypatch, caplog, license_class, is_logged
+):
+    logged = []
+    logger = Wandb(str(tmp_path), license_class, mode="disabled", artifacts=True)
+    run = SimpleNamespace(id="x", log_artifact=logged.append, summary={}, finish=lambda **_: None)
+    monkeypatch.setattr(logger, "_experiment", run)
+    data = {"annotations": {"templates": ["the lungs are clear ."]}}
+    torch.save(
+        {"pytorch-lightning_version": "2.0", "state_dict": {}, "hyper_parameters": {"model": {}, "data": data}},
+        tmp_path / "best.ckpt",
+    )
+    logger.finish(0, str(tmp_path / "best.ckpt"))
+    assert [artifact.type for artifact in logged] == ["model"] * is_logged
+    assert ("it holds sentences of training reports" in caplog.text) is not is_logged

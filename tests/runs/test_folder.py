@@ -163,3 +163,11 @@ def test_of_several_best_checkpoints_none_is_taken_by_its_time(tmp_path):
         (tmp_path / "checkpoints" / f"best-epoch00{number}.ckpt").touch()
     with pytest.raises(CheckpointError, match=r"best-epoch003\.ckpt.*best-epoch007\.ckpt.*name the file"):
         find_model(tmp_path)
+
+
+def test_a_start_removes_the_result_and_the_scores_of_an_earlier_one(tmp_path):
+    run = RunFolder(tmp_path)
+    for file in (run.result_json, run.scores_json, run.predictions_csv, run.failed):
+        file.write_text("{}")
+    run.start({"fingerprint": "f", "parts": {}})
+    assert [path.name for path in tmp_path.iterdir()] == ["trial.json"]

@@ -115,9 +115,14 @@ def test_other_annotations_are_refused_and_the_license_is_kept(trained, tiny_dat
     content = read_initial(config)
     module = make_module(config, data_of(tiny_dataset))
     theirs = content["hyper_parameters"]["data"] = copy.deepcopy(content["hyper_parameters"]["data"])
-    theirs["license_class"] = "dua"
-    load_initial(module, content)
-    assert module.license_class == module.hparams["data"]["license_class"] == "dua"
+    for ours, license_class, strictest in (
+        ("public", "non_commercial", "non_commercial"), ("non_commercial", "public", "non_commercial"),
+        ("public", "dua", "dua"),
+    ):  # fmt: skip
+        module.license_class = ours
+        theirs["license_class"] = license_class
+        load_initial(module, content)
+        assert module.license_class == module.hparams["data"]["license_class"] == strictest
     theirs["annotations"] = {"templates": ["a"]}
     with pytest.raises(CheckpointError, match="annotations"):
         load_initial(module, content)

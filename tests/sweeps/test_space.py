@@ -170,3 +170,9 @@ def test_a_learning_rate_has_few_digits():
     study, space = make_study(lambda number: RandomSampler(seed=number), {"optimizer.lr": "interval(0.123456, 0.9)"})
     rates = [study.ask(space).params["optimizer.lr"] for _ in range(20)]
     assert all(0.123456 <= rate <= 0.9 and len(str(rate)) <= 8 for rate in rates)
+
+
+@pytest.mark.parametrize("written", ["choice([0.9,0.98],[0.9,0.999])", "choice({a:1},{a:2})"])
+def test_lists_and_dicts_cannot_be_searched(written):
+    with pytest.raises(SearchError, match=r"x cannot be searched over lists or dicts, such as"):
+        read({"x": written})

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
 from r2cmn.explain.ground import ground
+from r2cmn.files import expand_user
 from r2cmn.metrics.significance import Significance
 from r2cmn.types import Grounded
 
@@ -30,7 +30,7 @@ class Grounding(pl.Callback):
     def __init__(self, validation: bool = False, occlusion: bool = False, path: str | None = None) -> None:
         self.validation = validation
         self.routes = ("attention", "memory", *(("occlusion",) if occlusion else ()))
-        self.path = path
+        self.path = None if path is None else expand_user(path)
         self._has_warned = False
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
@@ -48,19 +48,17 @@ class Grounding(pl.Callback):
 
     def _score(self, split: str, trainer: pl.Trainer, module: Any) -> dict[str, float]:
         data: Any = getattr(trainer, "datamodule", None)
-        is_written = split == "test" and self.path is not None
+        path = self.path if split == "test" else None
         try:
             if not isinstance(data, Grounded):
                 raise ValueError("the trainer has no data module with boxes")
             # without a file nobody reads the intervals
-            found = ground(
-                module, data, split, routes=self.routes, significance=Significance(1000 if is_written else 1)
-            )
+            found = ground(module, data, split, routes=self.routes, significance=Significance(1000 if path else 1))
         except ValueError as error:  # the result of a long training must not be lost
             if not self._has_warned:
                 log.warning("callbacks.grounding logs nothing: %s", error)
             self._has_warned = True
             return {}
-        if is_written:
-            found.write(Path(str(self.path)), module.license_class)
+        if path is not None:
+            found.write(path, module.license_class)
         return found.scalars()

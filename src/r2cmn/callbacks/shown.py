@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
+from r2cmn.files import expand_user
 from r2cmn.metrics.degeneracy import degeneracy
 from r2cmn.metrics.predictions import write_predictions
 
@@ -85,7 +85,7 @@ class Predictions(pl.Callback):
     """
 
     def __init__(self, path: str | None = None) -> None:
-        self.path = Path(path or "predictions.csv")
+        self.path = expand_user(path or "predictions.csv")
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if not trainer.is_global_zero:

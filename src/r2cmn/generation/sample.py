@@ -103,7 +103,8 @@ class Sample(Described):
         total = mass.gather(1, last)
         # rounding must not carry a draw past the last word left
         target = torch.minimum(uniform[:, None].to(mass.dtype) * total, total.nextafter(torch.zeros_like(total)))
-        return words.gather(1, torch.searchsorted(mass, target, right=True)).squeeze(1)
+        drawn = torch.searchsorted(mass, target, right=True)
+        return words.gather(1, drawn.clamp_(max=words.shape[1] - 1)).squeeze(1)  # past the last one if all is NaN
 
 
 def _checked_length(max_length: int) -> int:

@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
-from r2cmn.files import write_whole
+from r2cmn.files import expand_user, write_whole
 from r2cmn.files.metrics_log import Row, before, read_log, without_repeats
 
 
@@ -78,7 +78,7 @@ class MetricsCSV(CSVLogger):
     """
 
     def __init__(self, save_dir: str | None = None) -> None:
-        super().__init__(save_dir or ".", name="", version="", flush_logs_every_n_steps=50)
+        super().__init__(expand_user(save_dir or "."), name="", version="", flush_logs_every_n_steps=50)
 
     @property
     @rank_zero_experiment

@@ -6,6 +6,8 @@ from typing import Any
 
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from r2cmn.files import expand_user
+
 
 class TensorBoard(TensorBoardLogger):
     """TensorBoard event files in `tensorboard/` of the run folder.
@@ -20,6 +22,6 @@ class TensorBoard(TensorBoardLogger):
 
     def __init__(self, save_dir: str | None = None, **kwargs: Any) -> None:
         try:
-            super().__init__(save_dir or ".", name="tensorboard", version="", **kwargs)
+            super().__init__(expand_user(save_dir or "."), name="tensorboard", version="", **kwargs)
         except ModuleNotFoundError as error:
             raise ValueError("TensorBoard is not installed: pip install 'r2cmn[tensorboard]'") from error

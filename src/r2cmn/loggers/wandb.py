@@ -13,7 +13,8 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
-from r2cmn.files import read_object
+from r2cmn.checkpoints import read_checkpoint
+from r2cmn.files import expand_user, read_object
 from r2cmn.loggers.wandb_run import RunIdentity, summary_of, without_references
 
 log = logging.getLogger("r2cmn")
@@ -43,7 +44,8 @@ class Wandb(WandbLogger):
         mode: online, offline, disabled or shared; None reads WANDB_MODE and falls back to offline.
         continued: whether the training of the run folder is resumed, and with it its W&B run.
         artifacts: whether to log the best checkpoint and the predictions as W&B artifacts after success. Under
-            `non_commercial` the predictions are logged without references; under `dua` artifacts are refused.
+            `non_commercial` the predictions are logged without references, and no checkpoint that holds sentences of
+            training reports; under `dua` artifacts are refused.
         kwargs: further arguments of Lightning's WandbLogger and of wandb.init, such as `group`, `name` and `tags`.
 
     Raises:
@@ -62,7 +64,7 @@ class Wandb(WandbLogger):
     ) -> None:
         import wandb
 
-        save_dir = save_dir or "."
+        save_dir = str(expand_user(save_dir or "."))
         _check(artifacts, license_class)
         mode = _mode("offline" if kwargs.pop("offline", False) else mode, save_dir)
         if mode is not None:
@@ -182,7 +184,9 @@ class Wandb(WandbLogger):
 
         run, predictions = self.experiment, self._folder / "predictions.csv"
         try:
-            if best_checkpoint:
+            if best_checkpoint and self._license_class != "public" and _holds_reports(best_checkpoint):
+                log.warning("the checkpoint is not logged to W&B: it holds sentences of training reports")
+            elif best_checkpoint:
                 model = wandb.Artifact(f"checkpoint-{run.id}", type="model")
                 # "immutable": uploaded without a copy
                 model.add_file(best_checkpoint, name="best.ckpt", policy="immutable")
@@ -220,6 +224,12 @@ def _check(artifacts: Any, license_class: str) -> None:
             "logger.wandb.artifacts=true is refused under a data use agreement (data.license_class=dua): a checkpoint "
             "and predictions hold data that may not be shared"
         )
+
+
+def _holds_reports(checkpoint: str) -> bool:
+    """Whether a checkpoint has annotations of the training reports: templates, tags, n-grams."""
+    data = read_checkpoint(checkpoint)["hyper_parameters"]["data"]
+    return bool(data.get("annotations") or data.get("objective_annotations"))
 
 
 @rank_zero_only

@@ -100,9 +100,10 @@ class RunFolder:
         self.__dict__.pop("identity", None)
 
     def start(self, identity: Mapping[str, Any]) -> None:
-        """Write `trial.json`; the result and the failure of an earlier start, and what a kill left, go first."""
+        """Write `trial.json`; result, scores and failure of an earlier start, and what a kill left, go first."""
         remove_unfinished(self.path, ".*.part", "*/.*.part")
-        self.result_json.unlink(missing_ok=True)
+        for file in (self.result_json, self.scores_json, self.predictions_csv):
+            file.unlink(missing_ok=True)
         self.failed.unlink(missing_ok=True)
         self.write_identity(identity)
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from r2cmn.build import find_class
 from r2cmn.checkpoints import CheckpointError, read_checkpoint
 from r2cmn.config import ConfigError, plain
+from r2cmn.data.reports import strictest_license
 from r2cmn.files import expand_user
 from r2cmn.groups import MODEL
 from r2cmn.module import CMNModule
@@ -77,8 +78,8 @@ def load_initial(module: CMNModule, content: dict[str, Any]) -> None:
     if theirs.get("annotations") != module.hparams["data"].get("annotations"):
         raise CheckpointError("init_from: the checkpoint has other annotations than the training reports of these data")
     module.load_state_dict(content["state_dict"])
-    if theirs["license_class"] == "dua":
-        module.hparams["data"]["license_class"] = module.license_class = "dua"
+    module.license_class = strictest_license(module.license_class, theirs["license_class"])
+    module.hparams["data"]["license_class"] = module.license_class
 
 
 def check_vocabulary(content: dict[str, Any], ours: dict[str, Any]) -> None:

@@ -79,7 +79,7 @@ def _with_parts(config: DictConfig, parts: dict[str, Any], images: dict[str, Any
         if isinstance(parts.get(part), dict) and key in parts[part]:
             tested[key] = parts[part][key]
     own_images = tested.data.get("images") or {}
-    for key in own_images.keys() & images.keys():
+    for key in own_images.keys() & images.keys() - {"num_views"}:  # the data keep their own number of views
         own_images[key] = images[key]
     return tested
 

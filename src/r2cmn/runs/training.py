@@ -19,6 +19,7 @@ from r2cmn.build import build
 from r2cmn.callbacks.speed import Speed
 from r2cmn.checkpoints import find_checkpoint, read_checkpoint
 from r2cmn.config import ConfigError, check, plain
+from r2cmn.data.reports import strictest_license
 from r2cmn.files import write_whole
 from r2cmn.loggers import Wandb
 from r2cmn.model import count_parameters
@@ -78,9 +79,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     checkpoint = find_checkpoint(config.checkpoint, folder)
     if list(config.stages) == ["test"] and checkpoint is None:
-        raise ConfigError(
-            "stages=[test] needs checkpoint=PATH, the checkpoint to test (or run_dir=RUN checkpoint=last)"
-        )
+        raise ConfigError("stages=[test] needs checkpoint=PATH, the checkpoint to test")
     content = read_checkpoint(checkpoint, complete=True) if checkpoint is not None else None
     initial = read_initial(config)
     if note := note_on_trunk(config):
@@ -115,8 +114,10 @@ def _make_run(
         if "fit" in stages:
             trial.check_data(content)
         _match_data(module, data, content, stages)
-    if data.license_class == "dua":  # a checkpoint holds the license of the data that it was trained on
-        module.license_class = "dua"
+    # a checkpoint holds the license of the data that it was trained on
+    theirs = content["hyper_parameters"]["data"].get("license_class", "") if content is not None else ""
+    module.license_class = strictest_license(data.license_class, module.license_class, theirs)
+    module.hparams["data"]["license_class"] = module.license_class
     if module.license_class == "dua":
         keep_private(trial.folder.path)
     is_continued, fingerprint = checkpoint is not None, trial.identity["parts"]["data"]
@@ -229,6 +230,8 @@ def _match_data(module: CMNModule, data: Any, content: dict[str, Any], stages: l
     data.tokenizer = module.tokenizer
     if "fit" not in stages:
         data.transform = module.transform
+        if data.num_views != module.num_views:
+            log.warning("tested with %d images a study, trained with %d", data.num_views, module.num_views)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,8 @@ SWEEP_OVERRIDE = re.compile(r"[+~]*hydra[./](mode\b|run\b|sweep|launcher\b)")
 
 def quote(value: str) -> str:
     """Quote a value for Hydra's override grammar."""
-    return "'" + value.replace("'", "\\'") + "'"
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)  # backslashes count only before a quote
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
 def set_number(config: DictConfig, number: int) -> None:

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 PROGRAM = "r2cmn train"
 RESULTS = "optimization_results.yaml"  # the name that Hydra's own sweepers use
-_PLAIN = re.compile(r"[\w./:+-]+")  # needs no quotes in an override
+_PLAIN = re.compile(r"[\w./:+-]+", re.ASCII)  # needs no quotes in an override
 
 
 class Search:

@@ -89,6 +89,10 @@ def read_distribution(override: Override) -> BaseDistribution:
         if isinstance(value.start, int) and isinstance(value.end, int):
             return IntDistribution(value.start, value.end, log=log_scale)
         return FloatDistribution(value.start, value.end, log=log_scale)
+    nested = next((each for each in getattr(value, "list", ()) if isinstance(each, list | dict)), None)
+    if nested is not None:
+        key = override.get_key_element()
+        raise ValueError(f"{key} cannot be searched over lists or dicts, such as {nested}: give numbers or texts")
     values: list[Any] = list(override.sweep_iterator(transformer=Transformer.encode))
     if isinstance(value, RangeSweep) and values and all(isinstance(v, int) for v in values):
         return IntDistribution(min(values), max(values), step=abs(int(value.step)))
