@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader
 from r2cmn.callbacks import Checkpoints, Degeneracy, EpochSeed, Grounding, Predictions, Progress
 from r2cmn.data.reports import Study
 from r2cmn.data.tokenizer import Tokenizer
-from r2cmn.evaluation.read import license_class_of, read_predictions
+from r2cmn.evaluation.license import license_class_of
+from r2cmn.evaluation.read import read_predictions
 from r2cmn.loggers import MetricsCSV, TensorBoard, Wandb
 from r2cmn.metrics.predictions import COLUMNS
 

@@ -224,3 +224,12 @@ def test_a_folder_for_reports_that_cannot_be_made_is_one_sentence(run, save, mak
     (tmp_path / "file").write_text("")
     result = run("generate", save(), data / "images", "--out", tmp_path / "file" / "r.csv")
     assert_refused(result, str(tmp_path / "file"), tmp_path)
+
+
+def test_the_scores_do_not_replace_what_they_are_computed_from(run, tmp_path, assert_refused):
+    text = "id,generated,reference\na,the lungs are clear .,the lungs are clear .\n"
+    (tmp_path / "p.csv").write_text(text)
+    (tmp_path / "b.csv").write_text(text)
+    for more in (("--json", "p.csv"), ("--html", "p.csv"), ("--baseline", "b.csv", "--json", "b.csv")):
+        assert_refused(run("evaluate", "p.csv", "--no-meteor", *more), "is read by this command", tmp_path)
+    assert {path.read_text() for path in tmp_path.iterdir()} == {text}

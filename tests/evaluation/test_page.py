@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 import r2cmn
+from r2cmn.evaluation.license import license_class_of
 from r2cmn.evaluation.page import PageContent, page, write_page
 from r2cmn.evaluation.protocols import Prepared, Protocol, References
 from r2cmn.evaluation.published import Published, published
-from r2cmn.evaluation.read import Predictions, license_class_of
+from r2cmn.evaluation.read import Predictions
 from r2cmn.evaluation.result import evaluate
 from r2cmn.evaluation.scored import Settings
 

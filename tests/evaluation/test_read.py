@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from r2cmn.evaluation.read import Predictions, license_class_of, read_baselines, read_predictions
+from r2cmn.evaluation.license import license_class_of
+from r2cmn.evaluation.read import Predictions, read_baselines, read_predictions
 
 
 def table(path, header, *rows):
@@ -271,3 +272,17 @@ def test_the_license_class_is_that_of_the_data_folder_of_an_annotation(tmp_path,
     (tmp_path / "run").mkdir()
     path = table(tmp_path / "run" / "predictions.csv", ["id", "generated"], ["CXR9001", "lungs clear ."])
     assert license_class_of(None, read_predictions(path, annotation)) == expected
+
+
+def test_the_strictest_record_of_the_run_and_of_the_annotation_counts(tmp_path):
+    (tmp_path / "run").mkdir()
+    path = tmp_path / "run" / "predictions.csv"
+    path.write_text("id,dataset,generated\na,folder,the lungs are clear .\n")
+    annotation = tmp_path / "annotation.json"
+    entry = {"id": "a", "report": "The lungs are clear.", "image_path": ["a.png"]}
+    annotation.write_text(json.dumps({"train": [], "val": [], "test": [entry]}))
+    assert license_class_of(None, read_predictions(path, annotation)) == "dua"  # a folder without any record
+    (tmp_path / "prepare.json").write_text('{"license_class": "public"}')
+    assert license_class_of(None, read_predictions(path, annotation)) == "public"
+    (tmp_path / "run" / "config.yaml").write_text("data: {license_class: non_commercial}")
+    assert license_class_of(None, read_predictions(path, annotation)) == "non_commercial"

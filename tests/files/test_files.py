@@ -25,7 +25,7 @@ from r2cmn.files import (
     write_whole,
 )
 from r2cmn.files.folders import is_clutter, make_private_folder, remove_stale, walk_files
-from r2cmn.files.tables import checked_rows, csv_lines, iter_csv, read_csv
+from r2cmn.files.tables import as_text, checked_rows, csv_lines, from_text, iter_csv, read_csv
 from r2cmn.files.words import first_line, first_lines, name_some, utf8_fault
 from r2cmn.files.yaml import read_yaml
 
@@ -340,3 +340,9 @@ def test_yaml_that_refers_to_itself_or_is_nested_deeply_is_refused_in_one_line(t
 def test_the_first_line_of_an_empty_message_is_the_class_of_the_error():
     assert first_line(AssertionError()) == "AssertionError"
     assert first_line(ValueError("\n\n  what\nwhere")) == "what"
+
+
+@pytest.mark.parametrize("cell", ["=a", "-1", "'=a", "''@b", "'x", "it's", "", "\\t", "a=b"])
+def test_a_cell_for_people_is_read_back(cell):
+    assert from_text(as_text(cell)) == cell
+    assert not as_text(cell).startswith(("=", "-", "+", "@"))

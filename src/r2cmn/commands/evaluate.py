@@ -78,12 +78,13 @@ def evaluate(
     r2cmn evaluate --scores radeval.json                      the scores of other programs alone
     """
     from r2cmn.evaluation.labels import Labels
+    from r2cmn.evaluation.license import license_class_of
     from r2cmn.evaluation.metric_table import parse_directions
     from r2cmn.evaluation.other_metrics import evaluate_scores
     from r2cmn.evaluation.page import PageContent, write_page
     from r2cmn.evaluation.protocols import prepare
     from r2cmn.evaluation.published import published as published_numbers
-    from r2cmn.evaluation.read import license_class_of, read_baselines, read_predictions
+    from r2cmn.evaluation.read import read_baselines, read_predictions
     from r2cmn.evaluation.result import evaluate as evaluate_reports
     from r2cmn.evaluation.scored import Settings
     from r2cmn.evaluation.show import print_result

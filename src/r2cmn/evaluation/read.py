@@ -6,21 +6,17 @@ test set.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from r2cmn.evaluation.tables import NAMES, Table, order_rows, plain_name, read_table
-from r2cmn.files import read_json, read_object
-from r2cmn.files.words import check_choice, name_some, repeated, utf8_fault
-from r2cmn.files.yaml import read_yaml
-from r2cmn.prepare.collections import COLLECTIONS, of_images
+from r2cmn.files import read_json
+from r2cmn.files.words import name_some, repeated, utf8_fault
+from r2cmn.prepare.collections import of_images
 
 SPLITS = ("train", "val", "test")
-_DEIDENTIFIED = "___"
-"""The mark of removed words in the reports of MIMIC-CXR."""
 
 
 @dataclass(frozen=True)
@@ -236,35 +232,3 @@ def _references(table: Table, column: str | None, one_file: bool) -> tuple[dict[
     is_generated = one_file and table.find(NAMES["generated"]) == table.find(("report",))
     name = table.need(NAMES["reference"][:-1] if is_generated else NAMES["reference"])
     return {"given": table.column(name)}, "findings" if "findings" in name.lower() else None
-
-
-def license_class_of(choice: str | None, read: Predictions) -> str:
-    """Return the license class that was asked for; without a choice that of the data, non_commercial if unknown.
-
-    `prepare.json` beside an annotation and `config.yaml` beside a run's predictions record it. Data of a user's own
-    without such a record are taken as private.
-
-    Raises:
-        ValueError: for an unknown choice.
-    """
-    from r2cmn.data.reports import LICENSE_CLASSES, strictest_license  # not at the top: it imports torchvision
-
-    if choice is not None:
-        return check_choice("--license-class", choice, LICENSE_CLASSES)
-    recorded = [each for each in _recorded_classes(read) if each in LICENSE_CLASSES]
-    if recorded:
-        return strictest_license(*recorded)
-    marked = any(_DEIDENTIFIED in each for texts in (read.generated, *read.references.values()) for each in texts)
-    names = {*read.columns.get("dataset", []), *([read.annotation.dataset] if read.annotation else [])}
-    is_private = any(name in COLLECTIONS and COLLECTIONS[name].license_class == "dua" for name in names)
-    return "dua" if is_private or "folder" in names or marked else "non_commercial"
-
-
-def _recorded_classes(read: Predictions) -> Iterator[Any]:
-    """Yield the license classes that the data folder and the run beside the files record."""
-    if read.annotation is not None:
-        yield (read_object(read.annotation.path.parent / "prepare.json") or {}).get("license_class")
-    config = read.path.parent / "config.yaml"
-    if config.is_file() and read.path.name == "predictions.csv":
-        with contextlib.suppress(ValueError, AttributeError):  # of something else
-            yield read_yaml(config).get("data", {}).get("license_class")

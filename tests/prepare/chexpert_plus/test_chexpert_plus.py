@@ -13,8 +13,9 @@ from r2cmn.audit import audit
 from r2cmn.data.chexpert_plus import CheXpertPlusDataModule
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.data.reports import read_annotation
+from r2cmn.evaluation.license import license_class_of
 from r2cmn.evaluation.protocols import prepare
-from r2cmn.evaluation.read import license_class_of, read_predictions
+from r2cmn.evaluation.read import read_predictions
 from r2cmn.prepare import chexpert_plus, mimic_cxr
 from r2cmn.prepare.archives import RawError
 from r2cmn.prepare.boxes import ImageBox, add_boxes

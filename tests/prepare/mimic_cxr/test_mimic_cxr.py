@@ -314,6 +314,32 @@ def test_boxes_that_were_added_are_kept(made, tmp_path):
         }
 
 
+def test_boxes_stay_at_their_images_when_entries_are_studies(made, tmp_path):
+    out = tmp_path / "out"
+    prepare(made, out)
+    images = [path for entry in entries(out) for path in entry["image_path"]]
+    ids = [Path(path).stem for path in images]
+    add_boxes(out, [ImageBox(id, "Opacity", "", (n, 0, n + 2, 4), None) for n, id in enumerate(ids)])
+    for level in ("study", "image"):
+        prepare(made, out, level=level)
+        found = {
+            entry["image_path"][box["view"]]: box["box"][0] for entry in entries(out) for box in entry.get("boxes", [])
+        }
+        assert found == {image: float(n) for n, image in enumerate(images)}, level
+
+
+def test_a_folder_of_before_the_name_of_its_collection_is_made_again(made, tmp_path):
+    out = tmp_path / "out"
+    prepare(made, out)
+    for path in (out / "prepare.json", out / ".prepare" / "options.json"):
+        content = json.loads(path.read_text())
+        content.get("options", content).pop("data")
+        path.write_text(json.dumps(content))
+    before = (out / "annotation.json").read_bytes()
+    prepare(made, out)
+    assert (out / "annotation.json").read_bytes() == before
+
+
 @pytest.mark.parametrize("name", ["LICENSE.txt", "manifest.csv", "prepare.json", "annotation.json"])
 def test_a_disk_that_is_full_at_the_end(made, tmp_path, monkeypatch, name):
     out = tmp_path / "out"
