@@ -154,7 +154,8 @@ def _is_left_out(node: Mapping[Any, Any], key: Any, path: str, left_out: frozens
     if path in ("checkpoint", "init_from"):  # `last` resumes the run itself
         return node[key] in (None, "last")
     if path.startswith("callbacks.") and path.count(".") == 1:
-        return not isinstance(node[key], Mapping) or node[key].get("_target_") in SHOWING
+        target = node[key].get("_target_") if isinstance(node[key], Mapping) else None
+        return not isinstance(node[key], Mapping) or RENAMED.get(str(target), target) in SHOWING
     return False
 
 

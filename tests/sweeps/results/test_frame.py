@@ -63,6 +63,7 @@ def test_whatever_else_differs_is_another_family_and_is_named(
         {"callbacks.mine.path": ["a.csv", "b.csv"]},
         {"callbacks.mine.dirpath": ["a", "b"]},
         {"callbacks.mine": [None, {"_target_": "r2cmn.callbacks.Progress"}]},
+        {"callbacks.mine": [None, {"_target_": "r2cmn.speed.Speed"}, {"_target_": "r2cmn.callbacks.speed.Speed"}]},
         {"checkpoint": [None, "last"]},
         {"tested_instead": [["memory"], ["backbone"]]},
     ],
