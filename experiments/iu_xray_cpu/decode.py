@@ -22,6 +22,8 @@ WAYS = {
     "greedy": {"_target_": "r2cmn.generation.Greedy"},
     "beam 3": {"_target_": "r2cmn.generation.BeamSearch", "num_beams": 3},
     "beam 3, average": {"_target_": "r2cmn.generation.BeamSearch", "num_beams": 3, "length_penalty": "average"},
+    "sample, temperature 1": {"_target_": "r2cmn.generation.Sample", "seed": 0},
+    "sample, temperature 0.5": {"_target_": "r2cmn.generation.Sample", "seed": 0, "temperature": 0.5},
     "beam 3, Wu 1.0": {"_target_": "r2cmn.generation.BeamSearch", "num_beams": 3, "length_penalty": 1.0},
 }
 COLUMNS = ("BLEU_1", "BLEU_4", "ROUGE_L", "CIDEr", "CE_micro_F1", "CE_macro_F1", "mean_length")

@@ -5,7 +5,7 @@
 One logistic regression per observation, on the features of each view averaged over its patches, fitted on the training
 split and scored on validation. The labels are those of the built-in labeler. A fifth of the training split chooses the
 regularization. The features are those that `data.cache_features=true` keeps, in the same files of $R2CMN_CACHE, so a
-training on the same trunk and size finds them. The test split is not read.
+training on the same trunk and size finds them (but for `--bf16`). The test split is not read.
 """
 
 from __future__ import annotations
@@ -75,12 +75,16 @@ def main() -> None:
     parser.add_argument("name", help="a trunk of timm")
     parser.add_argument("weights", nargs="?", help="its .pth file; random weights without it")
     parser.add_argument("--size", type=int, default=224, help="pixels; images are resized to a square")
+    parser.add_argument(
+        "--bf16", action="store_true", help="compute features in bfloat16: half the time with AVX512_BF16"
+    )
     args = parser.parse_args()
     images = {"resize": args.size, "size": args.size, "random_crop": False}
     data = IUXRayDataModule(dir=args.dir, images=images, cache_features=True, num_workers=0)
     data.setup()
     torch.manual_seed(0)
-    data.take_features_of(Backbone(args.name, pretrained=args.weights or False, frozen=True).eval())
+    backbone = Backbone(args.name, pretrained=args.weights or False, frozen=True).eval()
+    data.take_features_of(backbone.bfloat16() if args.bf16 else backbone)
     (features, labels), (queries, truth) = read(data, "train"), read(data, "val")
     scaler = StandardScaler().fit(features)
     features, queries = scaler.transform(features), scaler.transform(queries)

@@ -1,54 +1,124 @@
-"""Print a table of tests, each beside its control: `python experiments/iu_xray_cpu/make_table.py BASE=RUN CMN=RUN ...`.
+"""Tables of tests over seeds: `make_table.py BASE=RUN,RUN CMN=RUN,RUN --compare "CMN BASE"`.
 
-A run is a folder with `predictions.csv`. The control is what the model writes for the images of another patient, that
-is, its reports in another order. Brackets are 95% bootstrap intervals over the test reports of one training.
+A run is a folder with `predictions.csv`; the runs of a system differ by their seed, in the same order in each system.
+The control is what a model writes for the images of another patient, that is, its reports in another order. Brackets
+are 95% intervals over test reports and, with more than one run, trainings (`Significance.over_seeds`); p-values
+exchange reports and are not corrected for their number.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
-import sys
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from r2cmn.evaluation.baseline_reports import derangement
 from r2cmn.metrics.labeler import RuleLabeler
+from r2cmn.metrics.resampled import Seeds
 from r2cmn.metrics.significance import Significance
 from r2cmn.metrics.sufficient import SufficientStatistics
 
-SHOWN = ("BLEU_1", "BLEU_4", "METEOR", "ROUGE_L", "CE_micro_F1", "CE_macro_F1")
-COMPARED = ("BLEU_4", "CE_micro_F1", "CE_macro_F1")
+SHOWN = ("BLEU_1", "BLEU_4", "METEOR", "ROUGE_L", "CIDEr", "CE_micro_F1", "CE_macro_F1")
+COMPARED = ("BLEU_4", "ROUGE_L", "CIDEr", "CE_micro_F1", "CE_macro_F1")
 
 
-def main(runs: dict[str, Path]) -> None:
-    """Print a row for each run and one for its control."""
-    print(f"| test | {' | '.join(SHOWN)} | distinct |\n|{'---|' * (len(SHOWN) + 2)}")
-    rows, significance = [], Significance()
-    for name, run in runs.items():
-        with (run / "predictions.csv").open() as file:
-            predictions = list(csv.DictReader(file))
-        generated, references = ([row[column] for row in predictions] for column in ("generated", "reference"))
-        order = derangement(len(generated), 0)
-        labels = [RuleLabeler()(texts) for texts in (generated, references)]
-        model = SufficientStatistics.of(generated, references, (labels[0], labels[1]))
-        shuffled = [generated[i] for i in order]
-        control = SufficientStatistics.of(shuffled, references, (np.asarray(labels[0])[order], labels[1]))
-        print_row(name, significance, model, f"{len(set(generated))} of {len(generated)}")
-        print_row("shuffled images", significance, control, "")
-        rows.append((name, significance.compare(model, control)))
-    print(f"\n| less its control | {' | '.join(COMPARED)} |\n|{'---|' * (len(COMPARED) + 1)}")
-    for name, found in rows:
-        cells = (f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}], p {d.p:.3f}" for d in (found[c] for c in COMPARED))
+@dataclass
+class Run:
+    """A test: its reports, and those of another patient's images in their place."""
+
+    model: Any
+    control: Any
+    distinct: int
+
+
+@dataclass
+class Paired:
+    """Statistics of the difference between two systems on the same reports."""
+
+    ours: Any
+    theirs: Any
+
+    def __len__(self) -> int:
+        return len(self.ours)
+
+    def scores(self, weights: Any = None) -> dict[str, Any]:
+        """Return ours minus theirs."""
+        ours, theirs = self.ours.scores(weights), self.theirs.scores(weights)
+        return {name: ours[name] - theirs[name] for name in ours}
+
+    def check_comparable(self, other: Any) -> None:
+        """Raise ValueError unless the other pair has the same references."""
+        self.ours.check_comparable(other.ours)
+
+
+def read_run(folder: Path, meteor: bool = True) -> Run:
+    """Score the reports of a test, and the same reports for other patients."""
+    with (folder / "predictions.csv").open() as file:
+        predictions = list(csv.DictReader(file))
+    generated, references = ([row[column] for row in predictions] for column in ("generated", "reference"))
+    order = derangement(len(generated), 0)
+    labels = [RuleLabeler()(texts) for texts in (generated, references)]
+    shuffled = [generated[i] for i in order]
+    return Run(
+        SufficientStatistics.of(generated, references, (labels[0], labels[1]), meteor),
+        SufficientStatistics.of(shuffled, references, (np.asarray(labels[0])[order], labels[1]), meteor),
+        len(set(generated)),
+    )
+
+
+def print_scores(systems: dict[str, list[Run]]) -> None:
+    """Print a row for each system and one for its control."""
+    print(f"| test | seeds | {' | '.join(SHOWN)} | distinct |\n|{'---|' * (len(SHOWN) + 3)}")
+    for name, runs in systems.items():
+        sides = ((name, [run.model for run in runs]), ("shuffled images", [run.control for run in runs]))
+        for side, trainings in sides:
+            found = Significance().over_seeds(trainings)
+            distinct = ", ".join(str(run.distinct) for run in runs) if side == name else ""
+            print(f"| {side} | {len(runs)} | {' | '.join(_score(found[key]) for key in SHOWN)} | {distinct} |")
+
+
+def print_differences(title: str, pairs: dict[str, list[Paired]]) -> None:
+    """Print a row for each list of pairs, one pair a seed."""
+    print(f"\n| {title} | {' | '.join(COMPARED)} |\n|{'---|' * (len(COMPARED) + 1)}")
+    for name, each in pairs.items():
+        significance = Significance()
+        found = significance.over_seeds(each)
+        chances = significance.p_values([(pair.ours, pair.theirs) for pair in each])
+        cells = (f"{_score(found[key], sign='+')}, p {chances[key]:.3f}" for key in COMPARED)
         print(f"| {name} | {' | '.join(cells)} |")
 
 
-def print_row(name: str, significance: Significance, statistics: SufficientStatistics, distinct: str) -> None:
-    """Print the scores of a system with their intervals."""
-    found = significance.interval(statistics)
-    cells = (f"{i.value:.3f} [{i.low:.3f}, {i.high:.3f}]" for i in (found[name] for name in SHOWN))
-    print(f"| {name} | {' | '.join(cells)} | {distinct} |")
+def _score(found: Seeds, sign: str = "") -> str:
+    sd = "" if math.isnan(found.sd) else f" ± {found.sd:.3f}"
+    return f"{found.mean:{sign}.3f}{sd} [{found.low:{sign}.3f}, {found.high:{sign}.3f}]"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("systems", nargs="+", metavar="NAME=RUN,RUN")
+    parser.add_argument("--compare", nargs="*", default=[], metavar="'OURS THEIRS'", help="two names with a blank")
+    parser.add_argument("--no-meteor", action="store_true", help="METEOR takes most of the time")
+    given = parser.parse_args(arguments)
+    split = (each.partition("=") for each in given.systems)
+    systems = {name: [read_run(Path(run), not given.no_meteor) for run in runs.split(",")] for name, _, runs in split}
+    print_scores(systems)
+    print_differences(
+        "less shuffled images", {name: [Paired(r.model, r.control) for r in runs] for name, runs in systems.items()}
+    )
+    pairs = {}
+    for ours, theirs in (names.split() for names in given.compare):
+        both = zip(systems[ours], systems[theirs], strict=False)  # a system may have fewer seeds
+        pairs[f"{ours} less {theirs}"] = [Paired(a.model, b.model) for a, b in both]
+    if pairs:
+        print_differences("difference", pairs)
 
 
 if __name__ == "__main__":
-    main({name: Path(run) for name, _, run in (argument.partition("=") for argument in sys.argv[1:])})
+    main()
