@@ -8,6 +8,7 @@ import os
 import runpy
 import struct
 import sys
+import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests run side by side (pytest -n 2)
 
@@ -193,7 +194,16 @@ def paper_text() -> str:
 
 
 def _wandb_records(file: Path) -> list:
-    """All records of a run's binary file, a log of LevelDB: blocks of 32 KiB, 7 bytes before every piece."""
+    """All records of a run's binary file; on a busy machine W&B writes them a moment after the run has finished."""
+    until = time.monotonic() + 30
+    while not any(record.HasField("run") for record in _read_records(file)):
+        assert time.monotonic() < until, f"{file} was not understood"
+        time.sleep(0.1)
+    return _read_records(file)
+
+
+def _read_records(file: Path) -> list:
+    """Read a log of LevelDB: blocks of 32 KiB, 7 bytes before every piece."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     content, place, found, whole = file.read_bytes(), 7, [], b""
@@ -202,12 +212,13 @@ def _wandb_records(file: Path) -> list:
             place += 32768 - place % 32768  # too little room for a piece is filled with zeros
             continue
         length, kind = struct.unpack_from("<HB", content, place + 4)
+        if place + 7 + length > len(content):
+            break  # a piece of which the rest is not written yet
         whole += content[place + 7 : place + 7 + length]
         place += 7 + length
         if kind in (1, 4):  # a whole record, or the last piece of one
             found.append(Record.FromString(whole))
             whole = b""
-    assert any(record.HasField("run") for record in found), f"{file} was not understood"
     return found
 
 
