@@ -7,6 +7,7 @@ import shutil
 import warnings
 
 import pytest
+import torch
 import yaml
 
 from r2cmn.cli import _quiet
@@ -185,3 +186,18 @@ def test_only_the_warning_of_a_trunk_that_is_frozen_on_purpose_is_silenced():
             for text in (eval_mode, "another"):
                 warnings.warn(text, stacklevel=1)
         assert [str(each.message) for each in caught] == expected
+
+
+def test_a_test_has_the_strictest_license_class_of_data_and_checkpoint(train, save, make_dataset, tmp_path):
+    data = f"data.dir={make_dataset(tmp_path / 'data', size=48)}"
+    checkpoint = save()
+    content = torch.load(checkpoint, weights_only=True)
+    content["hyper_parameters"]["data"]["license_class"] = "dua"
+    torch.save(content, checkpoint)
+    given = [data, "data.license_class=public", "stages=[test]", f"checkpoint={checkpoint}", "baselines=false"]
+    result = train(*given)
+    assert result.code == 0, result.err
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["data"]["license_class"] == "dua"
+    assert (tmp_path / "run" / "predictions.csv").stat().st_mode & 0o777 == 0o600
+    assert "generated" not in result.out

@@ -297,6 +297,7 @@ def test_the_strictest_license_class_counts():
     assert strictest_license("non_commercial", "public", "") == "non_commercial"
     assert strictest_license("public", "dua", "non_commercial") == "dua"
     assert strictest_license("public", "") == "public"
+    assert strictest_license("public", "of my own") == strictest_license("") == "non_commercial"
 
 
 def test_a_memory_too_small_for_figure_6_is_noted():

@@ -230,6 +230,7 @@ def test_baselines_are_named_by_file_and_a_runs_predictions_by_its_folder(tmp_pa
     ("name", "config", "dataset", "expected"),
     [
         ("predictions.csv", "data: {license_class: dua}", None, "dua"),
+        ("predictions.csv", "data: {license_class: public}", "mimic_cxr", "dua"),  # no record relaxes an agreement
         ("predictions.csv", "data: {license_class: dua}", "iu_xray", "dua"),
         ("predictions.csv", "data: {license_class: public}", "folder", "public"),
         ("predictions.csv", "data: {license_class: null}", "folder", "dua"),

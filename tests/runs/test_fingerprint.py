@@ -252,17 +252,3 @@ def test_the_first_difference_is_named():
     here.callbacks = {}
     assert difference(there, here) == "memory.num_vectors is 64 here and 256 there"
     assert difference(here, here) == ""
-
-
-@pytest.mark.parametrize("key", ["init_from", "backbone.pretrained"])
-def test_the_content_of_a_file_with_weights_counts_not_its_age(tmp_path, key):
-    file = tmp_path / "first.ckpt"
-
-    def found(content, age):
-        file.write_bytes(content)
-        os.utime(file, (age, age))
-        return fingerprint(compose([f"{key}={file}"]))["fingerprint"]
-
-    first = found(b"one", 1_000)
-    assert found(b"one", 2_000) == first
-    assert found(b"two", 3_000) != first

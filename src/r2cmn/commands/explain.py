@@ -51,7 +51,7 @@ def explain(
     from r2cmn.commands.explain_studies import Job, rights_of, studies_of_data, study_of_files
     from r2cmn.data.progress import Progress
     from r2cmn.data.reports import has_words, strictest_license
-    from r2cmn.explain.store import prepare_folder, write_index
+    from r2cmn.explain.store import INDEX, prepare_folder, write_index
     from r2cmn.files.words import check_choice
     from r2cmn.inference import load_module
 
@@ -69,7 +69,7 @@ def explain(
     license_class = strictest_license(*(each.license_class for each in (*models, data) if each is not None))
     rights = rights_of(license_class, models, data, has_permission)
     job = Job(models, rights, words.split(",") if words else (), report, occlusion, deletion, any_modality)
-    prepare_folder(out, rights)
+    prepare_folder(out, rights, **({} if files else {"names": (INDEX,)}))
     done = []
     with Progress("studies", len(chosen)) as progress:
         for number, study in enumerate(chosen, 1):

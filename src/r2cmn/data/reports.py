@@ -17,7 +17,7 @@ from typing import Any
 from r2cmn.data.boxes import Box, parse_boxes
 from r2cmn.data.observations import OBSERVATIONS
 from r2cmn.files import read_json
-from r2cmn.files.words import check_choice, native_name
+from r2cmn.files.words import native_name
 
 SPLITS = ("train", "val", "test")
 
@@ -26,9 +26,9 @@ LICENSE_CLASSES = ("public", "non_commercial", "dua")
 
 
 def strictest_license(*classes: str) -> str:
-    """Return the strictest of some license classes; an empty one, of what has no class, does not count."""
-    known = (check_choice("license_class", each, LICENSE_CLASSES) for each in classes if each)
-    return max(known, key=LICENSE_CLASSES.index)
+    """Return the strictest of some license classes; an unknown one is non_commercial, an empty one does not count."""
+    known = (each if each in LICENSE_CLASSES else "non_commercial" for each in classes if each)
+    return max(known, key=LICENSE_CLASSES.index, default="non_commercial")
 
 
 class DataError(ValueError):

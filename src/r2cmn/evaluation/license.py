@@ -19,8 +19,8 @@ _DEIDENTIFIED = "___"
 def license_class_of(choice: str | None, read: Predictions) -> str:
     """Return the license class that was asked for; without a choice that of the data, non_commercial if unknown.
 
-    `prepare.json` beside an annotation and `config.yaml` beside a run's predictions record it. Data of a user's own
-    without such a record are taken as private.
+    Reports of a collection under a data use agreement are private. Else `prepare.json` beside an annotation and
+    `config.yaml` beside a run's predictions record the class, and data of a user's own without a record are private.
 
     Raises:
         ValueError: for an unknown choice.
@@ -29,13 +29,12 @@ def license_class_of(choice: str | None, read: Predictions) -> str:
 
     if choice is not None:
         return check_choice("--license-class", choice, LICENSE_CLASSES)
-    recorded = [each for each in _recorded_classes(read) if each in LICENSE_CLASSES]
-    if recorded:
-        return strictest_license(*recorded)
     marked = any(_DEIDENTIFIED in each for texts in (read.generated, *read.references.values()) for each in texts)
     names = {*read.columns.get("dataset", []), *([read.annotation.dataset] if read.annotation else [])}
-    is_private = any(name in COLLECTIONS and COLLECTIONS[name].license_class == "dua" for name in names)
-    return "dua" if is_private or "folder" in names or marked else "non_commercial"
+    if marked or any(name in COLLECTIONS and COLLECTIONS[name].license_class == "dua" for name in names):
+        return "dua"
+    recorded = [each for each in _recorded_classes(read) if each in LICENSE_CLASSES]
+    return strictest_license(*recorded) if recorded else "dua" if "folder" in names else "non_commercial"
 
 
 def _recorded_classes(read: Predictions) -> Iterator[Any]:

@@ -20,8 +20,13 @@ FILES = (
 """The files beside the pages; those of a second model have the number 2."""
 
 
-def prepare_folder(folder: Path, rights: Rights) -> None:
+def prepare_folder(folder: Path, rights: Rights, names: Sequence[str] = (INDEX, PAGE, *reversed(FILES))) -> None:
     """Create a folder, and remove the files of an earlier command in it, its pages first.
+
+    Args:
+        folder: to create.
+        rights: what the outputs may show; private ones need a private folder.
+        names: of the files that will be written.
 
     Raises:
         ValueError: if it has a file of the same name as one of these, and no earlier command wrote them.
@@ -30,11 +35,11 @@ def prepare_folder(folder: Path, rights: Rights) -> None:
     if rights.is_private and not folder.exists():
         make_private_folder(folder)
     check_writable(folder / PAGE)
-    found = [folder / name for name in (INDEX, PAGE, *reversed(FILES)) if (folder / name).is_file()]
+    found = [folder / name for name in names if (folder / name).is_file()]
     foreign = [path for path in found if path.suffix in (".html", ".json") and not _is_ours(path)]
     if foreign or (found and not any(map(_is_ours, found))):
         name = (foreign or found)[0]
-        raise ValueError(f"{name} is not of r2cmn explain and would be replaced: give another folder with --out")
+        raise ValueError(f"{name} is not of r2cmn explain and in the way: give another folder with --out")
     for path in found:
         path.unlink()
 

@@ -71,8 +71,6 @@ SHOWING = {
 _SAME = {"data.cache_features": {False: "none", "float32": "none", True: "float16"}}
 # A class that has moved counts by its first path, so that the trials of older sweeps are found.
 _FIRST_PATHS = {new: old for old, new in RENAMED.items()}
-_FILES = ("init_from", "backbone.pretrained", "encoder_decoder.tags")
-"""Keys that may name a file, whose content counts."""
 _DIGITS = 32
 
 
@@ -99,9 +97,8 @@ def fingerprint(config: DictConfig) -> dict[str, Any]:
     """
     values = counted(config)
     targets = [str(value) for key, value in _flat(values) if key.rpartition(".")[2] == "_target_"]
-    read = {key: digest for key in _FILES if (digest := _file(OmegaConf.select(config, key))) is not None}
     parts = {
-        "config": _digest({**values, "(content)": read} if read else values),
+        "config": _digest(values),
         "data": _data(config, values),
         "code": _digest([digest_sources(Path(__file__).parents[1]), *map(digest_sources, own_packages(targets))]),
     }
@@ -206,21 +203,6 @@ def _data_folder(folder: Path, _size: int, _changed: int) -> str:
             size = -1
         digest.update(f"{name}\0{size}\n".encode())
     return digest.hexdigest()[:_DIGITS]
-
-
-def _file(value: Any) -> str | None:
-    """Digest the file that a value names; None if it names none."""
-    path = expand_user(value) if isinstance(value, str) and value else None
-    if path is None or not path.is_file():
-        return None
-    status = path.stat()
-    return _content(path.resolve(), status.st_size, status.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=32)
-def _content(path: Path, _size: int, _changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
 
 
 def _image_names(content: bytes) -> set[str]:

@@ -118,6 +118,11 @@ def _make_run(
     theirs = content["hyper_parameters"]["data"].get("license_class", "") if content is not None else ""
     module.license_class = strictest_license(data.license_class, module.license_class, theirs)
     module.hparams["data"]["license_class"] = module.license_class
+    if module.license_class != data.license_class:  # what is made of the predictions later reads it in config.yaml
+        config = config.copy()
+        OmegaConf.set_readonly(config, False)
+        OmegaConf.set_struct(config, False)
+        config.data.license_class = module.license_class
     if module.license_class == "dua":
         keep_private(trial.folder.path)
     is_continued, fingerprint = checkpoint is not None, trial.identity["parts"]["data"]
