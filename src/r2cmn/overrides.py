@@ -18,6 +18,18 @@ from omegaconf import DictConfig
 from r2cmn.files.words import first_line
 from r2cmn.groups import PARTS, ConfigError
 
+PLUGINS = {
+    "hydra/launcher/joblib": "joblib's launcher is the package hydra-joblib-launcher; without it, the default launcher "
+    "pool runs trials side by side, each in its own process: hydra.launcher.num_trials=N",
+    "hydra/launcher/submitit": "submitit's launchers need pip install 'r2cmn[slurm]'",
+    "hydra/sweeper/optuna": "Hydra's sweeper for Optuna is the package hydra-optuna-sweeper; without it, sweep=optuna "
+    "searches with r2cmn's own sweeper: pip install 'r2cmn[optuna]'",
+    "hydra/sweeper/": "r2cmn's own search is sweep=optuna",
+    "hydra/launcher/": "the default launcher is pool",
+}
+"""What to do without a plugin of Hydra, by the beginning of its choice."""
+_PLAIN = re.compile(r"[\w./:%@-]*", re.ASCII)  # Hydra reads it without quotes; ~ and letters beyond ASCII it does not
+
 
 def replace_groups(overrides: Sequence[str]) -> list[str]:
     """Rewrite overrides whose value describes a class, so that Hydra does not merge them into the default's keys.
@@ -49,21 +61,6 @@ def _describes(override: Any) -> bool:
     value = override.value()
     values = value.list if override.is_choice_sweep() else [value]
     return all(isinstance(each, dict) and "_target_" in each for each in values)
-
-
-PLUGINS = {
-    "hydra/launcher/joblib": "joblib's launcher is the package hydra-joblib-launcher; without it, the default launcher "
-    "pool runs trials side by side, each in its own process: hydra.launcher.num_trials=N",
-    "hydra/launcher/submitit": "submitit's launchers need pip install 'r2cmn[slurm]'",
-    "hydra/sweeper/optuna": "Hydra's sweeper for Optuna is the package hydra-optuna-sweeper; without it, sweep=optuna "
-    "searches with r2cmn's own sweeper: pip install 'r2cmn[optuna]'",
-    "hydra/sweeper/": "r2cmn's own search is sweep=optuna",
-    "hydra/launcher/": "the default launcher is pool",
-}
-"""What to do without a plugin of Hydra, by the beginning of its choice."""
-
-
-_PLAIN = re.compile(r"[\w./:%@-]*", re.ASCII)
 
 
 def composition_error(error: Exception) -> ConfigError:

@@ -61,7 +61,7 @@ def prepare_iu_xray(
         total = NUM_VIEWS * len(selection.reports)
         done = convert(folder, pictures, partial(render, rendering=rendering), total)
         if not done.rows and not done.faults:
-            raise RawError(f"{found.images} holds no image of IU X-Ray (CXR1_1_IM-0001-3001.png and so on)")
+            raise RawError(f"{found.images} holds no image of IU X-Ray (CXR9999_IM-0001-1001.png and so on)")
         rows = dict(sorted(done.rows.items()))
         paths, left_out = _paths(done, selection.reports)
         funnel = (*summary.funnel, summary.funnel[-1].then("with two images that can be read", len(paths)))
