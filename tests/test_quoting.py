@@ -6,8 +6,7 @@ import shlex
 import pytest
 
 from r2cmn.config import ConfigError, compose
-from r2cmn.overrides import write_override
-from r2cmn.sweeps.compose import quote
+from r2cmn.overrides import write_override, write_value
 from r2cmn.sweeps.search import as_written
 
 PATHS = ["/tmp/a=b", "/tmp/a(b)", "it's", "/tmp/a, b=c", 'a"b', "a\\\\", 'c:\\"x"=', "x=\\"]
@@ -48,6 +47,6 @@ def test_a_path_with_letters_that_hydra_does_not_know_is_quoted(path):
     assert compose([f"run_dir={as_written(path)}"]).run_dir == path
 
 
-@pytest.mark.parametrize("text", ["/a/b\\", "it's", "a\\'b", "\\\\", "plain"])
+@pytest.mark.parametrize("text", ["/a/b\\", "it's", "a\\'b", "\\\\", "1e+5x", "plain"])
 def test_a_quoted_text_is_read_as_it_is(text):
-    assert compose([f"run_dir={quote(text)}"]).run_dir == text
+    assert compose([f"run_dir={write_value(text)}"]).run_dir == text

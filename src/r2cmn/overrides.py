@@ -28,7 +28,7 @@ PLUGINS = {
     "hydra/launcher/": "the default launcher is pool",
 }
 """What to do without a plugin of Hydra, by the beginning of its choice."""
-_PLAIN = re.compile(r"[\w./:%@-]*", re.ASCII)  # Hydra reads it without quotes; ~ and letters beyond ASCII it does not
+_PLAIN = re.compile(r"[\w./:%@+-]*", re.ASCII)  # Hydra reads it without quotes; ~ and letters beyond ASCII it does not
 
 
 def replace_groups(overrides: Sequence[str]) -> list[str]:
@@ -73,9 +73,15 @@ def composition_error(error: Exception) -> ConfigError:
 
 def write_override(key: str, value: str) -> str:
     """Return an override whose value Hydra reads as this text."""
-    escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
-    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
-    return f"{key}={value}" if _PLAIN.fullmatch(value) else f'{key}="{escaped}"'
+    return f"{key}={write_value(value)}"
+
+
+def write_value(text: str) -> str:
+    """Return a text as an override's value, in quotes if Hydra needs them."""
+    if _PLAIN.fullmatch(text):
+        return text
+    escaped = re.sub(r'(\\*)"', r'\1\1\\"', text)  # backslashes count only before a quote
+    return '"' + re.sub(r"(\\+)$", r"\1\1", escaped) + '"'
 
 
 def _quoting(override: str) -> str:

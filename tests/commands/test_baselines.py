@@ -94,6 +94,17 @@ def test_a_checkpoint_is_scored_with_its_shuffled_control_on_the_data_of_its_run
     assert f"r2cmn: note: {content['notes'][0]}" in result.stderr
 
 
+def test_the_scores_of_a_training_are_not_replaced(overrides, tmp_path):
+    scores = tmp_path / "run" / "scores.json"
+    scores.parent.mkdir()
+    scores.write_text("{}")
+    (tmp_path / "run" / "trial.json").write_text("{}")
+    result = run(*overrides, "--out", tmp_path / "run")
+    assert result.exit_code != 0
+    assert "is the folder of a training" in str(result.exception)
+    assert scores.read_text() == "{}"
+
+
 def test_a_checkpoint_keeps_its_tokenizer_and_transform_on_other_data(checkpoint, overrides, tmp_path):
     others = [o.replace("size: 32", "size: 36").replace("threshold: 1", "threshold: 9") for o in overrides]
     result = run(checkpoint, *others, "++data.max_unknown=1", "--device", "cpu")

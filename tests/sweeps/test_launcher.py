@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from r2cmn.sweeps.compose import SWEEP_OVERRIDE, quote
+from r2cmn.overrides import write_override, write_value
+from r2cmn.sweeps.compose import SWEEP_OVERRIDE
 from r2cmn.sweeps.devices import share_threads
 
 SOURCES = Path(__file__).resolve().parents[2] / "src"
@@ -31,7 +32,8 @@ class Toy:
         self.sweep = folder / "a sweep=1"
 
     def start(self, *overrides: str) -> subprocess.Popen:
-        command = [sys.executable, "toy.py", "-m", "hydra/launcher=toy", f"hydra.sweep.dir={quote(str(self.sweep))}"]
+        folder = write_override("hydra.sweep.dir", str(self.sweep))
+        command = [sys.executable, "toy.py", "-m", "hydra/launcher=toy", folder]
         command += ["hydra.launcher.gpus=[]", *overrides] if "gpus=" not in " ".join(overrides) else overrides
         paths = [str(SOURCES), str(TOY), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
@@ -85,7 +87,7 @@ def test_a_trial_does_not_get_the_overrides_of_the_sweep(override, about_sweepin
 
 @pytest.mark.parametrize("value", ["/a b/c=1,2", "it's", "x(1)[2]{3}", "a#b"])
 def test_hydra_reads_a_quoted_value_back(value):
-    assert OverridesParser.create().parse_override(f"hydra.run.dir={quote(value)}").value() == value
+    assert OverridesParser.create().parse_override(write_override("hydra.run.dir", value)).value() == value
 
 
 def test_the_plugin_needs_no_torch():
@@ -198,7 +200,7 @@ def test_a_sweep_resumes_by_fingerprint_and_reuses_finished_trials(toy):
     assert "sweep.resume" not in output
 
     first, toy.sweep = toy.sweep, toy.folder / "another"
-    returncode, output = toy.run("x=2,5", f"sweep.reuse=[{quote(str(first))}]", "hydra/sweeper=recording", *two)
+    returncode, output = toy.run("x=2,5", f"sweep.reuse=[{write_value(str(first))}]", "hydra/sweeper=recording", *two)
     assert returncode == 0, output
     values = [[4.0, f"{first}/1", 2], [10.0, f"{toy.sweep}/1", 5]]
     assert json.loads((toy.sweep / "values.json").read_text()) == values

@@ -38,11 +38,14 @@ def baselines(
     from r2cmn.data.reports import strictest_license
     from r2cmn.evaluation.baselines import Baselines, Scores, notes, print_table
     from r2cmn.files import check_writable, write_json
+    from r2cmn.runs.folder import RunFolder
 
     files, overrides = split_arguments(arguments or [])
     if len(files) > 1:
         raise ValueError(f"one checkpoint at most, not {len(files)}: {', '.join(map(str, files))}")
     checkpoint = check_checkpoint(files[0]) if files else None
+    if RunFolder(out).is_run:
+        raise ValueError(f"{out} is the folder of a training, whose scores.json would be replaced: --out FOLDER")
     module = _load(checkpoint, device, allow)
     data = read_data(overrides, checkpoint, "r2cmn baselines data=iu_xray data.dir=PATH", allow)
     data.setup()

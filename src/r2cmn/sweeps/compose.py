@@ -15,12 +15,6 @@ SWEEP_OVERRIDE = re.compile(r"[+~]*hydra[./](mode\b|run\b|sweep|launcher\b)")
 """Overrides of the sweep itself, which its trials do not get."""
 
 
-def quote(value: str) -> str:
-    """Quote a value for Hydra's override grammar."""
-    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)  # backslashes count only before a quote
-    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
-
-
 def set_number(config: DictConfig, number: int) -> None:
     """Set the number of a trial in its configuration."""
     with read_write(config.hydra.job), open_dict(config.hydra.job):  # Hydra makes it read-only

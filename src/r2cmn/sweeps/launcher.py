@@ -13,6 +13,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from r2cmn.files.folders import remove_unfinished
+from r2cmn.overrides import write_override
 from r2cmn.runs.fingerprint import fingerprint
 from r2cmn.runs.folder import RunFolder, own_overrides
 from r2cmn.runs.lock import SWEEP_LOCK, FolderInUseError, FolderLock
@@ -22,7 +23,6 @@ from r2cmn.sweeps.compose import (
     config_options,
     hydra_config,
     hydra_overrides,
-    quote,
     set_number,
     trial_folder,
 )
@@ -216,7 +216,7 @@ class PoolLauncher(Launcher):
             working_dir=str(Path.cwd()),
             task_name=JobRuntime.instance().get("name"),
         )
-        run = ["hydra.mode=RUN", f"hydra.run.dir={quote(str(path))}"]
+        run = ["hydra.mode=RUN", write_override("hydra.run.dir", str(path))]
         run += [f"hydra.job.num={number}", f"hydra.job.id={number}"]
         # options last: Hydra wants all overrides in one block
         command = [sys.executable, *self.command, *overrides, *hydra_overrides(self.config), *run]

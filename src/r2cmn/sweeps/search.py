@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import shlex
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -21,9 +20,9 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from r2cmn.files import write_whole
+from r2cmn.overrides import write_value
 from r2cmn.runs.folder import RunFolder, override_key
 from r2cmn.runs.study import STUDY_VARIABLE, SearchError, open_storage
-from r2cmn.sweeps.compose import quote
 from r2cmn.sweeps.space import Space, ValidSampler, leave_out_fixed, make_filter, read_space
 from r2cmn.sweeps.study import (
     OWN_STUDY,
@@ -41,7 +40,6 @@ log = logging.getLogger(__name__)
 
 PROGRAM = "r2cmn train"
 RESULTS = "optimization_results.yaml"  # the name that Hydra's own sweepers use
-_PLAIN = re.compile(r"[\w./:+-]+", re.ASCII)  # needs no quotes in an override
 
 
 class Search:
@@ -167,8 +165,7 @@ def as_written(value: Any) -> str:
     """Return a value as Hydra reads it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    text = str(value)
-    return text if _PLAIN.fullmatch(text) else quote(text)
+    return write_value(str(value))
 
 
 # ---- starting --------------------------------------------------------------------------------------------------------
