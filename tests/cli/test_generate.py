@@ -5,6 +5,7 @@ import csv
 import json
 import math
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,6 +24,10 @@ def test_generate_writes_one_report_or_a_file_of_them(run, save, make_dataset, t
     assert one.code == 0, one.err
     assert one.err == ""
     assert set(one.out.split()) <= {"clear", "lungs", "<unk>"}
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    shutil.copy(checkpoint, tmp_path / "run" / "checkpoints" / "last.ckpt")
+    same = run("generate", tmp_path / "run", *sorted(studies[0].iterdir()), "--device", "cpu")
+    assert (same.code, same.out) == (0, one.out), same.err
     note = run("generate", checkpoint, studies[0] / "0.png", "--device", "cpu")
     assert note.code == 0
     assert "trained on 2 view(s), this study has 1" in note.err

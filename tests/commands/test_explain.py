@@ -133,6 +133,19 @@ def test_two_models_are_side_by_side(run, views, no_drawing):
     assert base.model in page
 
 
+def test_a_run_and_a_shared_model_are_explained_as_their_checkpoint_is(run, views, tmp_path, no_drawing):
+    checkpoint = run / "checkpoints" / "cmn.ckpt"
+    CMNModule.load_from_checkpoint(checkpoint, map_location="cpu").save_pretrained(tmp_path / "shared")
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    shutil.copy(checkpoint, tmp_path / "run" / "checkpoints" / "last.ckpt")
+    written = []
+    for number, model in enumerate((checkpoint, tmp_path / "shared", tmp_path / "run")):
+        result = explain(model, *views, "--no-deletion", "--out", f"out_{number}")
+        assert result.exit_code == 0, result.output
+        written.append(Path(f"out_{number}/report.txt").read_text(encoding="utf-8"))
+    assert written[0] == written[1] == written[2]
+
+
 def test_a_data_set_gets_an_index_and_boxes(run, no_drawing):
     result = explain(run / "checkpoints" / "cmn.ckpt", "--studies", 2, "--no-deletion")
     assert result.exit_code == 0, result.output
@@ -233,6 +246,7 @@ def test_ctrl_c_leaves_whole_studies_and_no_index(run, tmp_path, start_r2cmn):
     ("arguments", "message"),
     [
         (["gone.ckpt", "x.png"], "there is no checkpoint gone.ckpt"),
+        ([".", "x.png"], "neither checkpoints of a run nor a shared model"),
         (["CMN", "x.png"], "there is no image at x.png"),
         (["CMN", "CMN"], "cmn.ckpt"),
         (["CMN", "x.png", "data=phantom"], "not both"),

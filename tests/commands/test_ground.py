@@ -71,6 +71,15 @@ def test_other_reports_and_maps(checkpoint, tmp_path):
     assert {row["route"] for row in json.loads((tmp_path / "grounding.json").read_text())["rows"]} == {"occlusion"}
 
 
+def test_a_shared_model_is_scored_as_its_checkpoint_is(checkpoint, tmp_path):
+    path = checkpoint("base")
+    CMNModule.load_from_checkpoint(path, map_location="cpu").save_pretrained(tmp_path / "shared")
+    for model, out in ((path, "one"), (tmp_path / "shared", "two")):
+        result = run(model, *DATA, "--out", tmp_path / out, "--resamples", 10)
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "one" / "grounding.csv").read_text() == (tmp_path / "two" / "grounding.csv").read_text()
+
+
 def test_under_an_agreement_only_the_owner_reads_the_files(checkpoint, tmp_path):
     path = checkpoint("base")
     content = torch.load(path, weights_only=False)

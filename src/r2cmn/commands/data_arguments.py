@@ -22,14 +22,17 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 
 def check_checkpoint(path: Path) -> Path:
-    """Return the path of a checkpoint.
+    """Return the checkpoint or the folder of a shared model that a path names; of a run folder its best checkpoint.
 
     Raises:
-        ValueError: if there is no such file.
+        ValueError: if there is nothing at the path.
+        CheckpointError: if a folder holds no model, or several checkpoints of which none was tested.
     """
-    if not path.is_file():
+    from r2cmn.runs.facts import find_model
+
+    if not path.exists():
         raise ValueError(f"there is no checkpoint {path}")
-    return path
+    return find_model(path)
 
 
 def read_data(
@@ -42,7 +45,7 @@ def read_data(
 
     Args:
         overrides: `data=NAME` and `data.KEY=VALUE`; without `data=NAME` they change the data of the run.
-        checkpoint: a file in a run's `checkpoints` folder, or None.
+        checkpoint: a file in a run's `checkpoints` folder; a shared model and None have no run.
         example: a command line with data, for the error message.
         allow: packages whose classes the run's configuration may name.
 
@@ -57,7 +60,7 @@ def read_data(
     if any(override.startswith("data=") for override in overrides):
         description = plain(compose(list(overrides)).data)
         allow_targets(description["_target_"].rpartition(".")[0])
-    elif checkpoint is not None and (checkpoint.parent.parent / "config.yaml").is_file():
+    elif checkpoint is not None and checkpoint.is_file() and (checkpoint.parent.parent / "config.yaml").is_file():
         description = plain(change_data(checkpoint.parent.parent / "config.yaml", overrides))
     else:
         raise ConfigError(f"say which data: {example}")

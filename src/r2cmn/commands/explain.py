@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from r2cmn.commands.options import Allow, AnyModality, Device
+from r2cmn.commands.options import Allow, AnyModality, Device, Model
 from r2cmn.files.limits import MAX_NUMBER
 
 
 def explain(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of r2cmn.")],
+    checkpoint: Model,
     given: Annotated[
         list[str] | None,
         typer.Argument(help="The views of one study, or the data: data=NAME data.KEY=VALUE ...; default: of its run."),
@@ -23,7 +23,7 @@ def explain(
         str | None,
         typer.Option(help="Words of Figure 5, separated by commas.", show_default="those that name findings"),
     ] = None,
-    compare: Annotated[Path | None, typer.Option(help="Another checkpoint, shown beside the first.")] = None,
+    compare: Annotated[Path | None, typer.Option(help="Another model, shown beside the first.")] = None,
     report: Annotated[str | None, typer.Option(help="Explain this report instead of the one that is written.")] = None,
     studies: Annotated[int, typer.Option(min=1, max=MAX_NUMBER, help="Studies of the data, from the first.")] = 20,
     split: Annotated[str, typer.Option(help="Split of the data: train, val or test.")] = "test",
@@ -64,7 +64,7 @@ def explain(
     paths = [check_checkpoint(path) for path in (checkpoint, compare) if path is not None]
     chosen = [study_of_files(files)] if files else []
     models = [load_module(path, device, allow) for path in paths]
-    data = None if files else _read_data(overrides, checkpoint, models[0], allow)
+    data = None if files else _read_data(overrides, paths[0], models[0], allow)
     chosen = chosen or studies_of_data(data, split, studies)
     license_class = strictest_license(*(each.license_class for each in (*models, data) if each is not None))
     rights = rights_of(license_class, models, data, has_permission)

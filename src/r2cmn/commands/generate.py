@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from r2cmn.commands.options import Allow, AnyModality, Device
+from r2cmn.commands.options import Allow, AnyModality, Device, Model
 from r2cmn.files.limits import MAX_BATCH
 from r2cmn.files.words import first_lines
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def generate(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of r2cmn, or the folder of a shared model.")],
+    checkpoint: Model,
     images: Annotated[
         list[Path] | None,
         typer.Argument(help="Views of one study (PNG, JPEG, TIFF, DICOM), or one folder or CSV of studies."),
@@ -49,11 +49,13 @@ def generate(
     from r2cmn.data.study_files import find_studies
     from r2cmn.files import check_writable
     from r2cmn.inference import load_module, write_reports
+    from r2cmn.runs.facts import find_model
 
     if bool(images) == (rexrank is not None):
         raise ValueError(f"give either images or --rexrank INPUT.json OUT.json, not {'both' if images else 'neither'}")
     if img_root_dir is not None and rexrank is None:
         raise ValueError("--img-root-dir needs --rexrank INPUT.json OUT.json")
+    checkpoint = find_model(checkpoint)
     module = load_module(checkpoint, device, allow or [])
     if rexrank is not None:
         check_writable(rexrank[1], [checkpoint, rexrank[0]])

@@ -49,8 +49,9 @@ def ground(
     files, overrides = split_arguments(arguments)
     if len(files) != 1:
         raise ValueError(f"give one checkpoint, not {len(files)}: r2cmn ground RUN/checkpoints/best.ckpt data=phantom")
-    module = load_module(check_checkpoint(files[0]), device, allow)
-    data = read_data(overrides, files[0], "r2cmn ground best.ckpt data=phantom", allow)
+    checkpoint = check_checkpoint(files[0])
+    module = load_module(checkpoint, device, allow)
+    data = read_data(overrides, checkpoint, "r2cmn ground best.ckpt data=phantom", allow)
     check_writable(out / "grounding.json")
     use_model_of(data, module)
     routes = ("attention", "memory", *(("occlusion",) if occlusion else ()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,4 +14,5 @@ AnyModality = Annotated[
     bool, typer.Option("--any-modality", help="Read DICOM of other modalities than CR, DX, RG, DR, or of none.")
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")]
+Model = Annotated[Path, typer.Argument(help="A checkpoint, a run, whose best one is taken, or a shared model.")]
 Overwrite = Annotated[bool, typer.Option(help="Replace existing files.")]

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from r2cmn.commands.options import Allow
+from r2cmn.commands.options import Allow, Model
 
-Model = Annotated[Path, typer.Argument(help="A checkpoint, a run, whose best one is taken, or a shared model.")]
 Data = Annotated[
     str | None,
     typer.Option(help="Data set for the model card: iu_xray, mimic_cxr or a title.", show_default="the run's"),
