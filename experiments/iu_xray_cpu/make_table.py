@@ -39,7 +39,7 @@ class Run:
 
 @dataclass
 class Paired:
-    """Statistics of the difference between two systems on the same reports."""
+    """Statistics of the difference between two systems, or between two differences, on the same reports."""
 
     ours: Any
     theirs: Any
@@ -83,14 +83,14 @@ def print_scores(systems: dict[str, list[Run]]) -> None:
             print(f"| {side} | {len(runs)} | {' | '.join(_score(found[key]) for key in SHOWN)} | {distinct} |")
 
 
-def print_differences(title: str, pairs: dict[str, list[Paired]]) -> None:
-    """Print a row for each list of pairs, one pair a seed."""
+def print_differences(title: str, pairs: dict[str, list[Paired]], has_p: bool = True) -> None:
+    """Print a row for each list of pairs, one pair a seed; p-values exchange the reports of a pair."""
     print(f"\n| {title} | {' | '.join(COMPARED)} |\n|{'---|' * (len(COMPARED) + 1)}")
     for name, each in pairs.items():
         significance = Significance()
         found = significance.over_seeds(each)
-        chances = significance.p_values([(pair.ours, pair.theirs) for pair in each])
-        cells = (f"{_score(found[key], sign='+')}, p {chances[key]:.3f}" for key in COMPARED)
+        chances = significance.p_values([(pair.ours, pair.theirs) for pair in each]) if has_p else {}
+        cells = (_score(found[key], "+") + (f", p {chances[key]:.3f}" if has_p else "") for key in COMPARED)
         print(f"| {name} | {' | '.join(cells)} |")
 
 
@@ -109,15 +109,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     split = (each.partition("=") for each in given.systems)
     systems = {name: [read_run(Path(run), not given.no_meteor) for run in runs.split(",")] for name, _, runs in split}
     print_scores(systems)
-    print_differences(
-        "less shuffled images", {name: [Paired(r.model, r.control) for r in runs] for name, runs in systems.items()}
-    )
-    pairs = {}
-    for ours, theirs in (names.split() for names in given.compare):
-        both = zip(systems[ours], systems[theirs], strict=False)  # a system may have fewer seeds
-        pairs[f"{ours} less {theirs}"] = [Paired(a.model, b.model) for a, b in both]
-    if pairs:
-        print_differences("difference", pairs)
+    gains = {name: [Paired(run.model, run.control) for run in runs] for name, runs in systems.items()}
+    print_differences("less shuffled images", gains)
+    names = {f"{ours} less {theirs}": (ours, theirs) for ours, theirs in map(str.split, given.compare)}
+    if names:  # a system may have fewer seeds
+        both = {title: list(zip(gains[a], gains[b], strict=False)) for title, (a, b) in names.items()}
+        scores = {title: [Paired(a.ours, b.ours) for a, b in pairs] for title, pairs in both.items()}
+        print_differences("difference", scores)
+        print_differences(
+            "difference of what shuffled images cost",
+            {title: [Paired(a, b) for a, b in pairs] for title, pairs in both.items()},
+            has_p=False,
+        )
 
 
 if __name__ == "__main__":
