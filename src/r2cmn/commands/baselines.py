@@ -15,7 +15,7 @@ from r2cmn.files.limits import MAX_NUMBER
 def baselines(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(help="A checkpoint (optional) and the data: data=NAME data.KEY=VALUE ..."),
+        typer.Argument(help="A checkpoint, run or shared model (optional), and the data: data=NAME data.KEY=VALUE ..."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for NAME.csv of each baseline and scores.json.")] = Path(
         "baselines"
@@ -45,7 +45,9 @@ def baselines(
         raise ValueError(f"one checkpoint at most, not {len(files)}: {', '.join(map(str, files))}")
     checkpoint = check_checkpoint(files[0]) if files else None
     if RunFolder(out).is_run:
-        raise ValueError(f"{out} is the folder of a training, whose scores.json would be replaced: --out FOLDER")
+        raise ValueError(
+            f"{out} is the folder of a training, whose scores.json would be replaced: choose another --out"
+        )
     module = _load(checkpoint, device, allow)
     data = read_data(overrides, checkpoint, "r2cmn baselines data=iu_xray data.dir=PATH", allow)
     data.setup()

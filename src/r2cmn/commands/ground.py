@@ -14,7 +14,9 @@ from r2cmn.files.limits import MAX_NUMBER
 
 
 def ground(
-    arguments: Annotated[list[str], typer.Argument(help="A checkpoint and the data: data=NAME data.KEY=VALUE ...")],
+    arguments: Annotated[
+        list[str], typer.Argument(help="A checkpoint, run or shared model, and the data: data=NAME data.KEY=VALUE ...")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for grounding.json and grounding.csv.")] = Path("grounding"),
     split: Annotated[str, typer.Option(help="test or val.")] = "test",
     reports: Annotated[
